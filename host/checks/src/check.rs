@@ -1,0 +1,115 @@
+//! What the implementation of a kind is given, and what it may answer.
+
+use crate::Net;
+use lapwing_model::{Clock, Observation, Reason, Task};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// One native kind: its configuration, and how to probe with it.
+///
+/// Implement it in `native/<kind>.rs` and register it in `native.rs`; schema, documentation and admin listing follow.
+pub trait Check: Send + Sync + 'static {
+    /// The kind's name: `^[a-z][a-z0-9-]{0,31}$`.
+    const KIND: &'static str;
+    /// Other names for it.
+    const ALIASES: &'static [&'static str] = &[];
+    /// One line for people.
+    const SUMMARY: &'static str;
+    /// The monitor's `config`. Its doc comments become the schema's descriptions; unknown fields are refused.
+    type Config: DeserializeOwned + JsonSchema + Send;
+
+    /// One run against the target.
+    ///
+    /// `Err` means "could not try"; a target that is down is `Ok`. Must end by `cx.deadline`; it is cancel safe:
+    /// dropping the future closes what it opened.
+    fn probe(
+        &self,
+        config: Self::Config,
+        cx: &ProbeContext,
+    ) -> impl Future<Output = Result<Observation, CheckError>> + Send;
+}
+
+/// What a run may use.
+#[derive(Clone)]
+pub struct ProbeContext {
+    /// The task being run: the monitor, the proxy, the attempt.
+    pub task: Arc<Task>,
+    /// When the run must have ended.
+    pub deadline: Instant,
+    /// The door to the network.
+    pub net: Net,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl ProbeContext {
+    /// Time left for the run; zero when it is over.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+impl fmt::Debug for ProbeContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbeContext")
+            .field("monitor", &self.task.monitor.id)
+            .field("remaining", &self.remaining())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a check could not be tried. Never the target's doing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// The user must mend the monitor's configuration.
+    #[error("{0}")]
+    InvalidConfig(String),
+    /// No executor has this name.
+    #[error("unknown monitor type `{kind}`; known: {}", known.join(", "))]
+    UnknownKind {
+        /// What was asked for.
+        kind: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The network policy forbids what the check needs; the text names the rule.
+    #[error("{0}")]
+    Denied(String),
+    /// A plugin went wrong, or was stopped.
+    #[error("{message}")]
+    Plugin {
+        /// `PluginTimeout`, `PluginTrap`, `PluginLimit`, `PluginError`, `PluginQuarantined` or `LimitHit`.
+        reason: Reason,
+        /// What happened, for the plugin's author and the operator.
+        message: String,
+        /// Whether another try may end otherwise.
+        retryable: bool,
+    },
+    /// The worker lacks a right of the operating system.
+    #[error("{0}")]
+    PermissionDenied(String),
+    /// A fault of ours.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl CheckError {
+    /// The closed word for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::InvalidConfig(_) => Reason::InvalidConfig,
+            Self::UnknownKind { .. } => Reason::UnknownKind,
+            Self::Denied(_) => Reason::DeniedByPolicy,
+            Self::Plugin { reason, .. } => reason.clone(),
+            Self::PermissionDenied(_) => Reason::PermissionDenied,
+            Self::Internal(_) => Reason::Internal,
+        }
+    }
+
+    /// The result a user sees: unknown, with the reason.
+    pub fn into_observation(self) -> Observation {
+        Observation::unknown(self.reason(), self.to_string())
+    }
+}

@@ -1,0 +1,125 @@
+//! What runs a kind, native or plugin, behind one face.
+
+use crate::{
+    Check,
+    check::{CheckError, ProbeContext},
+};
+use lapwing_model::{Observation, gojson};
+use serde::Serialize;
+use serde_json::Value;
+use std::pin::Pin;
+
+/// A boxed, sendable future.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Runs one kind of check.
+pub trait Executor: Send + Sync + 'static {
+    /// What it is, for the catalogue.
+    fn info(&self) -> &KindInfo;
+
+    /// Runs `config` (JSON text) once. `Err` means "could not try". Ends by `cx.deadline`; cancel safe.
+    fn execute<'a>(
+        &'a self,
+        config: &'a str,
+        cx: &'a ProbeContext,
+    ) -> BoxFuture<'a, Result<Observation, CheckError>>;
+}
+
+/// One entry of the catalogue of kinds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KindInfo {
+    /// The name a monitor uses.
+    pub kind: String,
+    /// Other names for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// One line for people.
+    pub summary: String,
+    /// Who provides it.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// JSON Schema 2020-12 of the monitor's `config`.
+    pub schema: Value,
+    /// A configuration that fits the schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<Value>,
+    /// JSON pointers into `config` that hold secrets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sensitive: Vec<String>,
+}
+
+/// Who provides a kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "origin", rename_all = "lowercase")]
+pub enum Origin {
+    /// This binary.
+    Native,
+    /// A WebAssembly component.
+    Plugin {
+        /// Its name, as it describes itself.
+        plugin: String,
+        /// Its version, as it describes itself.
+        version: String,
+        /// SHA-256 of the file, in hex.
+        digest: String,
+    },
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Native => f.write_str("native"),
+            Self::Plugin { plugin, version, .. } => write!(f, "plugin {plugin} {version}"),
+        }
+    }
+}
+
+/// The one adapter from a native [`Check`] to an [`Executor`].
+pub(crate) struct Native<C> {
+    check: C,
+    info: KindInfo,
+    fields: Vec<String>,
+}
+
+impl<C: Check> Native<C> {
+    pub(crate) fn new(check: C) -> Self {
+        let schema = schemars::schema_for!(C::Config).to_value();
+        let properties = schema.get("properties").and_then(Value::as_object);
+        Self {
+            check,
+            fields: properties.map(|map| map.keys().cloned().collect()).unwrap_or_default(),
+            info: KindInfo {
+                kind: C::KIND.to_owned(),
+                aliases: C::ALIASES.iter().map(|&alias| alias.to_owned()).collect(),
+                summary: C::SUMMARY.to_owned(),
+                origin: Origin::Native,
+                schema,
+                example: None,
+                sensitive: Vec::new(),
+            },
+        }
+    }
+
+    /// Reads the configuration as Peekaping's worker does: keys without regard to case, `null` as unset.
+    fn config(&self, text: &str) -> Result<C::Config, CheckError> {
+        let fail =
+            |error: serde_json::Error| CheckError::InvalidConfig(format!("failed to parse config: {error}"));
+        let fields: Vec<&str> = self.fields.iter().map(String::as_str).collect();
+        let map = gojson::object(text.as_bytes(), &fields).map_err(fail)?;
+        serde_json::from_value(Value::Object(map)).map_err(fail)
+    }
+}
+
+impl<C: Check> Executor for Native<C> {
+    fn info(&self) -> &KindInfo {
+        &self.info
+    }
+
+    fn execute<'a>(
+        &'a self,
+        config: &'a str,
+        cx: &'a ProbeContext,
+    ) -> BoxFuture<'a, Result<Observation, CheckError>> {
+        Box::pin(async move { self.check.probe(self.config(config)?, cx).await })
+    }
+}

@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod executor;
+pub mod native;
+pub mod net;
+pub mod registry;
+
+pub use check::{Check, CheckError, ProbeContext};
+pub use executor::{BoxFuture, Executor, KindInfo, Origin};
+pub use net::Net;
+pub use registry::{Clash, Registry};

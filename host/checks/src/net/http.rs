@@ -1,0 +1,113 @@
+//! One HTTP exchange with its redirects: the engine under the `http` kinds and under the plugins' `http` import.
+
+use super::{IpFamily, Net, NetError, tls::TlsOptions};
+use http::{HeaderMap, Method, StatusCode, Version};
+use lapwing_model::{Proxy, TlsInfo};
+use std::{net::SocketAddr, time::Duration};
+use tokio::time::Instant;
+use url::Url;
+
+/// Which versions to speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/2 where ALPN agrees, else HTTP/1.1.
+    #[default]
+    Any,
+    /// HTTP/1.1 only.
+    Http11,
+    /// HTTP/2 only (prior knowledge on plain TCP).
+    Http2,
+}
+
+/// What to ask.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Method of the first hop.
+    pub method: Method,
+    /// `http` or `https`, without userinfo.
+    pub url: Url,
+    /// Sent as they are; a `Host` here wins. Credentials are dropped when a redirect leaves the host.
+    pub headers: HeaderMap,
+    /// Sent with any method when not empty.
+    pub body: bytes::Bytes,
+    /// 0 = do not follow: the 3xx is the answer.
+    pub max_redirects: u8,
+    /// Address family.
+    pub family: IpFamily,
+    /// Version.
+    pub version: HttpVersion,
+    /// For `https` hops.
+    pub tls: TlsOptions,
+    /// A forward proxy.
+    pub proxy: Option<Proxy>,
+    /// How much of the body to read, after decompression; `None` does not read it at all.
+    pub max_body_bytes: Option<usize>,
+}
+
+/// Time spent, summed over all hops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Name look-ups.
+    pub resolve: Duration,
+    /// TCP (and proxy) connection set-up.
+    pub connect: Duration,
+    /// TLS handshakes.
+    pub tls: Option<Duration>,
+    /// Writing requests.
+    pub send: Duration,
+    /// From request written to response head read.
+    pub first_byte: Duration,
+    /// Reading the body.
+    pub receive: Duration,
+    /// From the start to the head of the last response.
+    pub to_head: Duration,
+    /// From the start to the end.
+    pub total: Duration,
+}
+
+/// What came back from the last hop.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// Status.
+    pub status: StatusCode,
+    /// Version spoken.
+    pub version: Version,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Decoded body, at most `max_body_bytes`.
+    pub body: bytes::Bytes,
+    /// More body was there than the cap.
+    pub truncated: bool,
+    /// The URL of the last hop.
+    pub final_url: Url,
+    /// The address of the last hop (the proxy's, where there is one).
+    pub peer: SocketAddr,
+    /// The last TLS session.
+    pub tls: Option<TlsInfo>,
+    /// Redirects followed.
+    pub redirects: u8,
+    /// Time spent.
+    pub timing: Timing,
+}
+
+/// A failed exchange, with what was known when it failed.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// What failed.
+    pub error: NetError,
+    /// Status of the last hop that answered.
+    pub status: Option<StatusCode>,
+    /// The last TLS session, also of a refused certificate.
+    pub tls: Option<TlsInfo>,
+    /// Time spent until then.
+    pub timing: Timing,
+}
+
+impl Net {
+    /// Sends one request and follows its redirects; every hop is judged by the policy anew. One connection a hop,
+    /// closed when this returns. Cancel safe: dropping the future closes the connection.
+    pub async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Box<Failure>> {
+        let _ = (request, deadline);
+        todo!()
+    }
+}

@@ -1,0 +1,58 @@
+//! Finds the executor of a kind by name.
+
+use crate::{Executor, KindInfo, check::CheckError};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// The kinds of one worker. Built once, then only read; a reload builds another.
+#[derive(Clone, Default)]
+pub struct Registry {
+    names: BTreeMap<String, Arc<dyn Executor>>,
+}
+
+/// Two executors claim one name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("kind `{kind}` of {claimant} is already provided by {holder}")]
+pub struct Clash {
+    /// The disputed name.
+    pub kind: String,
+    /// Who has it.
+    pub holder: String,
+    /// Who wanted it.
+    pub claimant: String,
+}
+
+impl Registry {
+    /// Adds an executor under its kind and its aliases: all of them, or none when one is taken.
+    pub fn register(&mut self, executor: Arc<dyn Executor>) -> Result<(), Clash> {
+        let names: Vec<String> =
+            std::iter::once(&executor.info().kind).chain(&executor.info().aliases).cloned().collect();
+        if let Some((kind, holder)) = names.iter().find_map(|name| Some((name, self.names.get(name)?))) {
+            return Err(Clash {
+                kind: kind.clone(),
+                holder: holder.info().origin.to_string(),
+                claimant: executor.info().origin.to_string(),
+            });
+        }
+        self.names.extend(names.into_iter().map(|name| (name, executor.clone())));
+        Ok(())
+    }
+
+    /// The executor of `kind`, by its name or an alias; the error lists the known kinds.
+    pub fn executor(&self, kind: &str) -> Result<&Arc<dyn Executor>, CheckError> {
+        self.names.get(kind).ok_or_else(|| CheckError::UnknownKind {
+            kind: kind.to_owned(),
+            known: self.kinds().map(|info| info.kind.clone()).collect(),
+        })
+    }
+
+    /// Every kind once, by name.
+    pub fn kinds(&self) -> impl Iterator<Item = &KindInfo> {
+        self.names.iter().filter(|(name, executor)| **name == executor.info().kind).map(|(_, executor)| executor.info())
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names.keys()).finish()
+    }
+}

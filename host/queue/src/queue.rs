@@ -1,0 +1,60 @@
+//! What every dialect offers, and what all pass the same contract suite for.
+
+use crate::Lease;
+use async_trait::async_trait;
+use lapwing_model::{CheckResult, Task};
+use std::num::NonZeroUsize;
+
+/// Where due tasks come from.
+#[async_trait]
+pub trait Source: Send + Sync + 'static {
+    /// Takes up to `room` due tasks. Waits while there are none, for at most about a second, then answers with an
+    /// empty list (so that the caller can tell an idle queue from a dead one).
+    ///
+    /// Bytes that are no task never get here: the dialect moves them to its dead letters with the reason.
+    /// Cancel safe: what was taken but not handed over goes back, or its lease runs out.
+    async fn reserve(&self, room: NonZeroUsize) -> Result<Vec<Lease>, QueueError>;
+
+    /// Says goodbye: takes the worker off the presence list. Leases still held run out.
+    async fn close(&self);
+}
+
+/// Where results go to.
+#[async_trait]
+pub trait Sink: Send + Sync + 'static {
+    /// Publishes one result. Doing it twice with the same result publishes once. Not cancel safe.
+    async fn publish(&self, task: &Task, result: &CheckResult) -> Result<(), QueueError>;
+}
+
+/// Where a producer puts due tasks.
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// Adds a due task, unless one of the same monitor is still on the queue or in work.
+    async fn enqueue(&self, task: &Task) -> Result<Enqueued, QueueError>;
+}
+
+/// What became of an enqueued task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is on the queue.
+    Added,
+    /// The monitor's last task is not done yet; this one was dropped.
+    Duplicate,
+}
+
+/// Why the queue did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The server is away, refuses writes or is loading: try again later.
+    #[error("queue unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The lease ran out: another worker has the task now, nothing may be written for it.
+    #[error("lease of task `{0}` was lost")]
+    LeaseLost(String),
+    /// The queue takes no more tasks.
+    #[error("queue is full ({0} tasks)")]
+    Full(usize),
+    /// The server answered something this dialect does not know.
+    #[error("unexpected answer from the queue: {0}")]
+    Protocol(String),
+}
