@@ -1,1 +1,46 @@
-fn main(){}
+//! The `lapwing` binary: reads the command line and the configuration, then hands over to one role.
+
+mod admin;
+mod cli;
+mod config;
+mod console;
+mod kinds;
+mod metrics;
+mod probe;
+mod producer;
+mod pulse;
+mod role;
+mod shutdown;
+mod telemetry;
+mod worker;
+
+use clap::Parser;
+use cli::{Cli, Command, Exit};
+use config::{Environment, Faults};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Up.into() };
+        }
+    };
+    let environment = Environment::of_process();
+    let outcome = match cli.command {
+        Command::Run(args) => cli::run::main(args, &environment),
+        Command::Worker(args) => cli::worker::main(args, &environment),
+        Command::Check(args) => cli::check::main(args, &environment),
+        Command::Kinds(args) => cli::kinds::main(args, &environment),
+        Command::Plugin(command) => cli::plugin::main(command, &environment),
+        Command::Health(args) => cli::health::main(args, &environment),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            console::error(&error);
+            if error.is::<Faults>() { Exit::Usage.into() } else { Exit::Unknown.into() }
+        }
+    }
+}

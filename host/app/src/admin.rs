@@ -1,0 +1,95 @@
+//! The admin API: `/api/v1/…` and `/metrics`. One file an endpoint, one route line each.
+
+pub mod access;
+pub mod checks;
+pub mod error;
+pub mod executors;
+pub mod health;
+pub mod metrics;
+pub mod plugins;
+
+use crate::{config::Secret, kinds::Kinds, metrics::Metrics, probe::Prober, pulse::Pulse};
+use anyhow::Context;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{get, post},
+};
+use lapwing_model::WorkerIdentity;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// The largest request body.
+const MAX_REQUEST_BYTES: usize = 1 << 20;
+/// How many checks asked for by API may run at once.
+const MAX_CHECKS: usize = 16;
+
+/// What the endpoints work on.
+#[derive(Clone)]
+pub struct State {
+    /// The kinds and plugins.
+    pub kinds: Arc<Kinds>,
+    /// Runs checks.
+    pub prober: Prober,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether the worker is alive.
+    pub pulse: Arc<Pulse>,
+    /// After how long without a beat it is dead.
+    pub liveness: Duration,
+    /// Who runs checks here.
+    pub identity: WorkerIdentity,
+    /// The bearer token.
+    pub token: Option<Secret>,
+    /// Room for checks asked for by API.
+    pub checks: Arc<Semaphore>,
+}
+
+impl State {
+    /// Room for checks asked for by API, as a state starts with.
+    pub fn check_slots() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(MAX_CHECKS))
+    }
+}
+
+fn router(state: State) -> Router {
+    Router::new()
+        .route("/api/v1/executors", get(executors::list))
+        .route("/api/v1/plugins", get(plugins::list::list))
+        .route("/api/v1/plugins/reload", post(plugins::reload::reload))
+        .route("/api/v1/checks", post(checks::run))
+        .route("/metrics", get(metrics::render))
+        .route_layer(middleware::from_fn_with_state(state.clone(), access::authorize))
+        .route("/api/v1/health", get(health::health))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        .with_state(state)
+}
+
+/// A bound admin API.
+pub struct Server {
+    listener: TcpListener,
+    /// The address, with the port the system chose where `0` was asked for.
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Binds `address`.
+    pub async fn bind(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address} for the admin API; choose another with --listen"))?;
+        Ok(Self { address: listener.local_addr()?, listener })
+    }
+
+    /// Serves until `stop`.
+    pub async fn run(self, state: State, stop: CancellationToken) {
+        let shutdown = stop.cancelled_owned();
+        if let Err(error) = axum::serve(self.listener, router(state)).with_graceful_shutdown(shutdown).await {
+            tracing::error!("admin API ended: {error}");
+        }
+    }
+}

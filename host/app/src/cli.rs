@@ -1,0 +1,111 @@
+//! The command line: what can be asked, and how the answer becomes an exit code.
+
+pub mod check;
+pub mod health;
+pub mod kinds;
+pub mod plugin;
+pub mod run;
+pub mod table;
+pub mod worker;
+
+use crate::config::HumanDuration;
+use clap::{Args, Parser, Subcommand};
+use lapwing_model::Status;
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+const EXAMPLES: &str = "\
+Examples:
+  lapwing run --config monitors.toml            watch everything in the file, serve the admin API
+  lapwing run --config monitors.toml --once     check everything once and print a table
+  lapwing check http --config '{\"url\": \"https://example.com\"}'
+  lapwing check smtp --config @smtp.json --json
+  REDIS_HOST=redis lapwing worker               a drop-in for Peekaping's worker
+  lapwing plugin list
+
+Exit codes:
+  0   up, or done          1   down
+  2   could not tell, or could not do it
+  64  the command line or the configuration is wrong";
+
+/// A check executor for uptime monitoring, extensible by sandboxed WebAssembly plugins.
+#[derive(Debug, Parser)]
+#[command(name = "lapwing", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch the monitors of a file, all in one process; with REDIS_URL or REDIS_HOST set, through Redis
+    Run(run::RunArgs),
+    /// Take tasks from Redis and publish results, as Peekaping's worker does
+    Worker(worker::WorkerArgs),
+    /// Run one check now and tell the result
+    Check(check::CheckArgs),
+    /// List the kinds of check there are, native and plugin
+    Kinds(kinds::KindsArgs),
+    /// Look at plugins
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Ask a running worker whether it is alive (for container health checks)
+    Health(health::HealthArgs),
+}
+
+/// Flags that most commands share.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Shared {
+    /// Configuration file, TOML or YAML
+    #[arg(long, value_name = "FILE", env = "LAPWING_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Folder of plugins
+    #[arg(long, value_name = "DIR", env = "LAPWING_PLUGINS", hide_env_values = true)]
+    pub plugins: Option<PathBuf>,
+    /// Address of the admin API [default: 127.0.0.1:8085]
+    #[arg(long, value_name = "ADDR", env = "LAPWING_ADMIN_LISTEN", hide_env_values = true)]
+    pub listen: Option<SocketAddr>,
+    /// Least severe log level: debug, info, warn or error
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Up, or done.
+    Up,
+    /// Down.
+    Down,
+    /// Could not tell, or could not do it.
+    Unknown,
+    /// The command line or the configuration is wrong.
+    Usage,
+}
+
+impl From<Status> for Exit {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Up | Status::Degraded => Self::Up,
+            Status::Down => Self::Down,
+            Status::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Up => 0,
+            Exit::Down => 1,
+            Exit::Unknown => 2,
+            Exit::Usage => 64,
+        })
+    }
+}
+
+/// A time span on the command line.
+pub fn span(text: &str) -> Result<std::time::Duration, String> {
+    text.parse::<HumanDuration>().map(|span| span.0).map_err(|error| error.to_string())
+}

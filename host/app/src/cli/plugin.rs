@@ -1,0 +1,68 @@
+//! `lapwing plugin list|inspect`: what plugins are and why they were refused.
+
+use super::{Exit, Shared, table};
+use crate::{
+    config::{Config, Environment},
+    console::Console,
+    role::{self, Role},
+    telemetry,
+};
+use clap::{Args, Subcommand};
+use lapwing_wasm::PluginReport;
+use std::path::PathBuf;
+
+/// `lapwing plugin`
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// List the plugin folder: what was loaded, and what was refused and why
+    List(ListArgs),
+    /// Look into one file: what it describes, imports and asks for
+    Inspect(InspectArgs),
+}
+
+/// `lapwing plugin list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    shared: Shared,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `lapwing plugin inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A component file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// Runs it. Exits 2 if any plugin was refused.
+pub fn main(command: PluginCommand, environment: &Environment) -> anyhow::Result<Exit> {
+    let (json, shared) = match &command {
+        PluginCommand::List(args) => (args.json, &args.shared),
+        PluginCommand::Inspect(args) => (args.json, &args.shared),
+    };
+    let config = Config::load(shared, environment)?;
+    telemetry::start(&config.log);
+    let console = Console::new(json);
+    role::block_on(async {
+        let plugins: Vec<PluginReport> = match &command {
+            PluginCommand::List(_) => Role::load(&config).await?.prober.kinds.plugins().to_vec(),
+            PluginCommand::Inspect(args) => vec![Role::host(&config)?.load_file(&args.file).await],
+        };
+        console.line(&match (&command, plugins.as_slice()) {
+            (PluginCommand::Inspect(_), [one]) if json => serde_json::to_string_pretty(one)?,
+            (PluginCommand::Inspect(_), [one]) => table::of_plugin(one),
+            _ if json => serde_json::to_string_pretty(&plugins)?,
+            _ => table::of_plugins(&plugins, &config.plugins),
+        });
+        Ok(if plugins.iter().any(|plugin| plugin.failure().is_some()) { Exit::Unknown } else { Exit::Up })
+    })
+}

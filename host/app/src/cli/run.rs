@@ -1,0 +1,124 @@
+//! `lapwing run`: producer, worker and admin API in one process.
+
+use super::{Exit, Shared, table};
+use crate::{
+    admin,
+    config::{Config, Environment, Faults},
+    console::Console,
+    producer::{self, Producer},
+    role::Role,
+    shutdown, telemetry,
+};
+use clap::Args;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use lapwing_model::CheckResult;
+use lapwing_queue::{Queue, Source, asynq::Asynq, memory::MemoryQueue};
+use std::{sync::Arc, time::Duration};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::info;
+
+/// `lapwing run`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  lapwing run --config monitors.toml\n  lapwing run --config monitors.yaml --once --json\n\n\
+                        With --once: exits 1 if any monitor is down, else 2 if any could not be told, else 0.")]
+pub struct RunArgs {
+    #[command(flatten)]
+    shared: Shared,
+    /// Check every monitor once, print a table and exit
+    #[arg(long)]
+    once: bool,
+    /// Stop after this time, such as `15s`
+    #[arg(long, value_name = "TIME", value_parser = super::span, conflicts_with = "once")]
+    r#for: Option<Duration>,
+    /// Print results as JSON, one object a line (with --once: one array)
+    #[arg(long)]
+    json: bool,
+}
+
+/// The queue that `run` keeps to itself on a shared Redis.
+const QUEUE: &str = "lapwing";
+
+/// Runs it.
+pub fn main(args: RunArgs, environment: &Environment) -> anyhow::Result<Exit> {
+    let config = Config::load(&args.shared, environment)?;
+    telemetry::start(&config.log);
+    if config.monitors.is_empty() {
+        let mut faults = Faults { file: config.file, ..Faults::default() };
+        faults.push("monitors", "there is nothing to watch; add a [[monitors]] table, or name a file with --config");
+        return Err(faults.into());
+    }
+    let console = Console::new(args.json);
+    crate::role::block_on(async {
+        let role = Role::load(&config).await?;
+        role.check_monitors(&config)?;
+        if args.once { once(&config, &role, console).await } else { watch(config, role, console, args.r#for).await }
+    })
+}
+
+async fn once(config: &Config, role: &Role, console: Console) -> anyhow::Result<Exit> {
+    let slots = tokio::sync::Semaphore::new(config.concurrency);
+    let mut runs: FuturesUnordered<_> = config
+        .monitors
+        .iter()
+        .enumerate()
+        .map(async |(index, monitor)| {
+            let _slot = slots.acquire().await;
+            let task = Arc::new(producer::task(monitor, &*role.prober.clock));
+            let started_at = role.prober.clock.now();
+            let observation = role.prober.probe(task.clone()).await;
+            (index, CheckResult::new(&task, &role.identity, started_at, role.prober.clock.now(), observation))
+        })
+        .collect();
+    let mut results = Vec::with_capacity(config.monitors.len());
+    while let Some(result) = runs.next().await {
+        results.push(result);
+    }
+    results.sort_by_key(|(index, _)| *index);
+    let results: Vec<CheckResult> = results.into_iter().map(|(_, result)| result).collect();
+    let exit = worst(&results);
+    console.line(&if console.json { serde_json::to_string(&results)? } else { table::of_results(&results, console) });
+    Ok(exit)
+}
+
+/// Down before unknown before up.
+fn worst(results: &[CheckResult]) -> Exit {
+    let any = |exit| results.iter().any(|result| Exit::from(result.observation.status) == exit);
+    [Exit::Down, Exit::Unknown].into_iter().find(|exit| any(*exit)).unwrap_or(Exit::Up)
+}
+
+async fn watch(config: Config, role: Role, console: Console, limit: Option<Duration>) -> anyhow::Result<Exit> {
+    let server = admin::Server::bind(config.listen).await?;
+    let (source, queue): (Arc<dyn Source>, Arc<dyn Queue>) = match &config.redis {
+        Some(redis) => {
+            let mut options = role.asynq_options(&config);
+            options.queues = vec![(QUEUE.to_owned(), 1)];
+            options.task_queue = QUEUE.to_owned();
+            info!("tasks go through Redis at {}", redis.shown);
+            let asynq = Asynq::connect(redis.url.reveal(), options).await?;
+            (asynq.clone(), asynq)
+        }
+        None => {
+            let memory = MemoryQueue::new(config.monitors.len());
+            (memory.clone(), memory)
+        }
+    };
+    let stop = shutdown::on_signal()?;
+    if let Some(limit) = limit {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(limit).await;
+            stop.cancel();
+        });
+    }
+    info!("watching {} monitors; admin API at http://{}/api/v1/", config.monitors.len(), server.address);
+    let (tracker, ended) = (TaskTracker::new(), CancellationToken::new());
+    tracker.spawn(server.run(role.admin(&config), ended.clone()));
+    let clock = role.prober.clock.clone();
+    let worker = role.worker(&config, source, Arc::new(console));
+    tracker.spawn(Producer { monitors: config.monitors, queue, clock }.run(stop.clone()));
+    worker.run(stop).await;
+    ended.cancel();
+    tracker.close();
+    tracker.wait().await;
+    Ok(Exit::Up)
+}

@@ -1,0 +1,110 @@
+//! Everything an operator can set: flags, then environment, then file, then defaults, in that order.
+//!
+//! `file` reads and checks the file, `environment` the variables; this module joins them. Every fault is found
+//! before anything starts, and all are reported at once.
+
+pub mod duration;
+pub mod environment;
+pub mod fault;
+pub mod file;
+pub mod monitors;
+pub mod secret;
+
+pub use duration::HumanDuration;
+pub use environment::Environment;
+pub use fault::{Fault, Faults};
+pub use file::FileConfig;
+pub use secret::Secret;
+
+use crate::cli::Shared;
+use lapwing_checks::net::EgressPolicy;
+use lapwing_model::Monitor;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// The effective settings of one process.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the settings came from, for messages.
+    pub file: Option<PathBuf>,
+    /// The folder of plugins.
+    pub plugins: PathBuf,
+    /// Whether the folder was asked for, so that its absence is an error.
+    pub plugins_required: bool,
+    /// Limits of plugins.
+    pub plugin_limits: file::PluginLimits,
+    /// The admin API's address.
+    pub listen: SocketAddr,
+    /// The admin API's token.
+    pub token: Option<Secret>,
+    /// Redis, when any of its settings was given.
+    pub redis: Option<Redis>,
+    /// The queues to take tasks from, with their weights.
+    pub queues: Vec<(String, u32)>,
+    /// How many checks run at once.
+    pub concurrency: usize,
+    /// How long running checks may go on after a stop signal.
+    pub grace: Duration,
+    /// After how long without a poll the worker counts as dead.
+    pub liveness: Duration,
+    /// The operator's word for where this worker is.
+    pub region: Option<String>,
+    /// What checks may reach.
+    pub network: EgressPolicy,
+    /// What `run` watches.
+    pub monitors: Vec<Monitor>,
+    /// Logs.
+    pub log: environment::Log,
+}
+
+/// How to reach Redis.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// `redis://…`, credentials included.
+    pub url: Secret,
+    /// The same for logs: host, port and database.
+    pub shown: String,
+}
+
+impl Config {
+    /// Joins flags, environment and file; every fault of all three at once.
+    pub fn load(shared: &Shared, environment: &Environment) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let file = match &shared.config {
+            Some(path) => file::read(path, &mut faults),
+            None => FileConfig::default(),
+        };
+        let redis = environment.redis(file.redis.url.as_ref(), &mut faults);
+        let log = environment.log(&file.log, shared.log_level.as_deref(), &mut faults);
+        let listen = shared.listen.unwrap_or(file.admin.listen);
+        let token = environment.admin_token().or(file.admin.token);
+        if token.is_none() && !listen.ip().is_loopback() {
+            faults.push(
+                "admin.listen",
+                format!(
+                    "`{listen}` is not a loopback address, and there is no token; set LAPWING_ADMIN_TOKEN or listen on 127.0.0.1"
+                ),
+            );
+        }
+        let concurrency = environment.concurrency(&mut faults).unwrap_or(file.worker.concurrency.get());
+        let monitors = monitors::resolve(file.monitors, &mut faults);
+        let plugins = shared.plugins.clone().or(file.plugins.dir);
+        let config = Self {
+            file: shared.config.clone(),
+            plugins_required: plugins.is_some(),
+            plugins: plugins.unwrap_or_else(|| PathBuf::from("plugins")),
+            plugin_limits: file.plugins.limits,
+            listen,
+            token,
+            redis,
+            queues: file.worker.queues.into_iter().map(|(name, weight)| (name, weight.get())).collect(),
+            concurrency,
+            grace: file.worker.grace.0,
+            liveness: file.worker.liveness.0,
+            region: file.worker.region,
+            network: file.network,
+            monitors,
+            log,
+        };
+        faults.into_result(config)
+    }
+}

@@ -1,0 +1,178 @@
+//! The configuration file: TOML or YAML, told apart by its extension.
+//!
+//! The structs below are the reference: their doc comments become the schema, and the schema finds every fault of a
+//! file at once before anything is read from it.
+
+use super::{Faults, HumanDuration, Secret, monitors::MonitorConfig};
+use lapwing_checks::net::EgressPolicy;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// A configuration file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileConfig {
+    /// The worker: how many checks at once, from which queues.
+    pub worker: Worker,
+    /// Redis.
+    pub redis: RedisFile,
+    /// The admin API.
+    pub admin: Admin,
+    /// Plugins.
+    pub plugins: Plugins,
+    /// What checks may reach.
+    pub network: EgressPolicy,
+    /// Logs.
+    pub log: LogFile,
+    /// What `lapwing run` watches.
+    pub monitors: Vec<MonitorConfig>,
+}
+
+/// The worker.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Worker {
+    /// How many checks run at once. `QUEUE_CONCURRENCY` wins.
+    pub concurrency: NonZeroUsize,
+    /// How long running checks may go on after a stop signal, before their tasks go back to the queue.
+    pub grace: HumanDuration,
+    /// After how long without a successful poll of the queue `GET /api/v1/health` says that the worker is dead.
+    pub liveness: HumanDuration,
+    /// Where this worker is, in your words; part of every result.
+    pub region: Option<String>,
+    /// The Asynq queues to take tasks from, by weight: the highest is always served first.
+    pub queues: BTreeMap<String, NonZeroU32>,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        let weights = [("critical", 6), ("healthcheck", 5), ("default", 3), ("low", 1)];
+        Self {
+            concurrency: NonZeroUsize::new(128).unwrap_or(NonZeroUsize::MIN),
+            grace: HumanDuration(Duration::from_secs(8)),
+            liveness: HumanDuration(Duration::from_secs(15)),
+            region: None,
+            queues: weights
+                .into_iter()
+                .filter_map(|(name, weight)| Some((name.to_owned(), NonZeroU32::new(weight)?)))
+                .collect(),
+        }
+    }
+}
+
+/// Redis.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisFile {
+    /// `redis://[user:password@]host[:port][/db]`. `REDIS_URL` and `REDIS_HOST` win.
+    pub url: Option<Secret>,
+}
+
+/// The admin API.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Address and port. Anything but a loopback address needs a token.
+    pub listen: SocketAddr,
+    /// What clients send as `Authorization: Bearer …`. `LAPWING_ADMIN_TOKEN` wins.
+    pub token: Option<Secret>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8085)), token: None }
+    }
+}
+
+/// Plugins.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plugins {
+    /// The folder whose `.wasm` files are loaded. Default `plugins`, if there is one.
+    pub dir: Option<PathBuf>,
+    /// What one run of a plugin may use.
+    pub limits: PluginLimits,
+}
+
+/// What one run of a plugin may use.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginLimits {
+    /// Linear memory, all memories together, in MiB (1 to 256).
+    #[schemars(range(min = 1, max = 256))]
+    pub memory_mib: u32,
+    /// Time on the processor.
+    pub cpu: HumanDuration,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        Self { memory_mib: 64, cpu: HumanDuration(Duration::from_secs(1)) }
+    }
+}
+
+/// Logs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogFile {
+    /// `debug`, `info`, `warn` or `error`. `LOG_LEVEL` wins.
+    pub level: Option<String>,
+    /// `text` or `json`. Default `json` with `MODE=prod`, else `text`.
+    pub format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Reads `path`. What is wrong with it goes to `faults`; the answer is then not to be used.
+pub fn read(path: &Path, faults: &mut Faults) -> FileConfig {
+    faults.file = Some(path.to_owned());
+    let value = match parse(path) {
+        Ok(value) => value,
+        Err(message) => {
+            faults.push("file", message);
+            return FileConfig::default();
+        }
+    };
+    let found = schema_faults(&value);
+    if found.is_empty() {
+        return serde_json::from_value(value).unwrap_or_else(|error| {
+            faults.push("file", error.to_string());
+            FileConfig::default()
+        });
+    }
+    for (field, message) in found {
+        faults.push(field, message);
+    }
+    FileConfig::default()
+}
+
+fn parse(path: &Path) -> Result<Value, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => toml::from_str(&text).map_err(|error| format!("is not TOML: {error}")),
+        Some("yaml" | "yml") if text.trim().is_empty() => Ok(Value::Object(serde_json::Map::new())),
+        Some("yaml" | "yml") => serde_saphyr::from_str(&text).map_err(|error| format!("is not YAML: {error}")),
+        _ => Err("has no extension that tells its format: expected `.toml`, `.yaml` or `.yml`".to_owned()),
+    }
+}
+
+fn schema_faults(value: &Value) -> Vec<(String, String)> {
+    let schema = schemars::schema_for!(FileConfig).to_value();
+    lapwing_checks::schema::faults(&schema, value, "")
+}

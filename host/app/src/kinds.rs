@@ -1,0 +1,75 @@
+//! The kinds of check this process can run: the native ones and those of the plugin folder, reloadable as one.
+
+use lapwing_checks::{Net, Registry, native};
+use lapwing_wasm::{PluginHost, PluginReport, Settings};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+use tokio::sync::Mutex;
+use tracing::{info, warn};
+
+/// Holds the registry in force. Running checks keep the executor they started with.
+pub struct Kinds {
+    host: Arc<PluginHost>,
+    folder: PathBuf,
+    /// One reload at a time.
+    reloading: Mutex<()>,
+    current: RwLock<Current>,
+}
+
+#[derive(Clone, Default)]
+struct Current {
+    registry: Arc<Registry>,
+    plugins: Arc<Vec<PluginReport>>,
+}
+
+impl Kinds {
+    /// The native kinds and the plugins of `folder`. A broken plugin is reported and stops nothing; a folder that is
+    /// `required` and cannot be read is an error.
+    pub async fn load(folder: &Path, required: bool, settings: Settings, net: Net) -> anyhow::Result<Self> {
+        if required && !folder.is_dir() {
+            anyhow::bail!("plugin folder `{}` does not exist or is not a folder", folder.display());
+        }
+        let kinds = Self {
+            host: PluginHost::new(settings, net)?,
+            folder: folder.to_owned(),
+            reloading: Mutex::new(()),
+            current: RwLock::default(),
+        };
+        kinds.reload().await?;
+        Ok(kinds)
+    }
+
+    /// Reads the folder again and puts the result in force. Unchanged files are not compiled again.
+    pub async fn reload(&self) -> anyhow::Result<Arc<Vec<PluginReport>>> {
+        let _one = self.reloading.lock().await;
+        let mut registry = Registry::default();
+        native::register(&mut registry)?;
+        let mut plugins = if self.folder.is_dir() { self.host.load_dir(&self.folder).await? } else { Vec::new() };
+        for plugin in &mut plugins {
+            plugin.register(&mut registry);
+            match plugin.failure() {
+                None => info!(plugin.name = plugin.name, plugin.version = plugin.version, "plugin loaded: {}", plugin.kinds.join(", ")),
+                Some(reason) => warn!("plugin `{}` not loaded: {reason}", plugin.path.display()),
+            }
+        }
+        let current = Current { registry: Arc::new(registry), plugins: Arc::new(plugins) };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current.clone();
+        Ok(current.plugins)
+    }
+
+    /// The registry in force.
+    pub fn registry(&self) -> Arc<Registry> {
+        self.current().registry
+    }
+
+    /// What became of each file of the folder.
+    pub fn plugins(&self) -> Arc<Vec<PluginReport>> {
+        self.current().plugins
+    }
+
+    fn current(&self) -> Current {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

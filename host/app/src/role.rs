@@ -1,0 +1,116 @@
+//! What every role is built from: the kinds, the prober, the metrics, and who this process is.
+
+use crate::{
+    admin,
+    config::{Config, Faults},
+    kinds::Kinds,
+    metrics::Metrics,
+    probe::Prober,
+    pulse::Pulse,
+    worker::Worker,
+};
+use lapwing_checks::{Net, schema};
+use lapwing_model::{SystemClock, WorkerIdentity};
+use lapwing_queue::{Sink, Source, asynq};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The parts of one process.
+pub struct Role {
+    /// Runs checks.
+    pub prober: Prober,
+    /// Who this is.
+    pub identity: WorkerIdentity,
+    metrics: Arc<Metrics>,
+    pulse: Arc<Pulse>,
+}
+
+/// Runs `role` on a runtime with a thread for each processor.
+pub fn block_on<T>(role: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(role);
+    // What still runs (an abandoned look-up) must not hold up the exit.
+    runtime.shutdown_background();
+    outcome
+}
+
+impl Role {
+    /// Loads plugins and builds the parts.
+    pub async fn load(config: &Config) -> anyhow::Result<Self> {
+        let net = Net::new(config.network.clone());
+        let settings = lapwing_wasm::Settings {
+            max_memory_bytes: usize::try_from(config.plugin_limits.memory_mib)? << 20,
+            cpu_budget: config.plugin_limits.cpu.0,
+            ..lapwing_wasm::Settings::default()
+        };
+        let kinds = Kinds::load(&config.plugins, config.plugins_required, settings, net.clone()).await?;
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        Ok(Self {
+            prober: Prober { kinds: Arc::new(kinds), net, clock: Arc::new(SystemClock) },
+            identity: WorkerIdentity {
+                name: format!("{host}:{}", std::process::id()),
+                region: config.region.clone(),
+            },
+            metrics: Arc::new(Metrics::new()),
+            pulse: Arc::new(Pulse::new()),
+        })
+    }
+
+    /// Holds every monitor's configuration against its kind's schema. An unknown kind is only warned of: its plugin
+    /// may be mended while the other monitors are watched.
+    pub fn check_monitors(&self, config: &Config) -> Result<(), Faults> {
+        let registry = self.prober.kinds.registry();
+        let mut faults = Faults { file: config.file.clone(), ..Faults::default() };
+        for (index, monitor) in config.monitors.iter().enumerate() {
+            match registry.executor(&monitor.kind) {
+                Ok(executor) => {
+                    let value = serde_json::from_str(&monitor.config).unwrap_or(Value::Null);
+                    for (field, message) in
+                        schema::faults(&executor.info().schema, &value, &format!("monitors[{index}].config"))
+                    {
+                        faults.push(field, message);
+                    }
+                }
+                Err(error) => tracing::warn!(monitor.id, "monitor `{}`: {error}", monitor.name),
+            }
+        }
+        faults.into_result(())
+    }
+
+    /// How this process speaks Asynq.
+    pub fn asynq_options(&self, config: &Config) -> asynq::Options {
+        asynq::Options {
+            queues: config.queues.clone(),
+            concurrency: config.concurrency,
+            ..asynq::Options::default()
+        }
+    }
+
+    /// The worker of this process.
+    pub fn worker(&self, config: &Config, source: Arc<dyn Source>, sink: Arc<dyn Sink>) -> Worker {
+        Worker {
+            identity: self.identity.clone(),
+            source,
+            sink,
+            prober: self.prober.clone(),
+            metrics: self.metrics.clone(),
+            pulse: self.pulse.clone(),
+            concurrency: config.concurrency,
+            grace: config.grace,
+        }
+    }
+
+    /// What the admin API of this process works on.
+    pub fn admin(&self, config: &Config) -> admin::State {
+        admin::State {
+            kinds: self.prober.kinds.clone(),
+            prober: self.prober.clone(),
+            metrics: self.metrics.clone(),
+            pulse: self.pulse.clone(),
+            liveness: config.liveness,
+            identity: self.identity.clone(),
+            token: config.token.clone(),
+            checks: admin::State::check_slots(),
+        }
+    }
+}

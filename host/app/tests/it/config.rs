@@ -1,0 +1,112 @@
+//! A configuration that is wrong: every fault at once, exit 64, nothing started.
+
+use crate::support::process::say;
+use std::fs;
+
+fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (folder, path)
+}
+
+const BROKEN: &str = r#"
+[worker]
+concurrency = 0
+grace = "soon"
+colour = "blue"
+[admin]
+listen = "0.0.0.0:1"
+[[monitors]]
+name = "A"
+kind = "http"
+interval = 10
+[[monitors]]
+kind = "tcp"
+nmae = "B"
+"#;
+
+#[test]
+fn every_fault_is_printed_at_once_with_file_field_and_expectation() {
+    let (_folder, path) = file("monitors.toml", BROKEN);
+    let said = say(&["run", "--config", &path]);
+    assert_eq!(said.code, 64, "{}", said.err);
+    for expected in [
+        &format!("{path}: "),
+        "worker.concurrency: 0 is less than the minimum of 1",
+        "worker.grace: \"soon\" is not a duration",
+        "worker.colour: unknown field, expected one of `concurrency`, `grace`",
+        "monitors[0].interval: 10 is not of type \"string\"",
+        "monitors[1].name: is missing",
+        "monitors[1].nmae: unknown field, expected one of `id`, `name`, `kind`",
+    ] {
+        assert!(said.err.contains(expected), "no `{expected}` in:\n{}", said.err);
+    }
+    assert_eq!(said.out, "");
+}
+
+#[test]
+fn faults_that_no_schema_sees_are_also_found_at_once() {
+    let text = r#"
+[admin]
+listen = "0.0.0.0:8085"
+[[monitors]]
+name = "Same"
+kind = "tcp"
+interval = "10ms"
+[[monitors]]
+name = "same"
+kind = "tcp"
+timeout = "5m"
+"#;
+    let (_folder, path) = file("monitors.toml", text);
+    let said = say(&["run", "--config", &path]);
+    assert_eq!(said.code, 64);
+    for expected in [
+        "admin.listen: `0.0.0.0:8085` is not a loopback address",
+        "monitors[0].interval: ",
+        "monitors[1].name: two monitors have the id `same`",
+        "monitors[1].timeout: ",
+    ] {
+        assert!(said.err.contains(expected), "no `{expected}` in:\n{}", said.err);
+    }
+}
+
+#[test]
+fn a_monitors_own_settings_are_held_against_its_kind() {
+    let text = "monitors:\n- name: A\n  kind: tcp\n  config: {host: localhost, prot: 25}\n- name: B\n  kind: http\n";
+    let (_folder, path) = file("monitors.yaml", text);
+    let said = say(&["run", "--once", "--config", &path]);
+    assert_eq!(said.code, 64, "{}", said.err);
+    for expected in ["monitors[0].config.prot: unknown field", "monitors[0].config.port: is missing", "monitors[1].config.url: is missing"] {
+        assert!(said.err.contains(expected), "no `{expected}` in:\n{}", said.err);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_or_parsed_is_named() {
+    let (_folder, toml) = file("broken.toml", "[worker\n");
+    let (_other, text) = file("monitors.txt", "");
+    for (path, expected) in [
+        (toml.as_str(), "is not TOML"),
+        (text.as_str(), "expected `.toml`, `.yaml` or `.yml`"),
+        ("/nonexistent/monitors.toml", "cannot be read"),
+    ] {
+        let said = say(&["run", "--config", path]);
+        assert_eq!(said.code, 64);
+        assert!(said.err.contains(path) && said.err.contains(expected), "{}", said.err);
+    }
+}
+
+#[test]
+fn a_bad_variable_is_named() {
+    let output = crate::support::process::lapwing()
+        .args(["worker"])
+        .envs([("REDIS_PORT", "99999"), ("LOG_LEVEL", "loud"), ("REDIS_DB", "77")])
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(["REDIS_PORT", "LOG_LEVEL", "REDIS_DB"].iter().all(|name| err.contains(name)), "{err}");
+}
