@@ -19,6 +19,7 @@ pub use secret::Secret;
 use crate::cli::Shared;
 use lapwing_checks::net::EgressPolicy;
 use lapwing_model::Monitor;
+use lapwing_wasm::PluginSettings;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The effective settings of one process.
@@ -30,8 +31,8 @@ pub struct Config {
     pub plugins: PathBuf,
     /// Whether the folder was asked for, so that its absence is an error.
     pub plugins_required: bool,
-    /// Limits of plugins.
-    pub plugin_limits: file::PluginLimits,
+    /// How plugins are run, and what they may use.
+    pub plugin_settings: PluginSettings,
     /// The admin API's address.
     pub listen: SocketAddr,
     /// The admin API's token.
@@ -92,7 +93,7 @@ impl Config {
             file: shared.config.clone(),
             plugins_required: plugins.is_some(),
             plugins: plugins.unwrap_or_else(|| PathBuf::from("plugins")),
-            plugin_limits: file.plugins.limits,
+            plugin_settings: file.plugins.settings,
             listen,
             token,
             redis,

@@ -1,7 +1,7 @@
 //! The kinds of check this process can run: the native ones and those of the plugin folder, reloadable as one.
 
 use lapwing_checks::{Net, Registry, native};
-use lapwing_wasm::{PluginHost, PluginReport, Settings};
+use lapwing_wasm::{PluginHost, PluginReport, PluginSettings};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
@@ -27,7 +27,7 @@ struct Current {
 impl Kinds {
     /// The native kinds and the plugins of `folder`. A broken plugin is reported and stops nothing; a folder that is
     /// `required` and cannot be read is an error.
-    pub async fn load(folder: &Path, required: bool, settings: Settings, net: Net) -> anyhow::Result<Self> {
+    pub async fn load(folder: &Path, required: bool, settings: PluginSettings, net: Net) -> anyhow::Result<Self> {
         if required && !folder.is_dir() {
             anyhow::bail!("plugin folder `{}` does not exist or is not a folder", folder.display());
         }

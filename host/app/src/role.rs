@@ -38,12 +38,7 @@ impl Role {
     /// Loads plugins and builds the parts.
     pub async fn load(config: &Config) -> anyhow::Result<Self> {
         let net = Net::new(config.network.clone());
-        let settings = lapwing_wasm::Settings {
-            max_memory_bytes: usize::try_from(config.plugin_limits.memory_mib)? << 20,
-            cpu_budget: config.plugin_limits.cpu.0,
-            ..lapwing_wasm::Settings::default()
-        };
-        let kinds = Kinds::load(&config.plugins, config.plugins_required, settings, net.clone()).await?;
+        let kinds = Kinds::load(&config.plugins, config.plugins_required, config.plugin_settings.clone(), net.clone()).await?;
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         Ok(Self {
             prober: Prober { kinds: Arc::new(kinds), net, clock: Arc::new(SystemClock) },

@@ -112,6 +112,10 @@ impl Worker {
             tokio::select! {
                 observation = self.prober.probe(task.clone()) => observation,
                 () = abort.cancelled() => return log_lost(lease.requeue().await),
+                () = lease.cancelled() => {
+                    info!("cancelled by request; no result");
+                    return log_lost(lease.ack().await);
+                }
                 () = lease.lost() => return warn!("lease lost while the check ran; another worker has the task"),
             }
         };

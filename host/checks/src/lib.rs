@@ -6,6 +6,7 @@ pub mod executor;
 pub mod native;
 pub mod net;
 pub mod registry;
+pub mod schema;
 
 pub use check::{Check, CheckError, ProbeContext};
 pub use executor::{BoxFuture, Executor, KindInfo, Origin};

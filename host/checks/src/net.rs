@@ -1,20 +1,34 @@
 //! The only door to the network: resolve, judge, dial, encrypt. Native checks and plugins go through it alike.
+//!
+//! A name is resolved once, its addresses are judged, and only the judged addresses are dialled: what the policy saw is
+//! what is reached. Nothing here reuses a connection, reads proxy variables of the environment, or outlives its deadline.
 
+mod dial;
 pub mod dns;
 pub mod error;
+pub mod host;
 pub mod http;
 pub mod policy;
+mod proxy;
+mod resolve;
 pub mod tls;
 
 pub use error::NetError;
+pub use host::Host;
 pub use policy::EgressPolicy;
 
+use resolve::Resolver;
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    net::TcpStream,
+    sync::OnceCell,
+    time::{self, Instant},
+};
 
 /// Which addresses of a name to use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,6 +51,8 @@ pub struct Net {
 #[derive(Debug)]
 struct Inner {
     policy: EgressPolicy,
+    resolver: Resolver,
+    roots: OnceCell<tls::Roots>,
 }
 
 /// The addresses of a name that the policy lets through.
@@ -64,7 +80,7 @@ pub struct Connection {
 impl Net {
     /// A network under `policy`, with the system's resolver settings and trust roots.
     pub fn new(policy: EgressPolicy) -> Self {
-        Self { inner: Arc::new(Inner { policy }) }
+        Self { inner: Arc::new(Inner { policy, resolver: Resolver::from_system(), roots: OnceCell::new() }) }
     }
 
     /// The policy in force.
@@ -73,13 +89,44 @@ impl Net {
     }
 
     /// Resolves `host` (a name or a literal address) once and judges every address; those denied are left out.
-    /// [`NetError::Denied`] when the name is denied or none is left.
+    ///
+    /// [`NetError::Denied`] when the name is denied or no address is left, [`NetError::InvalidInput`] when `host` is
+    /// neither name nor address, [`NetError::DnsTimeout`] at the deadline.
     pub async fn resolve(&self, host: &str, family: IpFamily, deadline: Instant) -> Result<Resolved, NetError> {
-        let _ = (host, family, deadline);
-        todo!()
+        let start = Instant::now();
+        let (name, found, elapsed) = match Host::parse(host)? {
+            Host::Address(address) if family.admits(address) => (address.to_string(), vec![address], Duration::ZERO),
+            Host::Address(address) => {
+                return Err(NetError::InvalidInput(format!("`{address}` is no {family} address")));
+            }
+            Host::Name(name) => {
+                self.inner.policy.judge_name(&name).map_err(NetError::Denied)?;
+                // The dot says "this very name": without it the system's search list applies.
+                let asked = if host.ends_with('.') { format!("{name}.") } else { name.clone() };
+                let lookup = self.inner.resolver.addresses(&asked, family);
+                let found = time::timeout_at(deadline, lookup).await;
+                let found = found.map_err(|_| NetError::DnsTimeout(format!("`{name}`")))??;
+                (name, found, start.elapsed())
+            }
+        };
+        let mut refusal = None;
+        let judge = |address: &IpAddr| match self.inner.policy.judge(&name, *address) {
+            Ok(()) => true,
+            Err(rule) => {
+                refusal.get_or_insert(rule);
+                false
+            }
+        };
+        let addresses: Vec<IpAddr> = found.into_iter().filter(judge).collect();
+        match refusal {
+            Some(rule) if addresses.is_empty() => Err(NetError::Denied(rule)),
+            _ => Ok(Resolved { addresses, elapsed }),
+        }
     }
 
     /// Resolves, judges and connects to the judged addresses (happy eyeballs). No packet leaves for a denied address.
+    ///
+    /// Ends by `deadline` with the phase's own timeout. Cancel safe: dropping the future abandons every attempt.
     pub async fn connect(
         &self,
         host: &str,
@@ -87,7 +134,32 @@ impl Net {
         family: IpFamily,
         deadline: Instant,
     ) -> Result<Connection, NetError> {
-        let _ = (host, port, family, deadline);
-        todo!()
+        let Resolved { addresses, elapsed: resolve } = self.resolve(host, family, deadline).await?;
+        let start = Instant::now();
+        let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+        let stream = dial::race(addresses, deadline).await?;
+        let peer = stream.peer_addr().map_err(|error| NetError::from_io(&error, host))?;
+        Ok(Connection { stream, peer, resolve, connect: start.elapsed() })
+    }
+}
+
+impl IpFamily {
+    /// Whether `address` (canonical) is of this family.
+    pub fn admits(self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::V4 => address.is_ipv4(),
+            Self::V6 => address.is_ipv6(),
+        }
+    }
+}
+
+impl fmt::Display for IpFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Any => "IP",
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
     }
 }

@@ -2,9 +2,13 @@
 #![forbid(unsafe_code)]
 
 pub mod asynq;
+mod backoff;
 pub mod lease;
+mod link;
 pub mod memory;
 pub mod queue;
+#[cfg(feature = "testing")]
+pub mod testing;
 
-pub use lease::Lease;
+pub use lease::{Lease, Settle};
 pub use queue::{Enqueued, Queue, QueueError, Sink, Source};

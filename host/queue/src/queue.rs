@@ -12,8 +12,13 @@ pub trait Source: Send + Sync + 'static {
     /// empty list (so that the caller can tell an idle queue from a dead one).
     ///
     /// Bytes that are no task never get here: the dialect moves them to its dead letters with the reason.
+    /// An error comes only after a short, growing pause, so that a caller's loop cannot run hot.
     /// Cancel safe: what was taken but not handed over goes back, or its lease runs out.
     async fn reserve(&self, room: NonZeroUsize) -> Result<Vec<Lease>, QueueError>;
+
+    /// Says that nothing more will be taken, before the running checks are waited for: tools then show the worker as
+    /// stopped. Leases are kept alive on.
+    async fn drain(&self) {}
 
     /// Says goodbye: takes the worker off the presence list. Leases still held run out.
     async fn close(&self);
@@ -48,6 +53,9 @@ pub enum QueueError {
     /// The server is away, refuses writes or is loading: try again later.
     #[error("queue unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The server does not let us do it: a wrong password or a missing permission. The operator must mend it.
+    #[error("queue denied access: {0}")]
+    Denied(String),
     /// The lease ran out: another worker has the task now, nothing may be written for it.
     #[error("lease of task `{0}` was lost")]
     LeaseLost(String),
@@ -57,4 +65,11 @@ pub enum QueueError {
     /// The server answered something this dialect does not know.
     #[error("unexpected answer from the queue: {0}")]
     Protocol(String),
+}
+
+impl QueueError {
+    /// Whether the same call may succeed later without anything else being done.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Denied(_) | Self::Full(_))
+    }
 }

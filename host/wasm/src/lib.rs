@@ -1,1 +1,26 @@
-//! stub
+#![doc = include_str!("../README.md")]
+
+mod abi;
+mod capability;
+mod engine;
+mod executor;
+mod guest;
+mod host;
+mod ledger;
+mod limiter;
+mod load;
+mod outcome;
+mod output;
+mod plugin;
+mod quarantine;
+mod run;
+mod schema;
+mod settings;
+mod text;
+mod threads;
+mod verdict;
+
+pub use host::{HostError, PluginHost};
+pub use load::LoadError;
+pub use plugin::{Capability, Plugin, PluginInfo, PluginReport, PluginState};
+pub use settings::{PluginSettings, QuarantineSettings, RunLimits};

@@ -12,7 +12,7 @@ use crate::{
 use clap::Args;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapwing_model::CheckResult;
-use lapwing_queue::{Queue, Source, asynq::Asynq, memory::MemoryQueue};
+use lapwing_queue::{Queue, Source, asynq::Asynq, memory::Memory};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
@@ -86,19 +86,20 @@ fn worst(results: &[CheckResult]) -> Exit {
     [Exit::Down, Exit::Unknown].into_iter().find(|exit| any(*exit)).unwrap_or(Exit::Up)
 }
 
-async fn watch(config: Config, role: Role, console: Console, limit: Option<Duration>) -> anyhow::Result<Exit> {
+async fn watch(config: Config, mut role: Role, console: Console, limit: Option<Duration>) -> anyhow::Result<Exit> {
     let server = admin::Server::bind(config.listen).await?;
     let (source, queue): (Arc<dyn Source>, Arc<dyn Queue>) = match &config.redis {
         Some(redis) => {
             let mut options = role.asynq_options(&config);
             options.queues = vec![(QUEUE.to_owned(), 1)];
-            options.task_queue = QUEUE.to_owned();
+            options.check_queue = QUEUE.to_owned();
             info!("tasks go through Redis at {}", redis.shown);
             let asynq = Asynq::connect(redis.url.reveal(), options).await?;
+            role.prober.clock = Arc::new(asynq.clock());
             (asynq.clone(), asynq)
         }
         None => {
-            let memory = MemoryQueue::new(config.monitors.len());
+            let memory = Arc::new(Memory::new(config.monitors.len()));
             (memory.clone(), memory)
         }
     };

@@ -9,6 +9,7 @@ use crate::{
 };
 use clap::Args;
 use lapwing_queue::asynq::Asynq;
+use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
@@ -33,13 +34,15 @@ pub fn main(args: WorkerArgs, environment: &Environment) -> anyhow::Result<Exit>
     telemetry::start(&config.log);
     let redis = config.redis.take().unwrap_or_else(|| environment.redis_default());
     role::block_on(async {
-        let role = Role::load(&config).await?;
+        let mut role = Role::load(&config).await?;
         let server = admin::Server::bind(config.listen).await?;
         let stop = shutdown::on_signal()?;
         let (tracker, ended) = (TaskTracker::new(), CancellationToken::new());
         info!("admin API at http://{}/api/v1/; tasks from Redis at {}", server.address, redis.shown);
-        tracker.spawn(server.run(role.admin(&config), ended.clone()));
         let asynq = Asynq::connect(redis.url.reveal(), role.asynq_options(&config)).await?;
+        // Producers stamp tasks with Redis' time; a task's age is only right by the same clock.
+        role.prober.clock = Arc::new(asynq.clock());
+        tracker.spawn(server.run(role.admin(&config), ended.clone()));
         role.worker(&config, asynq.clone(), asynq).run(stop).await;
         ended.cancel();
         tracker.close();

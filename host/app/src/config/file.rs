@@ -5,6 +5,7 @@
 
 use super::{Faults, HumanDuration, Secret, monitors::MonitorConfig};
 use lapwing_checks::net::EgressPolicy;
+use lapwing_wasm::PluginSettings;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -94,29 +95,14 @@ impl Default for Admin {
 
 /// Plugins.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub struct Plugins {
     /// The folder whose `.wasm` files are loaded. Default `plugins`, if there is one.
     pub dir: Option<PathBuf>,
-    /// What one run of a plugin may use.
-    pub limits: PluginLimits,
-}
-
-/// What one run of a plugin may use.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct PluginLimits {
-    /// Linear memory, all memories together, in MiB (1 to 256).
-    #[schemars(range(min = 1, max = 256))]
-    pub memory_mib: u32,
-    /// Time on the processor.
-    pub cpu: HumanDuration,
-}
-
-impl Default for PluginLimits {
-    fn default() -> Self {
-        Self { memory_mib: 64, cpu: HumanDuration(Duration::from_secs(1)) }
-    }
+    /// How they are run, and what one run may use.
+    #[serde(flatten)]
+    pub settings: PluginSettings,
 }
 
 /// Logs.

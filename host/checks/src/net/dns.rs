@@ -1,8 +1,26 @@
-//! Name look-ups and raw DNS questions.
+//! Raw DNS questions: one question to one server, the reply as it came.
+//!
+//! For plugins and checks that look at DNS itself. Names that are to be dialled go through
+//! [`Net::resolve`](super::Net::resolve).
 
-use super::{Net, NetError};
-use std::time::Duration;
-use tokio::time::Instant;
+use super::{Host, IpFamily, Net, NetError};
+use hickory_resolver::proto::{
+    op::{DEFAULT_MAX_PAYLOAD_LEN, Edns, Message, MessageType, Query},
+    rr::{Name, RecordType},
+};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+    time::{self, Instant},
+};
+
+/// How long a datagram is waited for before it is sent again, or the next server is asked.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// One record of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +51,8 @@ pub struct Reply {
 impl Net {
     /// Asks one question, of `server` (host, port) or of the system's resolvers; UDP, then TCP on truncation.
     ///
-    /// NXDOMAIN and empty answers are replies, not errors.
+    /// NXDOMAIN and empty answers are replies, not errors. `rtype` is a mnemonic (`A`, `mx`) or `TYPE123`; `name` is
+    /// taken as absolute. The policy judges the name, and the address of a given `server`.
     pub async fn query(
         &self,
         name: &str,
@@ -41,7 +60,114 @@ impl Net {
         server: Option<(&str, u16)>,
         deadline: Instant,
     ) -> Result<Reply, NetError> {
-        let _ = (name, rtype, server, deadline);
-        todo!()
+        let question = question(name, rtype)?;
+        let plain = question.name().to_ascii().trim_end_matches('.').to_ascii_lowercase();
+        self.inner.policy.judge_name(&plain).map_err(NetError::Denied)?;
+        let servers = match server {
+            None => self.inner.resolver.servers.clone(),
+            Some((host, port)) => {
+                let found = self.resolve(host, IpFamily::Any, deadline).await?;
+                found.addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()
+            }
+        };
+        let mut last = NetError::DnsTimeout(format!("`{plain}`: no answer"));
+        // Round after round until the deadline: a lost datagram is no failure yet.
+        while Instant::now() < deadline {
+            for server in &servers {
+                let patience = deadline.min(Instant::now() + RETRY_AFTER);
+                match time::timeout_at(patience, ask(&question, *server)).await {
+                    Ok(Ok(reply)) => return Ok(reply),
+                    Ok(Err(error)) => last = error,
+                    Err(_) => last = NetError::DnsTimeout(format!("`{plain}` at {server}")),
+                }
+            }
+            if !matches!(last, NetError::DnsTimeout(_)) {
+                break;
+            }
+        }
+        Err(last)
+    }
+}
+
+fn question(name: &str, rtype: &str) -> Result<Query, NetError> {
+    let unfit = |what: &str, text: &str| NetError::InvalidInput(format!("`{text}` is no DNS {what}"));
+    if let Ok(Host::Address(_)) = Host::parse(name) {
+        return Err(unfit("name", name));
+    }
+    let mut parsed = Name::from_str(name).map_err(|_| unfit("name", name))?;
+    parsed.set_fqdn(true);
+    let upper = rtype.to_ascii_uppercase();
+    let number = upper.strip_prefix("TYPE").and_then(|number| number.parse::<u16>().ok());
+    let rtype = match number {
+        Some(number) => RecordType::from(number),
+        None => RecordType::from_str(&upper).map_err(|_| unfit("record type", rtype))?,
+    };
+    Ok(Query::query(parsed, rtype))
+}
+
+async fn ask(question: &Query, server: SocketAddr) -> Result<Reply, NetError> {
+    let start = Instant::now();
+    let fail = |error: std::io::Error| match NetError::from_io(&error, &server.to_string()) {
+        local @ NetError::Local(_) => local,
+        error => NetError::DnsFailed(error.to_string()),
+    };
+    // Made anew for each try: a fresh random id, and from a fresh port.
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
+    message.add_query(question.clone());
+    let mut edns = Edns::new();
+    edns.set_max_payload(DEFAULT_MAX_PAYLOAD_LEN);
+    message.set_edns(edns);
+    let bytes = message.to_vec().map_err(|error| NetError::InvalidInput(error.to_string()))?;
+
+    let any = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await.map_err(fail)?;
+    socket.connect(server).await.map_err(fail)?;
+    socket.send(&bytes).await.map_err(fail)?;
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    let reply = loop {
+        let length = socket.recv(&mut buffer).await.map_err(fail)?;
+        // Anybody can send us a datagram: only one with our id and our question is the answer.
+        let parsed = Message::from_vec(buffer.get(..length).unwrap_or_default());
+        match parsed.ok().filter(|reply| answers(reply, &message)) {
+            Some(reply) if reply.metadata.truncation => break over_tcp(&bytes, server).await.map_err(fail)?,
+            Some(reply) => break reply,
+            None => {}
+        }
+    };
+    if !answers(&reply, &message) {
+        return Err(NetError::DnsFailed(format!("{server} answered another question")));
+    }
+    Ok(Reply {
+        rcode: reply.metadata.response_code.into(),
+        authoritative: reply.metadata.authoritative,
+        elapsed: start.elapsed(),
+        answers: reply.answers.iter().map(record).collect(),
+    })
+}
+
+/// RFC 7766 §8: each message behind its length in two bytes.
+async fn over_tcp(question: &[u8], server: SocketAddr) -> std::io::Result<Message> {
+    let mut stream = TcpStream::connect(server).await?;
+    let length = u16::try_from(question.len()).map_err(std::io::Error::other)?;
+    stream.write_all(&[&length.to_be_bytes(), question].concat()).await?;
+    let length = stream.read_u16().await?;
+    let mut reply = vec![0; usize::from(length)];
+    stream.read_exact(&mut reply).await?;
+    Message::from_vec(&reply).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+}
+
+fn answers(reply: &Message, question: &Message) -> bool {
+    reply.metadata.id == question.metadata.id
+        && reply.metadata.message_type == MessageType::Response
+        && reply.queries == question.queries
+}
+
+fn record(record: &hickory_resolver::proto::rr::Record) -> Record {
+    Record {
+        name: record.name.to_ascii(),
+        ttl: record.ttl,
+        rtype: record.record_type().to_string(),
+        data: record.data.to_string(),
     }
 }

@@ -1,6 +1,16 @@
 //! One HTTP exchange with its redirects: the engine under the `http` kinds and under the plugins' `http` import.
+//!
+//! It reports and never judges: which status is good, and whether a short body matters, is its callers' business.
+
+mod body;
+mod cookies;
+mod exchange;
+mod hop;
+mod route;
+mod stamp;
 
 use super::{IpFamily, Net, NetError, tls::TlsOptions};
+use hop::Hop;
 use http::{HeaderMap, Method, StatusCode, Version};
 use lapwing_model::{Proxy, TlsInfo};
 use std::{net::SocketAddr, time::Duration};
@@ -24,9 +34,10 @@ pub enum HttpVersion {
 pub struct Request {
     /// Method of the first hop.
     pub method: Method,
-    /// `http` or `https`, without userinfo.
+    /// `http` or `https`; userinfo is ignored.
     pub url: Url,
-    /// Sent as they are; a `Host` here wins. Credentials are dropped when a redirect leaves the host.
+    /// Sent as they are, but for the framing (`Content-Length`, `Transfer-Encoding`), which is ours; a `Host` here wins.
+    /// When a redirect leaves the origin, `Host`, credentials and every value marked sensitive are dropped.
     pub headers: HeaderMap,
     /// Sent with any method when not empty.
     pub body: bytes::Bytes,
@@ -105,9 +116,66 @@ pub struct Failure {
 
 impl Net {
     /// Sends one request and follows its redirects; every hop is judged by the policy anew. One connection a hop,
-    /// closed when this returns. Cancel safe: dropping the future closes the connection.
+    /// closed when this returns. Ends by `deadline` with the timeout of the phase it cut. Cancel safe: dropping the
+    /// future closes the connection.
     pub async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Box<Failure>> {
-        let _ = (request, deadline);
-        todo!()
+        let start = Instant::now();
+        let mut seen = Seen { start, timing: Timing::default(), status: None, tls: None };
+        match self.follow(&request, &mut seen, deadline).await {
+            Ok(mut response) => {
+                response.timing.total = start.elapsed();
+                Ok(response)
+            }
+            Err(error) => {
+                if let NetError::Certificate { info: Some(info), .. } = &error {
+                    seen.tls = Some((**info).clone());
+                }
+                seen.timing.total = start.elapsed();
+                let Seen { timing, status, tls, .. } = seen;
+                Err(Box::new(Failure { error, status, tls, timing }))
+            }
+        }
     }
+
+    async fn follow(&self, request: &Request, seen: &mut Seen, deadline: Instant) -> Result<Response, NetError> {
+        let mut hop = Hop::first(request)?;
+        let mut redirects = 0;
+        loop {
+            let reached = self.reach(request, &hop.url, seen, deadline).await?;
+            let peer = reached.peer;
+            let wanted = |parts: &http::response::Parts| {
+                if request.max_redirects > 0 && hop::location(parts).is_some() { None } else { request.max_body_bytes }
+            };
+            let message = hop.message(&reached.form)?;
+            let (parts, body) = exchange::exchange(reached, message, wanted, seen, deadline).await?;
+            let location = hop::location(&parts).filter(|_| request.max_redirects > 0);
+            let Some(location) = location else {
+                return Ok(Response {
+                    status: parts.status,
+                    version: parts.version,
+                    headers: parts.headers,
+                    body: body.bytes,
+                    truncated: body.truncated,
+                    final_url: hop.url,
+                    peer,
+                    tls: seen.tls.take(),
+                    redirects,
+                    timing: seen.timing,
+                });
+            };
+            if redirects == request.max_redirects {
+                return Err(NetError::TooManyRedirects(format!("more than {redirects}, the last to `{location}`")));
+            }
+            redirects += 1;
+            hop.redirect(&parts, &location)?;
+        }
+    }
+}
+
+/// What is known of an exchange so far; survives its failure.
+struct Seen {
+    start: Instant,
+    timing: Timing,
+    status: Option<StatusCode>,
+    tls: Option<TlsInfo>,
 }

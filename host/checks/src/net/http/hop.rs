@@ -1,0 +1,178 @@
+//! One hop of a request: what is sent to which URL, and how a redirect changes that.
+
+use super::{Request, cookies::Jar};
+use crate::net::NetError;
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header,
+    response::Parts,
+};
+use http_body_util::Full;
+use url::{Position, Url};
+
+/// How the request line names the target, and which protocol carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Form {
+    /// HTTP/1.1 to the target: the path.
+    Origin,
+    /// HTTP/1.1 to a forward proxy: the whole URL, with the proxy's credentials.
+    Absolute(Option<HeaderValue>),
+    /// HTTP/2: the whole URL, as pseudo-headers.
+    Http2,
+}
+
+/// What is sent next.
+pub(super) struct Hop {
+    method: Method,
+    pub(super) url: Url,
+    headers: HeaderMap,
+    body: Bytes,
+    jar: Jar,
+}
+
+/// Framing belongs to the connection; a value of the user's could only contradict it (request smuggling).
+const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+/// RFC 9113 §8.2.2: connection-specific fields must not be sent in HTTP/2.
+const CONNECTION: [HeaderName; 4] =
+    [header::CONNECTION, header::UPGRADE, HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
+/// What speaks of a body that is no longer sent.
+const CONTENT: [HeaderName; 4] =
+    [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION];
+const CREDENTIALS: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
+
+impl Hop {
+    pub(super) fn first(request: &Request) -> Result<Self, NetError> {
+        let mut headers = request.headers.clone();
+        for name in FRAMING {
+            headers.remove(name);
+        }
+        let url = admit(request.url.clone()).map_err(NetError::InvalidInput)?;
+        let (method, body) = (request.method.clone(), request.body.clone());
+        Ok(Self { method, url, headers, body, jar: Jar::default() })
+    }
+
+    /// The request in the form its connection wants.
+    pub(super) fn message(&self, form: &Form) -> Result<http::Request<Full<Bytes>>, NetError> {
+        let mut headers = self.headers.clone();
+        if let Some(cookies) = self.jar.header(&self.url, headers.get(header::COOKIE)) {
+            headers.insert(header::COOKIE, cookies);
+        }
+        let authority = match headers.remove(header::HOST) {
+            Some(host) => host.to_str().map(str::to_owned).map_err(unfit)?,
+            None => self.url[Position::BeforeHost..Position::AfterPort].to_owned(),
+        };
+        let path = &self.url[Position::BeforePath..Position::AfterQuery];
+        let scheme = self.url.scheme();
+        let mut message = http::Request::new(Full::new(self.body.clone()));
+        let uri = match form {
+            Form::Origin => path.to_owned(),
+            Form::Absolute(_) => self.url[..Position::AfterQuery].to_owned(),
+            Form::Http2 => format!("{scheme}://{authority}{path}"),
+        };
+        *message.uri_mut() = uri.parse::<Uri>().map_err(unfit)?;
+        match form {
+            Form::Http2 => {
+                CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
+                *message.version_mut() = Version::HTTP_2;
+            }
+            Form::Origin | Form::Absolute(_) => {
+                headers.insert(header::HOST, HeaderValue::from_str(&authority).map_err(unfit)?);
+            }
+        }
+        if let Form::Absolute(Some(credentials)) = form {
+            headers.insert(header::PROXY_AUTHORIZATION, credentials.clone());
+        }
+        *message.method_mut() = self.method.clone();
+        *message.headers_mut() = headers;
+        Ok(message)
+    }
+
+    /// Turns to `location`, as RFC 9110 §15.4 and browsers have it.
+    pub(super) fn redirect(&mut self, parts: &Parts, location: &str) -> Result<(), NetError> {
+        let invalid = |why: String| NetError::RedirectInvalid(format!("`{location}`: {why}"));
+        self.jar.learn(&self.url, &parts.headers);
+        let next = self.url.join(location).map_err(|error| invalid(error.to_string()))?;
+        let next = admit(next).map_err(invalid)?;
+        if leaves_origin(&self.url, &next) {
+            self.headers.remove(header::HOST);
+            CREDENTIALS.iter().for_each(|name| drop(self.headers.remove(name)));
+            let secrets: Vec<HeaderName> =
+                self.headers.iter().filter(|(_, value)| value.is_sensitive()).map(|(name, _)| name.clone()).collect();
+            secrets.iter().for_each(|name| drop(self.headers.remove(name)));
+        }
+        let see_other = matches!(parts.status.as_u16(), 301..=303);
+        if see_other && self.method != Method::GET && self.method != Method::HEAD {
+            self.method = Method::GET;
+            self.body.clear();
+            CONTENT.iter().for_each(|name| drop(self.headers.remove(name)));
+        }
+        self.url = next;
+        Ok(())
+    }
+}
+
+/// Where a response redirects to, if it does. A redirect without a location is an answer like any other.
+pub(super) fn location(parts: &Parts) -> Option<String> {
+    let redirects = matches!(parts.status.as_u16(), 301..=303 | 307 | 308);
+    let location = parts.headers.get(header::LOCATION).filter(|_| redirects)?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+}
+
+/// A URL that can be asked: `http` or `https` with a host. Userinfo is taken off: it is not part of a request.
+fn admit(mut url: Url) -> Result<Url, String> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("scheme `{}` is neither `http` nor `https`", url.scheme()));
+    }
+    if !url.has_host() {
+        return Err("no host".to_owned());
+    }
+    // Neither can fail for a URL with a host and one of these schemes.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    Ok(url)
+}
+
+/// Whether credentials meant for `from` must not be shown to `to`: another host, another port, or no longer
+/// encrypted. The one step allowed is the usual one from port 80 to port 443.
+fn leaves_origin(from: &Url, to: &Url) -> bool {
+    let port = Url::port_or_known_default;
+    let same = from.scheme() == to.scheme() && port(from) == port(to);
+    let upgrade = (from.scheme(), port(from), to.scheme(), port(to)) == ("http", Some(80), "https", Some(443));
+    from.host_str() != to.host_str() || !(same || upgrade)
+}
+
+fn unfit(error: impl std::fmt::Display) -> NetError {
+    NetError::InvalidInput(format!("request cannot be sent: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn only_the_same_origin_and_its_encrypted_twin_keep_credentials() {
+        for (from, to, leaves) in [
+            ("http://a/x", "http://a/y", false),
+            ("http://a/", "https://a/", false),
+            ("https://a:443/", "https://a/", false),
+            ("https://a/", "http://a/", true),
+            ("https://a/", "https://b/", true),
+            ("https://a/", "https://www.a/", true),
+            ("http://a:8080/", "http://a:8081/", true),
+            ("http://a:8080/", "https://a/", true),
+        ] {
+            assert_eq!(leaves_origin(&url(from), &url(to)), leaves, "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn other_schemes_are_refused() {
+        for text in ["ftp://a/", "file:///etc/passwd", "javascript:alert(1)", "data:,x"] {
+            assert!(admit(url(text)).is_err(), "{text}");
+        }
+        assert_eq!(admit(url("http://u:p@a/x")).unwrap().as_str(), "http://a/x");
+    }
+}

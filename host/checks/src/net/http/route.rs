@@ -1,0 +1,156 @@
+//! The way to one hop: straight or through a proxy, encrypted or not, in HTTP/1.1 or HTTP/2.
+
+use super::{HttpVersion, Request, Seen, hop::Form};
+use crate::net::{
+    Host, IpFamily, Net, NetError, dial,
+    proxy::{Kind, Stream, Via},
+    tls::TlsOptions,
+};
+use lapwing_model::TlsInfo;
+use std::net::{IpAddr, SocketAddr};
+use tokio::time::{self, Instant};
+use url::Url;
+
+/// A stream on which the hop's request can be sent.
+pub(super) struct Reached {
+    pub(super) stream: Stream,
+    /// What was dialled.
+    pub(super) peer: SocketAddr,
+    pub(super) form: Form,
+    /// `host:port`, for messages.
+    pub(super) target: String,
+}
+
+impl Net {
+    /// Opens the way to `url`. Everything dialled is judged by the policy; what a proxy will dial is judged by name.
+    pub(super) async fn reach(
+        &self,
+        request: &Request,
+        url: &Url,
+        seen: &mut Seen,
+        deadline: Instant,
+    ) -> Result<Reached, NetError> {
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or_default();
+        let encrypted = url.scheme() == "https";
+        let target = format!("{host}:{port}");
+        let via = request.proxy.as_ref().map(Via::parse).transpose()?;
+        let mut way = Way { net: self, seen, deadline };
+        let (stream, peer, form) = match &via {
+            None => {
+                let (stream, peer) = way.dial(host, port, request.family).await?;
+                (stream, peer, Form::Origin)
+            }
+            Some(via) => {
+                let target = way.target(via, host).await?;
+                way.through(via, &target, port, !encrypted).await?
+            }
+        };
+        if !encrypted {
+            let form = if request.version == HttpVersion::Http2 && form == Form::Origin { Form::Http2 } else { form };
+            return Ok(Reached { stream, peer, form, target });
+        }
+        let options = TlsOptions { alpn: offer(request), ..request.tls.clone() };
+        let (stream, info) = way.encrypt(stream, host, &options).await?;
+        let form = match (request.version, info.alpn.as_deref()) {
+            (HttpVersion::Http11, _) => Form::Origin,
+            (_, Some("h2")) => Form::Http2,
+            (HttpVersion::Any, _) => Form::Origin,
+            (HttpVersion::Http2, _) => {
+                return Err(NetError::VersionMismatch(format!("{target} does not offer HTTP/2")));
+            }
+        };
+        seen.tls = Some(info);
+        Ok(Reached { stream, peer, form, target })
+    }
+}
+
+/// One way being opened: where its time is noted, and when it must be there.
+struct Way<'a> {
+    net: &'a Net,
+    seen: &'a mut Seen,
+    deadline: Instant,
+}
+
+impl Way<'_> {
+    async fn resolve(&mut self, host: &str, family: IpFamily) -> Result<Vec<IpAddr>, NetError> {
+        let start = Instant::now();
+        let found = self.net.resolve(host, family, self.deadline).await;
+        self.seen.timing.resolve += found.as_ref().map_or_else(|_| start.elapsed(), |found| found.elapsed);
+        found.map(|found| found.addresses)
+    }
+
+    async fn dial(&mut self, host: &str, port: u16, family: IpFamily) -> Result<(Stream, SocketAddr), NetError> {
+        let addresses = self.resolve(host, family).await?;
+        let start = Instant::now();
+        let stream = dial::race(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect(), self.deadline);
+        let stream = stream.await;
+        self.seen.timing.connect += start.elapsed();
+        let stream = stream?;
+        let peer = stream.peer_addr().map_err(|error| NetError::from_io(&error, host))?;
+        Ok((Box::new(stream), peer))
+    }
+
+    async fn encrypt(
+        &mut self,
+        stream: Stream,
+        host: &str,
+        options: &TlsOptions,
+    ) -> Result<(Stream, TlsInfo), NetError> {
+        let start = Instant::now();
+        let session = self.net.handshake(stream, host, options, self.deadline).await;
+        *self.seen.timing.tls.get_or_insert_default() += start.elapsed();
+        session.map(|session| (Box::new(session.stream) as Stream, session.info))
+    }
+
+    /// Whom the proxy shall reach, judged: by address where we know it, else by name.
+    async fn target(&mut self, via: &Via, host: &str) -> Result<Host, NetError> {
+        // SOCKS4 carries addresses only, and only IPv4.
+        if via.kind == Kind::Socks4 {
+            let found = self.resolve(host, IpFamily::V4).await?;
+            return found.into_iter().next().map(Host::Address).ok_or_else(|| NetError::DnsNotFound(host.to_owned()));
+        }
+        let target = Host::parse(host)?;
+        let judged = match &target {
+            Host::Address(address) => self.net.policy().judge(&address.to_string(), *address),
+            Host::Name(name) => self.net.policy().judge_name(name),
+        };
+        judged.map_err(NetError::Denied)?;
+        Ok(target)
+    }
+
+    /// Dials the proxy and has it open a tunnel, unless it is an HTTP proxy and the request is merely to be forwarded.
+    async fn through(
+        &mut self,
+        via: &Via,
+        target: &Host,
+        port: u16,
+        forward: bool,
+    ) -> Result<(Stream, SocketAddr, Form), NetError> {
+        let dialled = self.dial(&via.host, via.port, IpFamily::Any).await;
+        let (mut stream, peer) = dialled.map_err(|error| via.blame(error))?;
+        if via.kind == Kind::Https {
+            let encrypted = self.encrypt(stream, &via.host, &TlsOptions::default()).await;
+            (stream, _) = encrypted.map_err(|error| via.blame(error))?;
+        }
+        if forward && matches!(via.kind, Kind::Http | Kind::Https) {
+            return Ok((stream, peer, Form::Absolute(via.authorization())));
+        }
+        let start = Instant::now();
+        let tunnel = time::timeout_at(self.deadline, via.tunnel(stream, target, port)).await;
+        self.seen.timing.connect += start.elapsed();
+        let tunnel = tunnel.map_err(|_| via.blame(NetError::ConnectTimeout("no tunnel".to_owned())))??;
+        Ok((tunnel, peer, Form::Origin))
+    }
+}
+
+/// What to offer in ALPN: what the options say, else what the version wants.
+fn offer(request: &Request) -> Vec<String> {
+    let protocols: &[&str] = match request.version {
+        _ if !request.tls.alpn.is_empty() => return request.tls.alpn.clone(),
+        HttpVersion::Any => &["h2", "http/1.1"],
+        HttpVersion::Http11 => &["http/1.1"],
+        HttpVersion::Http2 => &["h2"],
+    };
+    protocols.iter().map(|&protocol| protocol.to_owned()).collect()
+}

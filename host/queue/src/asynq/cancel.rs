@@ -1,0 +1,30 @@
+//! Listening for `asynq:cancel`: someone asks for a task to be cancelled, wherever it runs.
+
+use super::{Shared, keys};
+use crate::backoff::Backoff;
+use futures_util::StreamExt;
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
+
+/// Runs until aborted, on a connection of its own. One connection at a time: a server that refuses the subscription
+/// is asked again after a pause.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+    loop {
+        if let Err(error) = listen(&shared, &mut backoff).await {
+            tracing::debug!("not listening for cancellations: {error}");
+        }
+        sleep(backoff.pause()).await;
+    }
+}
+
+async fn listen(shared: &Shared, backoff: &mut Backoff) -> redis::RedisResult<()> {
+    let mut connection = shared.client.get_async_pubsub().await?;
+    connection.subscribe(keys::CANCEL).await?;
+    backoff.reset();
+    let mut messages = connection.into_on_message();
+    while let Some(message) = messages.next().await {
+        shared.held.cancel(&message.get_payload::<String>()?);
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Redis's time of day, carried on by the monotonic clock between two askings.
+//!
+//! Stock Asynq writes every time by its own host's clock; a worker that is half a minute off loses its tasks to
+//! others. With one clock for all that cannot happen.
+
+use crate::{QueueError, link::Link};
+use jiff::{SignedDuration, Timestamp};
+use lapwing_model::Clock;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Tells Redis's time, to about half a round trip.
+#[derive(Debug, Clone)]
+pub struct RedisClock(Arc<Mutex<(Instant, Timestamp)>>);
+
+impl RedisClock {
+    /// Asks for the time.
+    pub(super) async fn start(link: &Link) -> Result<Self, QueueError> {
+        Ok(Self(Arc::new(Mutex::new(ask(link).await?))))
+    }
+
+    /// Asks for the time again.
+    pub(super) async fn adjust(&self, link: &Link) -> Result<(), QueueError> {
+        let base = ask(link).await?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = base;
+        Ok(())
+    }
+
+    /// `duration` from now, in Unix seconds.
+    pub(super) fn seconds_in(&self, duration: Duration) -> i64 {
+        later(self.now(), duration).as_second()
+    }
+
+    /// When a lease of `duration` from now ends, as a score: seconds with a fraction that is never zero, by which
+    /// the leases of Lapwing are told from those of stock Asynq, which are whole seconds.
+    pub(super) fn lease_end(&self, duration: Duration) -> String {
+        let ms = later(self.now(), duration).as_millisecond() | 1;
+        format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
+    }
+}
+
+impl Clock for RedisClock {
+    fn now(&self) -> Timestamp {
+        let (at, time) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        later(time, at.elapsed())
+    }
+}
+
+/// `at` and a duration; the end of time where that is past it.
+pub(super) fn later(at: Timestamp, duration: Duration) -> Timestamp {
+    let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+    at.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+async fn ask(link: &Link) -> Result<(Instant, Timestamp), QueueError> {
+    let before = Instant::now();
+    let (seconds, micros): (i64, i32) = link.command(&redis::cmd("TIME")).await?;
+    let time = Timestamp::new(seconds, micros.saturating_mul(1000));
+    let time = time.map_err(|error| QueueError::Protocol(format!("`TIME` answered {seconds} s: {error}")))?;
+    Ok((before + before.elapsed() / 2, time))
+}

@@ -1,0 +1,95 @@
+//! Showing this worker to Asynq's tools: the CLI, asynqmon, the Inspector.
+//!
+//! Nothing of Asynq depends on it; Lapwing's own recovery asks it whether the owner of a task is alive.
+
+use super::{
+    Shared,
+    clock::later,
+    keys,
+    message::{ServerInfo, WorkerInfo},
+};
+use crate::QueueError;
+use prost::Message;
+use redis::pipe;
+use std::{sync::atomic::Ordering, time::Duration};
+
+/// Who this process is on the presence list.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) host: String,
+    pub(super) pid: i32,
+    pub(super) server_id: String,
+    /// `host:pid:uuid`.
+    pub(super) name: String,
+}
+
+impl Identity {
+    pub(super) fn new(host: &str, pid: u32) -> Self {
+        let server_id = uuid::Uuid::new_v4().to_string();
+        let pid = i32::try_from(pid).unwrap_or_default();
+        Self { host: host.to_owned(), pid, name: format!("{host}:{pid}:{server_id}"), server_id }
+    }
+}
+
+/// Writes the server's entry and the tasks it works at, to last `timing.presence`.
+pub(super) async fn write(shared: &Shared) -> Result<(), QueueError> {
+    let (identity, lasting) = (&shared.identity, shared.options.timing.presence);
+    let (server, workers) = (keys::server(&identity.name), keys::workers(&identity.name));
+    let end = shared.clock.seconds_in(lasting);
+    let held = shared.held.all();
+    let lasting_ms = u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX);
+    let mut pipe = pipe();
+    pipe.atomic();
+    pipe.cmd("ZADD").arg(keys::SERVERS).arg(end).arg(&server).ignore();
+    pipe.cmd("ZADD").arg(keys::WORKERS).arg(end).arg(&workers).ignore();
+    let info = server_info(shared, held.len()).encode_to_vec();
+    pipe.cmd("SET").arg(&server).arg(info).arg("PX").arg(lasting_ms).ignore();
+    pipe.cmd("DEL").arg(&workers).ignore();
+    for reservation in &held {
+        let message = &reservation.envelope.message;
+        let timeout = Duration::from_secs(u64::try_from(message.timeout).unwrap_or_default());
+        let info = WorkerInfo {
+            host: identity.host.clone(),
+            pid: identity.pid,
+            server_id: identity.server_id.clone(),
+            task_id: reservation.id.clone(),
+            task_type: message.kind.clone(),
+            task_payload: Vec::new(),
+            queue: message.queue.clone(),
+            start_time: Some(reservation.started.into()),
+            deadline: Some(later(reservation.started, timeout).into()),
+        };
+        pipe.cmd("HSET").arg(&workers).arg(&reservation.id).arg(info.encode_to_vec()).ignore();
+    }
+    pipe.cmd("PEXPIRE").arg(&workers).arg(lasting_ms).ignore();
+    shared.link.pipeline(&pipe).await
+}
+
+/// Takes this worker off the list.
+pub(super) async fn clear(shared: &Shared) -> Result<(), QueueError> {
+    let (server, workers) = (keys::server(&shared.identity.name), keys::workers(&shared.identity.name));
+    let mut pipe = pipe();
+    pipe.atomic();
+    pipe.cmd("ZREM").arg(keys::SERVERS).arg(&server).ignore();
+    pipe.cmd("ZREM").arg(keys::WORKERS).arg(&workers).ignore();
+    pipe.cmd("DEL").arg(&server).arg(&workers).ignore();
+    shared.link.pipeline(&pipe).await
+}
+
+fn server_info(shared: &Shared, active: usize) -> ServerInfo {
+    let Identity { host, pid, server_id, .. } = shared.identity.clone();
+    let weight = |weight: u32| i32::try_from(weight).unwrap_or(i32::MAX);
+    let queues = shared.options.queues.iter().map(|(name, of)| (name.clone(), weight(*of))).collect();
+    let stopped = shared.stopped.load(Ordering::Relaxed);
+    ServerInfo {
+        host,
+        pid,
+        server_id,
+        concurrency: i32::try_from(shared.options.concurrency).unwrap_or(i32::MAX),
+        queues,
+        strict_priority: true,
+        status: if stopped { "stopped" } else { "active" }.to_owned(),
+        start_time: Some(shared.started.into()),
+        active_worker_count: i32::try_from(active).unwrap_or(i32::MAX),
+    }
+}

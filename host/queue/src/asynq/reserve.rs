@@ -1,0 +1,128 @@
+//! Taking tasks: a batch from all queues in one round trip, by strict priority.
+//!
+//! Asynq producers announce nothing, so an idle queue is polled: soon after work, rarely after a while of none.
+
+use super::{Shared, held::Reservation, message::Envelope, message::TaskMessage, scripts, settle::Hold};
+use crate::{Lease, QueueError, Settle};
+use futures_util::future::join_all;
+use lapwing_model::{Clock, Task, peekaping};
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// Most tasks taken by one call of the script.
+const BATCH: usize = 512;
+
+/// As [`Source::reserve`](crate::Source::reserve).
+pub(super) async fn reserve(shared: &Arc<Shared>, room: NonZeroUsize) -> Result<Vec<Lease>, QueueError> {
+    let until = Instant::now() + shared.options.timing.wait;
+    loop {
+        match take(shared, room.get().min(BATCH)).await {
+            Ok(taken) if taken.is_empty() => {
+                shared.trouble().reset();
+                let next = Instant::now() + shared.idle().pause();
+                sleep_until(next.min(until)).await;
+                if next >= until {
+                    return Ok(Vec::new());
+                }
+            }
+            Ok(taken) => {
+                shared.trouble().reset();
+                shared.idle().reset();
+                let leases: Vec<_> = join_all(taken.into_iter().map(open)).await.into_iter().flatten().collect();
+                if !leases.is_empty() {
+                    return Ok(leases);
+                }
+            }
+            Err(error) => {
+                let pause = shared.trouble().pause();
+                sleep(pause).await;
+                return Err(error);
+            }
+        }
+    }
+}
+
+async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueError> {
+    let serial = shared.serial.fetch_add(1, Ordering::Relaxed);
+    let owner = format!("{}/{serial}", shared.identity.name);
+    let at = Instant::now();
+    let mut call = scripts::DEQUEUE.prepare_invoke();
+    call.arg(room).arg(shared.clock.lease_end(shared.options.timing.lease)).arg(&owner);
+    for keys in &shared.queues {
+        call.key(&keys.pending).key(&keys.paused).key(&keys.active).key(&keys.lease).arg(&keys.tasks);
+    }
+    let taken: Vec<(usize, String, Vec<u8>)> = shared.link.script(&call).await?;
+    let started = shared.clock.now();
+    let reserve = |(queue, id, bytes): (usize, String, Vec<u8>)| {
+        let decoded = Envelope::decode(&bytes).map_err(|error| format!("failed to decode message: {error}"));
+        let (envelope, fault) = match decoded {
+            Ok(envelope) => (envelope, None),
+            Err(fault) => (wrap(&id, bytes), Some(fault)),
+        };
+        let reservation = Arc::new(Reservation {
+            queue,
+            id,
+            owner: owner.clone(),
+            envelope,
+            started,
+            confirmed: Mutex::new(at),
+            lost: CancellationToken::new(),
+            cancelled: CancellationToken::new(),
+            settling: AtomicBool::new(false),
+        });
+        let hold = Hold::new(shared.clone(), reservation.clone());
+        Taken { hold, reservation, fault, shared: shared.clone() }
+    };
+    Ok(taken.into_iter().map(reserve).collect())
+}
+
+/// A message in place of bytes that are none, so that tools can show what was there.
+fn wrap(id: &str, bytes: Vec<u8>) -> Envelope {
+    let message = TaskMessage { id: id.to_owned(), payload: bytes, ..TaskMessage::default() };
+    Envelope { message, unknown: Vec::new() }
+}
+
+struct Taken {
+    shared: Arc<Shared>,
+    hold: Hold,
+    reservation: Arc<Reservation>,
+    fault: Option<String>,
+}
+
+impl Taken {
+    fn parse(&self) -> Result<Task, String> {
+        let message = &self.reservation.envelope.message;
+        match &self.fault {
+            Some(fault) => Err(fault.clone()),
+            None if message.kind != peekaping::CHECK_TASK => {
+                Err(format!("handler not found for task {:?}", message.kind))
+            }
+            None => peekaping::parse_task(&message.payload).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// A lease, or nothing when the message is no task: that is archived with the reason. If it cannot be, its lease runs
+/// out and it comes again.
+async fn open(taken: Taken) -> Option<Lease> {
+    match taken.parse() {
+        Ok(task) => Some(Lease::new(taken.reservation.id.clone(), Arc::new(task), Box::new(taken.hold))),
+        Err(why) => {
+            tracing::warn!(task.id = taken.reservation.id, "archived: {why}");
+            match taken.hold.archive(&why).await {
+                Ok(()) => {
+                    taken.shared.counts.archived.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => tracing::warn!(task.id = taken.reservation.id, "not archived yet: {error}"),
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The background task of a worker: leases, presence and recovery, every few seconds.
+
+use super::{
+    Shared,
+    held::{self, Reservation},
+    presence,
+    recover::Recovery,
+};
+use crate::{
+    QueueError,
+    backoff::{Backoff, jittered},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// Runs until aborted. Starts with a full beat, so a restarted worker looks for what it left behind at once.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut recovery = Recovery::default();
+    let mut next_look = Instant::now();
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+    let mut failing = false;
+    loop {
+        let outcome = beat(&shared, &mut recovery, &mut next_look).await;
+        shared.held.expire(shared.options.timing.lease);
+        let pause = match outcome {
+            Ok(()) => {
+                if std::mem::take(&mut failing) {
+                    tracing::info!("queue is back");
+                }
+                backoff.reset();
+                let look = next_look.saturating_duration_since(Instant::now());
+                look.min(jittered(shared.options.timing.beat))
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "leases cannot be extended");
+                }
+                backoff.pause()
+            }
+        };
+        tokio::select! { () = sleep(pause) => {}, () = shared.wake.notified() => {} }
+    }
+}
+
+/// One beat. What fails does not keep the rest from being tried; the first failure is returned.
+async fn beat(shared: &Shared, recovery: &mut Recovery, next_look: &mut Instant) -> Result<(), QueueError> {
+    let mut outcome = shared.clock.adjust(&shared.link).await;
+    outcome = outcome.and(extend_all(shared).await);
+    outcome = outcome.and(presence::write(shared).await);
+    if outcome.is_ok() && Instant::now() >= *next_look {
+        *next_look = Instant::now() + recovery.look(shared).await?;
+    }
+    outcome
+}
+
+async fn extend_all(shared: &Shared) -> Result<(), QueueError> {
+    let held = shared.held.all();
+    for (index, keys) in shared.queues.iter().enumerate() {
+        let of_queue: Vec<Arc<Reservation>> = held.iter().filter(|held| held.queue == index).cloned().collect();
+        held::extend(shared, keys, &of_queue).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! The plugin interface as the host sees it: one module per major version of `lapwing:plugin`.
+//!
+//! A new major version is a new module beside `v1` with its own adapters; `v1` stays as it is.
+
+pub(crate) mod v1;

@@ -1,0 +1,151 @@
+//! What guests may ask of the host, one interface a file, all of it accounted for in the run's ledger.
+//!
+//! Network imports share one path: quota, then the network guard, then work on the worker's runtime that ends with the
+//! guest's time-out or the run's budget, whichever is first. A refusal is a typed error, never a trap.
+
+pub(crate) mod context;
+pub(crate) mod convert;
+pub(crate) mod dns;
+pub(crate) mod http;
+pub(crate) mod link;
+pub(crate) mod log;
+pub(crate) mod secrets;
+pub(crate) mod state;
+pub(crate) mod tcp;
+pub(crate) mod udp;
+pub(crate) mod wasi;
+
+use crate::{
+    abi::v1::wit::net_types::NetError as GuestError,
+    guest::{Guest, Stop},
+};
+use lapwing_checks::{Net, net::NetError};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+/// What a network import answers: the outer error ends the run, the inner one is the guest's.
+pub(crate) type Answer<T> = wasmtime::Result<Result<T, GuestError>>;
+
+/// Result of work on the network, and whose clock it ran against.
+#[derive(Debug)]
+pub(crate) struct Done<T> {
+    pub(crate) value: T,
+    pub(crate) elapsed: Duration,
+    budget: bool,
+}
+
+impl<T> Done<T> {
+    /// The same work with another view of its result.
+    pub(crate) fn map<U>(self, view: impl FnOnce(T) -> U) -> Done<U> {
+        Done { value: view(self.value), elapsed: self.elapsed, budget: self.budget }
+    }
+}
+
+impl Guest {
+    /// Does `work` on the worker's runtime with a deadline `timeout` nanoseconds from now, or shortly before the run's
+    /// if that is earlier; dropping the run drops the work. `step` says what is being waited for.
+    ///
+    /// Not on the guest's own stack: every readiness event would resume that cold stack (a sixth more processor time).
+    pub(crate) async fn on_network<F>(
+        &mut self,
+        step: NetError,
+        timeout: u64,
+        work: impl FnOnce(Net, Instant) -> F,
+    ) -> wasmtime::Result<Done<F::Output>>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let Some(network) = &self.errand.network else {
+            return Err(Stop::Host("network work without a network".into()).into());
+        };
+        let begun = Instant::now();
+        // The rest is for the host to end the run in, so that it ends with the network's own word for what hung.
+        let left = self.remaining();
+        let end = begun + left.saturating_sub((left / 20).min(Duration::from_millis(10)));
+        let own = begun.checked_add(Duration::from_nanos(timeout));
+        let deadline = own.map_or(end, |own| own.min(end));
+        let task = network.worker.spawn(work(network.net.clone(), deadline));
+        self.ledger.entries().waiting = Some(step);
+        let value = AbortOnDropHandle::new(task).await;
+        self.ledger.entries().waiting = None;
+        match value {
+            Ok(value) => Ok(Done { value, elapsed: begun.elapsed(), budget: deadline == end }),
+            Err(error) => Err(Stop::Host(format!("network work failed: {error}")).into()),
+        }
+    }
+
+    /// Hands a failure to the guest, written down where it was ours; a time-out of the run's budget ends the run.
+    pub(crate) fn settle<T>(&self, done: Done<Result<T, NetError>>) -> Answer<T> {
+        match done.value {
+            Ok(value) => Ok(Ok(value)),
+            Err(error) if done.budget && is_timeout(&error) => Err(Stop::Network(error).into()),
+            Err(error) => {
+                match &error {
+                    NetError::Denied(rule) => self.ledger.refuse(rule),
+                    NetError::Certificate { info: Some(info), .. } => {
+                        self.ledger.entries().tls = Some((**info).clone());
+                    }
+                    _ => {}
+                }
+                Ok(Err(convert::net_error(&error)))
+            }
+        }
+    }
+
+    /// Whether there is a network at all; a refusal otherwise.
+    pub(crate) fn require_network(&self, what: &str) -> Result<(), GuestError> {
+        if self.errand.network.is_some() { Ok(()) } else { Err(self.refuse(&format!("{what} is not granted"))) }
+    }
+
+    /// A refusal, written down.
+    pub(crate) fn refuse(&self, rule: &str) -> GuestError {
+        self.ledger.refuse(rule);
+        GuestError::AccessDenied(rule.to_owned())
+    }
+
+    /// A used-up quota, written down.
+    pub(crate) fn exhaust(&self, quota: &str) -> GuestError {
+        self.ledger.exhaust(quota);
+        GuestError::Limit(quota.to_owned())
+    }
+
+    /// Room for one more connection.
+    pub(crate) fn take_connect(&mut self) -> Result<(), GuestError> {
+        if self.quotas.sockets == 0 {
+            return Err(self.exhaust("too many sockets open at a time (`limits.open_sockets`)"));
+        }
+        match self.quotas.connects.checked_sub(1) {
+            Some(left) => self.quotas.connects = left,
+            None => return Err(self.exhaust("too many connections (`limits.connects`)")),
+        }
+        Ok(())
+    }
+
+    /// Counts bytes sent or received.
+    pub(crate) fn take_bytes(&mut self, bytes: usize) -> Result<(), GuestError> {
+        match self.quotas.network_bytes.checked_sub(bytes) {
+            Some(left) => self.quotas.network_bytes = left,
+            None => return Err(self.exhaust("too many bytes sent and received (`limits.network_kib`)")),
+        }
+        Ok(())
+    }
+
+    /// How many of `wanted` bytes may still be received; a refusal when there are none left.
+    pub(crate) fn room_for(&self, wanted: u32) -> Result<usize, GuestError> {
+        match self.quotas.network_bytes {
+            0 => Err(self.exhaust("too many bytes sent and received (`limits.network_kib`)")),
+            left => Ok(usize::try_from(wanted).unwrap_or(usize::MAX).min(left)),
+        }
+    }
+}
+
+fn is_timeout(error: &NetError) -> bool {
+    matches!(
+        error,
+        NetError::DnsTimeout(_)
+            | NetError::ConnectTimeout(_)
+            | NetError::TlsTimeout(_)
+            | NetError::ResponseTimeout(_)
+    )
+}

@@ -1,0 +1,46 @@
+//! `dns`: one question, through the worker's resolver or a named server.
+
+use super::{Answer, convert};
+use crate::{
+    abi::v1::wit::{
+        dns::{Answer as Record, Host, Reply},
+        net_types::Endpoint,
+    },
+    guest::Guest,
+};
+use lapwing_checks::net::{NetError, dns};
+
+impl Host for Guest {
+    async fn query(&mut self, name: String, rtype: String, server: Option<Endpoint>, timeout: u64) -> Answer<Reply> {
+        if let Err(refusal) = self.require_network("`net.dns`") {
+            return Ok(Err(refusal));
+        }
+        match self.quotas.dns_queries.checked_sub(1) {
+            Some(left) => self.quotas.dns_queries = left,
+            None => return Ok(Err(self.exhaust("too many DNS questions (`limits.dns_queries`)"))),
+        }
+        let step = NetError::DnsTimeout(name.clone());
+        let work = move |net: lapwing_checks::Net, deadline| async move {
+            let server = server.as_ref().map(|server| (server.host.as_str(), server.port));
+            net.query(&name, &rtype, server, deadline).await
+        };
+        let done = self.on_network(step, timeout, work).await?;
+        self.ledger.spend("resolve", done.elapsed);
+        Ok(self.settle(done)?.map(reply))
+    }
+}
+
+fn reply(reply: dns::Reply) -> Reply {
+    let record = |record: dns::Record| Record {
+        name: record.name,
+        ttl: record.ttl,
+        rtype: record.rtype,
+        data: record.data,
+    };
+    Reply {
+        rcode: reply.rcode,
+        authoritative: reply.authoritative,
+        answers: reply.answers.into_iter().map(record).collect(),
+        elapsed: convert::nanoseconds(reply.elapsed),
+    }
+}

@@ -1,0 +1,134 @@
+//! `http`: one request with its redirects, by the same engine as the native `http` kinds.
+
+use super::{Answer, convert};
+use crate::{
+    abi::v1::wit::{
+        http::{HeaderValue as GuestHeader, Host, HttpRequest, HttpResponse},
+        net_types::{NetError as GuestError, Timing as GuestTiming},
+    },
+    guest::Guest,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use lapwing_checks::{
+    Net,
+    net::{
+        NetError,
+        http::{Failure, HttpVersion, Request, Response, Timing},
+    },
+};
+use std::time::Duration;
+use url::Url;
+
+impl Host for Guest {
+    async fn send(&mut self, request: HttpRequest) -> Answer<HttpResponse> {
+        let timeout = request.timeout;
+        let request = match self.admit(request) {
+            Ok(request) => request,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let step = NetError::ResponseTimeout(request.url.host_str().unwrap_or_default().to_owned());
+        let work = move |net: Net, deadline| async move { net.send(request, deadline).await };
+        let done = self.on_network(step, timeout, work).await?;
+        match &done.value {
+            Ok(response) => self.book_exchange(&response.timing, response.tls.as_ref()),
+            Err(failure) => self.book_exchange(&failure.timing, failure.tls.as_ref()),
+        }
+        let answer = self.settle(done.map(|result| result.map_err(|failure: Box<Failure>| failure.error)))?;
+        Ok(answer.and_then(|response| self.account(response)))
+    }
+}
+
+impl Guest {
+    /// Checks rights and quotas, then translates.
+    fn admit(&mut self, request: HttpRequest) -> Result<Request, GuestError> {
+        self.require_network("`net.http`")?;
+        self.take_connect()?;
+        self.take_bytes(request.body.as_ref().map_or(0, Vec::len))?;
+        if let Some(name) = request.tls.as_ref().and_then(|tls| tls.client_identity.as_ref()) {
+            return Err(self.refuse(&format!("secret `{name}` is not granted")));
+        }
+        let max_body = self.room_for(request.max_response_bytes)?;
+        let invalid = |what: &str| GuestError::Protocol(format!("invalid {what}"));
+        let mut headers = HeaderMap::new();
+        for (name, value) in request.headers {
+            let GuestHeader::Text(value) = value else {
+                return Err(self.refuse(&format!("a secret for header `{name}` is not granted")));
+            };
+            let name = HeaderName::try_from(name).map_err(|_| invalid("header name"))?;
+            let value = HeaderValue::try_from(value).map_err(|_| invalid("header value"))?;
+            headers.try_append(name, value).map_err(|_| invalid("number of headers"))?;
+        }
+        // Every hop is a connection; those not made are given back.
+        let hops = u32::from(request.max_redirects).min(self.quotas.connects);
+        Ok(Request {
+            method: Method::from_bytes(request.method.as_bytes()).map_err(|_| invalid("method"))?,
+            url: Url::parse(&request.url).map_err(|error| invalid(&format!("url: {error}")))?,
+            headers,
+            body: request.body.unwrap_or_default().into(),
+            max_redirects: u8::try_from(hops).unwrap_or(u8::MAX),
+            family: convert::family(request.family),
+            version: HttpVersion::Any,
+            tls: request.tls.map_or_else(convert::tls_defaults, convert::tls_options),
+            proxy: None,
+            max_body_bytes: Some(max_body),
+        })
+    }
+
+    fn book_exchange(&self, timing: &Timing, tls: Option<&lapwing_model::TlsInfo>) {
+        let phases = [
+            ("resolve", timing.resolve),
+            ("connect", timing.connect),
+            ("tls", timing.tls.unwrap_or_default()),
+            ("send", timing.send),
+            ("first_byte", timing.first_byte),
+            ("receive", timing.receive),
+        ];
+        for (name, elapsed) in phases.into_iter().filter(|(_, elapsed)| !elapsed.is_zero()) {
+            self.ledger.spend(name, elapsed);
+        }
+        if let Some(tls) = tls {
+            self.ledger.entries().tls = Some(tls.clone());
+        }
+    }
+
+    fn account(&mut self, response: Response) -> Result<HttpResponse, GuestError> {
+        self.quotas.connects = self.quotas.connects.saturating_sub(response.redirects.into());
+        self.take_bytes(response.body.len())?;
+        Ok(HttpResponse {
+            status: response.status.as_u16(),
+            version: version(response.version).to_owned(),
+            headers: response
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+                .collect(),
+            body: response.body.to_vec(),
+            truncated: response.truncated,
+            final_url: response.final_url.into(),
+            peer: convert::peer(response.peer),
+            timing: guest_timing(&response.timing),
+            tls: response.tls.as_ref().map(convert::tls_info),
+        })
+    }
+}
+
+fn guest_timing(timing: &Timing) -> GuestTiming {
+    let some = |elapsed: Duration| Some(convert::nanoseconds(elapsed));
+    GuestTiming {
+        dns: some(timing.resolve),
+        connect: some(timing.connect),
+        tls: timing.tls.and_then(some),
+        first_byte: some(timing.first_byte),
+        total: convert::nanoseconds(timing.total),
+    }
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}

@@ -1,0 +1,183 @@
+//! A socket with its read buffer: the blocking-style operations of the `tcp` interface.
+
+use super::tcp::Extent;
+use bytes::BytesMut;
+use lapwing_checks::net::NetError;
+use std::io;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::client::TlsStream;
+
+/// How much is read at once.
+const CHUNK: usize = 16 << 10;
+
+/// One open connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    stream: Stream,
+    buffer: BytesMut,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
+
+impl Link {
+    pub(crate) fn plain(stream: TcpStream) -> Self {
+        Self { stream: Stream::Plain(stream), buffer: BytesMut::new() }
+    }
+
+    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
+        Self { stream: Stream::Tls(Box::new(stream)), buffer: BytesMut::new() }
+    }
+
+    /// The socket, for a handshake. Bytes that came before it would pass for encrypted ones (the STARTTLS injection of
+    /// CVE-2011-0411), so a link with unread bytes is given back.
+    pub(crate) fn into_plain(self) -> Result<TcpStream, (Self, &'static str)> {
+        match self.stream {
+            Stream::Plain(stream) if self.buffer.is_empty() => Ok(stream),
+            Stream::Plain(_) => Err((self, "unread bytes before the TLS handshake")),
+            Stream::Tls(_) => Err((self, "the connection is encrypted already")),
+        }
+    }
+
+    pub(crate) async fn write_all(&mut self, data: &[u8], deadline: Instant) -> Result<(), NetError> {
+        let write = async {
+            let stream = self.duplex();
+            stream.write_all(data).await?;
+            stream.flush().await
+        };
+        within(deadline, "sending", write).await
+    }
+
+    pub(crate) async fn shutdown(&mut self, deadline: Instant) -> Result<(), NetError> {
+        within(deadline, "closing", self.duplex().shutdown()).await
+    }
+
+    /// Reads at most `max` bytes as `extent` says. Bytes that are not handed out stay for the next read, also after a
+    /// time-out.
+    pub(crate) async fn read(&mut self, extent: &Extent, max: usize, deadline: Instant) -> Result<Vec<u8>, NetError> {
+        loop {
+            if let Some(length) = extent.complete(&self.buffer, max)? {
+                return Ok(self.buffer.split_to(length).to_vec());
+            }
+            if self.fill(deadline).await? == 0 {
+                return match extent {
+                    Extent::Some => Ok(Vec::new()),
+                    _ => Err(NetError::Closed("the peer closed the connection before it was done".into())),
+                };
+            }
+        }
+    }
+
+    /// Reads what there is; zero at the end of the stream.
+    async fn fill(&mut self, deadline: Instant) -> Result<usize, NetError> {
+        let Self { stream, buffer } = self;
+        buffer.reserve(CHUNK);
+        let read = async {
+            match stream {
+                Stream::Plain(stream) => stream.read_buf(buffer).await,
+                Stream::Tls(stream) => stream.read_buf(buffer).await,
+            }
+        };
+        match within(deadline, "reading", read).await {
+            // A peer that closes TLS without saying so, as many do.
+            Err(NetError::Closed(_)) => Ok(0),
+            result => result,
+        }
+    }
+
+    fn duplex(&mut self) -> &mut dyn Duplex {
+        match &mut self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream,
+        }
+    }
+}
+
+impl Extent {
+    /// How many of the buffered bytes make up the answer, if they do.
+    fn complete(&self, buffer: &[u8], max: usize) -> Result<Option<usize>, NetError> {
+        match self {
+            Self::Some => Ok((!buffer.is_empty() || max == 0).then(|| buffer.len().min(max))),
+            Self::All => Ok((buffer.len() >= max).then_some(max)),
+            Self::Until(delimiter) if delimiter.is_empty() => {
+                Err(NetError::Protocol("`read-until` needs a delimiter".into()))
+            }
+            Self::Until(delimiter) => {
+                let window = buffer.get(..max).unwrap_or(buffer);
+                let found = window.windows(delimiter.len()).position(|bytes| bytes == delimiter);
+                match found {
+                    Some(position) => Ok(Some(position + delimiter.len())),
+                    None if buffer.len() >= max => {
+                        Err(NetError::Protocol(format!("no delimiter within {max} bytes")))
+                    }
+                    None => Ok(None),
+                }
+            }
+        }
+    }
+}
+
+/// `work` until the deadline, its errors in our words.
+async fn within<T>(
+    deadline: Instant,
+    what: &str,
+    work: impl Future<Output = io::Result<T>>,
+) -> Result<T, NetError> {
+    match timeout_at(deadline, work).await {
+        Ok(result) => result.map_err(|error| io_error(&error)),
+        Err(_) => Err(NetError::ResponseTimeout(format!("{what} took too long"))),
+    }
+}
+
+pub(crate) fn io_error(error: &io::Error) -> NetError {
+    let text = error.to_string();
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => NetError::Refused(text),
+        io::ErrorKind::ConnectionReset => NetError::Reset(text),
+        io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::UnexpectedEof => NetError::Closed(text),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => NetError::Unreachable(text),
+        io::ErrorKind::InvalidData => NetError::Tls(text),
+        _ => NetError::Other(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn until(buffer: &str, max: usize) -> Result<Option<usize>, NetError> {
+        Extent::Until(b"\r\n".to_vec()).complete(buffer.as_bytes(), max)
+    }
+
+    #[test]
+    fn a_line_ends_with_its_delimiter() {
+        assert_eq!(until("220 hi\r\nmore", 100), Ok(Some(8)));
+        assert_eq!(until("220 hi\r", 100), Ok(None));
+        assert_eq!(until("220 hi\r\n", 8), Ok(Some(8)));
+        assert!(until("220 hi\r\n", 7).is_err(), "the delimiter must lie within the limit");
+        assert!(Extent::Until(Vec::new()).complete(b"x", 1).is_err());
+    }
+
+    #[test]
+    fn counts_and_availability() {
+        assert_eq!(Extent::All.complete(b"abc", 4), Ok(None));
+        assert_eq!(Extent::All.complete(b"abcde", 4), Ok(Some(4)));
+        assert_eq!(Extent::All.complete(b"", 0), Ok(Some(0)));
+        assert_eq!(Extent::Some.complete(b"", 4), Ok(None));
+        assert_eq!(Extent::Some.complete(b"abcde", 4), Ok(Some(4)));
+        assert_eq!(Extent::Some.complete(b"", 0), Ok(Some(0)), "nothing asked for, nothing waited for");
+    }
+}

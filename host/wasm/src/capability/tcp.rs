@@ -1,0 +1,252 @@
+//! `tcp`: a connection to a judged address, upgraded to TLS in place, read by delimiter, count or availability.
+//!
+//! A connection's link (socket and read buffer) moves into the task that works on it and comes back with the result; a
+//! run that is dropped in between drops the task, and with it the socket.
+
+use super::{Answer, Done, convert, link::Link};
+use crate::{
+    abi::v1::wit::{
+        net_types::{Endpoint, IpFamily, NetError as GuestError, Peer, Timing, TlsOptions},
+        tcp::{Host, HostConnection},
+        types::TlsInfo,
+    },
+    guest::Guest,
+};
+use lapwing_checks::{
+    Net,
+    net::{Connection as Dialled, NetError, tls::TlsSession},
+};
+use std::{net::SocketAddr, time::Duration};
+use tokio::time::Instant;
+use wasmtime::{Result, component::Resource};
+
+/// One connection of a guest.
+#[derive(Debug)]
+pub struct Connection {
+    /// `None` after a failed handshake.
+    link: Option<Link>,
+    host: String,
+    peer: SocketAddr,
+    begun: Instant,
+    timing: Timing,
+}
+
+/// Up to where to read.
+#[derive(Debug)]
+pub(crate) enum Extent {
+    /// Whatever comes first; nothing at the end of the stream.
+    Some,
+    /// Up to and with this.
+    Until(Vec<u8>),
+    /// Exactly as much as asked for.
+    All,
+}
+
+impl Host for Guest {}
+
+impl HostConnection for Guest {
+    async fn connect(&mut self, to: Endpoint, family: IpFamily, timeout: u64) -> Answer<Resource<Connection>> {
+        if let Err(refusal) = self.require_network("`net.tcp`").and_then(|()| self.take_connect()) {
+            return Ok(Err(refusal));
+        }
+        let begun = Instant::now();
+        let (host, port, family) = (to.host.clone(), to.port, convert::family(family));
+        let step = NetError::ConnectTimeout(format!("{host}:{port}"));
+        let work = move |net: Net, deadline| async move { net.connect(&host, port, family, deadline).await };
+        let done = self.on_network(step, timeout, work).await?;
+        self.book_dial(&done);
+        match self.settle(done)? {
+            Ok(dialled) => Ok(Ok(self.keep(dialled, to.host, begun)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn start_tls(
+        &mut self,
+        this: Resource<Connection>,
+        options: TlsOptions,
+        timeout: u64,
+    ) -> Answer<TlsInfo> {
+        if let Some(name) = &options.client_identity {
+            return Ok(Err(self.refuse(&format!("secret `{name}` is not granted"))));
+        }
+        let connection = self.table.get_mut(&this)?;
+        let host = connection.host.clone();
+        let stream = match connection.link.take().map(Link::into_plain) {
+            None => return Ok(Err(GuestError::Closed)),
+            Some(Ok(stream)) => stream,
+            Some(Err((link, why))) => {
+                connection.link = Some(link);
+                return Ok(Err(GuestError::Protocol(why.to_owned())));
+            }
+        };
+        let step = NetError::TlsTimeout(host.clone());
+        let options = convert::tls_options(options);
+        let work =
+            move |net: Net, deadline| async move { net.handshake(stream, &host, &options, deadline).await };
+        let done = self.on_network(step, timeout, work).await?;
+        self.ledger.spend("tls", done.elapsed);
+        match self.settle(done)? {
+            Ok(session) => Ok(Ok(self.secure(&this, session)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn write_all(&mut self, this: Resource<Connection>, data: Vec<u8>, timeout: u64) -> Answer<()> {
+        if let Err(refusal) = self.take_bytes(data.len()) {
+            return Ok(Err(refusal));
+        }
+        let work = move |mut link: Link, deadline| async move {
+            let result = link.write_all(&data, deadline).await;
+            (link, result)
+        };
+        let Some(done) = self.on_link(&this, timeout, work).await? else {
+            return Ok(Err(GuestError::Closed));
+        };
+        self.ledger.spend("send", done.elapsed);
+        self.settle(done)
+    }
+
+    async fn read(&mut self, this: Resource<Connection>, max: u32, timeout: u64) -> Answer<Vec<u8>> {
+        self.read_from(&this, Extent::Some, max, timeout).await
+    }
+
+    async fn read_until(
+        &mut self,
+        this: Resource<Connection>,
+        delimiter: Vec<u8>,
+        max: u32,
+        timeout: u64,
+    ) -> Answer<Vec<u8>> {
+        self.read_from(&this, Extent::Until(delimiter), max, timeout).await
+    }
+
+    async fn read_exact(&mut self, this: Resource<Connection>, n: u32, timeout: u64) -> Answer<Vec<u8>> {
+        self.read_from(&this, Extent::All, n, timeout).await
+    }
+
+    async fn shutdown_write(&mut self, this: Resource<Connection>) -> Result<()> {
+        let work = |mut link: Link, deadline| async move {
+            let result = link.shutdown(deadline).await;
+            (link, result)
+        };
+        // The interface has no error here; a broken connection shows at the next read.
+        self.on_link(&this, u64::MAX, work).await?;
+        Ok(())
+    }
+
+    async fn peer(&mut self, this: Resource<Connection>) -> Result<Peer> {
+        Ok(convert::peer(self.table.get(&this)?.peer))
+    }
+
+    async fn timing(&mut self, this: Resource<Connection>) -> Result<Timing> {
+        let connection = self.table.get(&this)?;
+        Ok(Timing { total: convert::nanoseconds(connection.begun.elapsed()), ..connection.timing })
+    }
+
+    async fn drop(&mut self, this: Resource<Connection>) -> Result<()> {
+        self.table.delete(this)?;
+        self.quotas.sockets += 1;
+        Ok(())
+    }
+}
+
+impl Guest {
+    /// Writes the time of a dial into the book: resolving and connecting apart where both are known.
+    pub(crate) fn book_dial(&self, done: &Done<Result<Dialled, NetError>>) {
+        match &done.value {
+            Ok(dialled) => {
+                self.ledger.spend("resolve", dialled.resolve);
+                self.ledger.spend("connect", dialled.connect);
+            }
+            Err(NetError::Denied(_)) => {}
+            Err(NetError::DnsNotFound(_) | NetError::DnsTimeout(_) | NetError::DnsFailed(_)) => {
+                self.ledger.spend("resolve", done.elapsed);
+            }
+            Err(_) => self.ledger.spend("connect", done.elapsed),
+        }
+    }
+
+    fn keep(&mut self, dialled: Dialled, host: String, begun: Instant) -> Result<Resource<Connection>> {
+        let timing = Timing {
+            dns: Some(convert::nanoseconds(dialled.resolve)),
+            connect: Some(convert::nanoseconds(dialled.connect)),
+            tls: None,
+            first_byte: None,
+            total: 0,
+        };
+        let link = Some(Link::plain(dialled.stream));
+        let connection = self.table.push(Connection { link, host, peer: dialled.peer, begun, timing })?;
+        self.quotas.sockets -= 1;
+        Ok(connection)
+    }
+
+    fn secure(
+        &mut self,
+        this: &Resource<Connection>,
+        session: TlsSession<tokio::net::TcpStream>,
+    ) -> Result<TlsInfo> {
+        let connection = self.table.get_mut(this)?;
+        connection.timing.tls = Some(convert::nanoseconds(session.elapsed));
+        connection.link = Some(Link::tls(session.stream));
+        let info = convert::tls_info(&session.info);
+        self.ledger.entries().tls = Some(session.info);
+        Ok(info)
+    }
+
+    async fn read_from(
+        &mut self,
+        this: &Resource<Connection>,
+        extent: Extent,
+        max: u32,
+        timeout: u64,
+    ) -> Answer<Vec<u8>> {
+        let max = match self.room_for(max) {
+            Ok(room) => room,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let work = move |mut link: Link, deadline| async move {
+            let result = link.read(&extent, max, deadline).await;
+            (link, result)
+        };
+        let Some(done) = self.on_link(this, timeout, work).await? else { return Ok(Err(GuestError::Closed)) };
+        self.book_read(this, done.elapsed, done.value.is_ok())?;
+        let data = self.settle(done)?;
+        // `max` was within the quota.
+        Ok(data.and_then(|data| self.take_bytes(data.len()).map(|()| data)))
+    }
+
+    /// The first answer is `first_byte`, the rest is `receive`.
+    fn book_read(&mut self, this: &Resource<Connection>, elapsed: Duration, arrived: bool) -> Result<()> {
+        let timing = &mut self.table.get_mut(this)?.timing;
+        let first = timing.first_byte.is_none();
+        if first && arrived {
+            timing.first_byte = Some(convert::nanoseconds(elapsed));
+        }
+        self.ledger.spend(if first { "first_byte" } else { "receive" }, elapsed);
+        Ok(())
+    }
+
+    /// Lends the connection's link to `work`. `None` when the connection has none any more.
+    async fn on_link<T, F>(
+        &mut self,
+        this: &Resource<Connection>,
+        timeout: u64,
+        work: impl FnOnce(Link, Instant) -> F,
+    ) -> Result<Option<Done<Result<T, NetError>>>>
+    where
+        T: Send + 'static,
+        F: Future<Output = (Link, Result<T, NetError>)> + Send + 'static,
+    {
+        let connection = self.table.get_mut(this)?;
+        let Some(link) = connection.link.take() else { return Ok(None) };
+        let step = NetError::ResponseTimeout(connection.host.clone());
+        let done = self.on_network(step, timeout, |_, deadline| work(link, deadline)).await?;
+        let table = &mut self.table;
+        let place = &mut table.get_mut(this)?.link;
+        Ok(Some(done.map(|(link, result)| {
+            *place = Some(link);
+            result
+        })))
+    }
+}

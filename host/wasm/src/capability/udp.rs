@@ -1,0 +1,121 @@
+//! `udp`: datagrams to one judged address. Connected sockets only, so that no plugin becomes an amplifier.
+
+use super::{Answer, convert, link::io_error};
+use crate::{
+    abi::v1::wit::{
+        net_types::{Endpoint, IpFamily},
+        udp::{Host, HostSocket},
+    },
+    guest::Guest,
+};
+use lapwing_checks::{Net, net::NetError};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::UdpSocket,
+    time::{Instant, timeout_at},
+};
+use wasmtime::{Result, component::Resource};
+
+/// `open` and `send` have no time-out of their own: only a name look-up or a full send buffer can hold them up.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest datagram.
+const DATAGRAM: usize = 65_535;
+
+/// One connected socket of a guest.
+#[derive(Debug)]
+pub struct Socket {
+    socket: Arc<UdpSocket>,
+    host: String,
+}
+
+impl Host for Guest {}
+
+impl HostSocket for Guest {
+    async fn open(&mut self, to: Endpoint, family: IpFamily) -> Answer<Resource<Socket>> {
+        if let Err(refusal) = self.require_network("`net.udp`").and_then(|()| self.take_connect()) {
+            return Ok(Err(refusal));
+        }
+        let (host, port, family) = (to.host.clone(), to.port, convert::family(family));
+        let step = NetError::DnsTimeout(host.clone());
+        let work = move |net: Net, deadline| async move {
+            let resolved = net.resolve(&host, family, deadline).await?;
+            let address = resolved.addresses.first().copied();
+            let address = address.ok_or_else(|| NetError::DnsNotFound(host.clone()))?;
+            connect(SocketAddr::new(address, port)).await.map_err(|error| io_error(&error))
+        };
+        let done = self.on_network(step, convert::nanoseconds(OPEN_TIMEOUT), work).await?;
+        self.ledger.spend("resolve", done.elapsed);
+        match self.settle(done)? {
+            Ok(socket) => {
+                let socket = self.table.push(Socket { socket: Arc::new(socket), host: to.host })?;
+                self.quotas.sockets -= 1;
+                Ok(Ok(socket))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn send(&mut self, this: Resource<Socket>, data: Vec<u8>) -> Answer<()> {
+        if let Err(refusal) = self.take_bytes(data.len()) {
+            return Ok(Err(refusal));
+        }
+        let (socket, step) = self.socket(&this)?;
+        let work = move |_: Net, deadline| async move {
+            let sent = timeout_at(deadline, socket.send(&data)).await;
+            sent.map_err(|_| NetError::ResponseTimeout("sending took too long".into()))?
+                .map_err(|error| io_error(&error))?;
+            Ok(())
+        };
+        let done = self.on_network(step, convert::nanoseconds(OPEN_TIMEOUT), work).await?;
+        self.ledger.spend("send", done.elapsed);
+        self.settle(done)
+    }
+
+    async fn receive(&mut self, this: Resource<Socket>, max: u32, timeout: u64) -> Answer<Vec<u8>> {
+        let max = match self.room_for(max) {
+            Ok(room) => room,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let (socket, step) = self.socket(&this)?;
+        let work = move |_: Net, deadline| async move { receive(&socket, max, deadline).await };
+        let done = self.on_network(step, timeout, work).await?;
+        self.ledger.spend("first_byte", done.elapsed);
+        let data = self.settle(done)?;
+        Ok(data.and_then(|data| self.take_bytes(data.len()).map(|()| data)))
+    }
+
+    async fn drop(&mut self, this: Resource<Socket>) -> Result<()> {
+        self.table.delete(this)?;
+        self.quotas.sockets += 1;
+        Ok(())
+    }
+}
+
+impl Guest {
+    fn socket(&self, this: &Resource<Socket>) -> Result<(Arc<UdpSocket>, NetError)> {
+        let socket = self.table.get(this)?;
+        Ok((socket.socket.clone(), NetError::ResponseTimeout(socket.host.clone())))
+    }
+}
+
+async fn connect(to: SocketAddr) -> std::io::Result<UdpSocket> {
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(to).await?;
+    Ok(socket)
+}
+
+/// One datagram, cut to `max` bytes.
+async fn receive(socket: &UdpSocket, max: usize, deadline: Instant) -> Result<Vec<u8>, NetError> {
+    let mut datagram = vec![0; max.min(DATAGRAM)];
+    let length = timeout_at(deadline, socket.recv(&mut datagram)).await;
+    let length = length
+        .map_err(|_| NetError::ResponseTimeout("no datagram came".into()))?
+        .map_err(|error| io_error(&error))?;
+    datagram.truncate(length);
+    Ok(datagram)
+}

@@ -1,0 +1,164 @@
+//! What one run's store holds: the guest's limits, its rights, and the book that is kept on it.
+//!
+//! Made by [`crate::run`] for each run and dropped with it; nothing here outlives a run but the ledger.
+
+use crate::{ledger::Ledger, limiter::Limiter, output::Output, settings::RunLimits, settings::kib};
+use lapwing_checks::{Net, net::NetError};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::runtime::Handle;
+use wasmtime::{Store, UpdateDeadline, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, sockets::SocketAddrUse};
+
+/// Most resources (streams, sockets, pollables) the host keeps for one run.
+const HOST_RESOURCES: usize = 1000;
+/// Most random bytes a guest may ask for at once.
+const RANDOM_BYTES: u64 = 64 << 10;
+
+/// Who runs, for whom, and with which rights.
+#[derive(Debug, Clone)]
+pub(crate) struct Errand {
+    /// The plugin's name, for logs.
+    pub(crate) plugin: Arc<str>,
+    /// The kind being run; empty for `describe`.
+    pub(crate) kind: Arc<str>,
+    /// The monitor's id; empty for `describe`.
+    pub(crate) monitor: String,
+    /// When the run must have ended.
+    pub(crate) deadline: Instant,
+    /// Time its code may hold a thread.
+    pub(crate) cpu: Duration,
+    /// The way to the network; `None` grants nothing.
+    pub(crate) network: Option<Network>,
+}
+
+/// The network as one run may use it. The work is done on the worker's runtime, where native checks do theirs, so that
+/// busy guests do not distort what is measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Network {
+    pub(crate) net: Net,
+    pub(crate) worker: Handle,
+}
+
+/// Quotas left.
+#[derive(Debug)]
+pub(crate) struct Quotas {
+    pub(crate) log_bytes: usize,
+    pub(crate) sockets: u32,
+    pub(crate) connects: u32,
+    pub(crate) dns_queries: u32,
+    pub(crate) network_bytes: usize,
+}
+
+/// The data of one run's store.
+pub(crate) struct Guest {
+    pub(crate) errand: Errand,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) output: Output,
+    pub(crate) limiter: Limiter,
+    pub(crate) table: ResourceTable,
+    pub(crate) quotas: Quotas,
+    wasi: WasiCtx,
+}
+
+/// Ends a run from within; found again in the error that comes out of the engine.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Stop {
+    /// The budget ended while the host waited for the target.
+    #[error("budget over: {0}")]
+    Network(NetError),
+    /// The budget ended in the guest's own code.
+    #[error("budget over")]
+    Deadline,
+    /// The guest held a thread for too long.
+    #[error("processor time over")]
+    Cpu,
+    /// A fault of ours.
+    #[error("{0}")]
+    Host(String),
+}
+
+impl Guest {
+    pub(crate) fn new(errand: Errand, ledger: Arc<Ledger>, limits: &RunLimits) -> Self {
+        let output = Output::new(kib(limits.output_kib));
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HOST_RESOURCES);
+        Self {
+            wasi: closed_wasi(&output, &ledger),
+            errand,
+            ledger,
+            output,
+            table,
+            limiter: Limiter::new(limits),
+            quotas: Quotas {
+                log_bytes: kib(limits.log_kib),
+                sockets: limits.open_sockets,
+                connects: limits.connects,
+                dns_queries: limits.dns_queries,
+                network_bytes: kib(limits.network_kib),
+            },
+        }
+    }
+
+    /// A store with every limit set. It serves one run and is dropped.
+    pub(crate) fn into_store(self, engine: &wasmtime::Engine, limits: &RunLimits) -> Store<Self> {
+        let mut store = Store::new(engine, self);
+        store.limiter(|guest| &mut guest.limiter);
+        store.set_hostcall_fuel(kib(limits.hostcall_kib));
+        store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|context| context.data().tick());
+        store
+    }
+
+    /// Called at every tick at which guest code is found running.
+    fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
+        if Instant::now() >= self.errand.deadline {
+            return Err(Stop::Deadline.into());
+        }
+        if self.ledger.held() >= self.errand.cpu {
+            return Err(Stop::Cpu.into());
+        }
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    }
+
+    /// Time until the deadline.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.errand.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// WASI with nothing behind it: no arguments, environment, files or sockets. Attempts to use a socket are written down.
+fn closed_wasi(output: &Output, ledger: &Arc<Ledger>) -> WasiCtx {
+    let ledger = ledger.clone();
+    WasiCtxBuilder::new()
+        .stdout(output.clone())
+        .stderr(output.clone())
+        .max_random_size(RANDOM_BYTES)
+        // Allowed in principle and refused one by one: only so does the host learn of the attempt.
+        .allow_tcp(true)
+        .allow_udp(true)
+        .socket_addr_check(move |address, usage| {
+            ledger.refuse(&format!("wasi:sockets is not granted ({} {address})", verb(usage)));
+            Box::pin(std::future::ready(false))
+        })
+        .build()
+}
+
+fn verb(usage: SocketAddrUse) -> &'static str {
+    match usage {
+        SocketAddrUse::TcpConnect => "connect to",
+        SocketAddrUse::UdpSend => "send to",
+        SocketAddrUse::UdpReceive => "receive from",
+        SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => "listen on",
+        _ => "bind to",
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

@@ -1,0 +1,118 @@
+//! Reading a plugin file, and telling what it is before anything is compiled.
+
+use super::LoadError;
+use sha2::{Digest, Sha256};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+use wasmtime::Engine;
+
+/// A file's bytes and their name.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) bytes: Vec<u8>,
+    /// SHA-256 in hex.
+    pub(crate) digest: String,
+}
+
+/// The plugin files of a folder by name: `*.wasm`, without dotfiles. Blocks.
+pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "wasm") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Reads a regular file of at most `limit_mib`. Blocks.
+pub(crate) fn read(path: &Path, limit_mib: u32) -> Result<Content, LoadError> {
+    // Asked before it is opened: opening a fifo waits for its writer.
+    if !path.metadata().map_err(LoadError::Unreadable)?.is_file() {
+        return Err(LoadError::NotAFile);
+    }
+    let limit = u64::from(limit_mib) << 20;
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(LoadError::Unreadable)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(LoadError::Unreadable)?;
+    if bytes.len() as u64 > limit {
+        return Err(LoadError::TooLarge(limit_mib));
+    }
+    let digest = hex::encode(Sha256::digest(&bytes));
+    Ok(Content { bytes, digest })
+}
+
+/// Refuses what is no component, by its first bytes.
+pub(crate) fn classify(bytes: &[u8]) -> Result<(), LoadError> {
+    if bytes.is_empty() {
+        return Err(LoadError::Empty);
+    }
+    if Engine::detect_precompiled(bytes).is_some() {
+        return Err(LoadError::Precompiled);
+    }
+    // The binary format's preamble: magic, version, layer (0 a module, 1 a component).
+    match bytes.strip_prefix(b"\0asm") {
+        Some([0x0d, 0, 1, 0, ..]) => Ok(()),
+        Some([_, _, 0, 0, ..]) => Err(LoadError::CoreModule),
+        Some([_, _, _, _, ..]) => Err(LoadError::Invalid("of an unknown version of the binary format".to_owned())),
+        Some(_) => Err(LoadError::Truncated),
+        None if looks_like_text(bytes) => Err(LoadError::Text),
+        None => Err(LoadError::NotWasm),
+    }
+}
+
+fn looks_like_text(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii_start();
+    text.starts_with(b"(") || text.starts_with(b";;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sort_of_file_has_its_own_reason() {
+        for (bytes, reason) in [
+            (&b""[..], "empty"),
+            (b"\x7fELF\x02\x01\x01", "not WebAssembly"),
+            (b"PK\x03\x04", "not WebAssembly"),
+            (b"  (component)", "text"),
+            (b";; hello\n(component)", "text"),
+            (b"\0asm\x01\0\0\0", "core module"),
+            (b"\0asm\x0d", "truncated"),
+            (b"\0asm\x0e\0\x01\0", "unknown version"),
+        ] {
+            let error = classify(bytes).unwrap_err().to_string();
+            assert!(error.contains(reason), "{bytes:?}: {error}");
+        }
+        assert!(classify(b"\0asm\x0d\0\x01\0").is_ok());
+    }
+
+    #[test]
+    fn only_regular_files_of_bounded_size_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(read(folder.path(), 1), Err(LoadError::NotAFile)));
+        assert!(matches!(read(&folder.path().join("none.wasm"), 1), Err(LoadError::Unreadable(_))));
+        let large = folder.path().join("large.wasm");
+        std::fs::write(&large, vec![0; (1 << 20) + 1]).unwrap();
+        assert!(matches!(read(&large, 1), Err(LoadError::TooLarge(1))));
+        assert_eq!(read(&large, 2).unwrap().bytes.len(), (1 << 20) + 1);
+    }
+
+    #[test]
+    fn dotfiles_and_other_names_are_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.wasm", "a.wasm", ".c.wasm", "d.wat", "e.cwasm", "wasm"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let names: Vec<_> =
+            list(folder.path()).unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+        assert_eq!(names, ["a.wasm", "b.wasm"]);
+    }
+}

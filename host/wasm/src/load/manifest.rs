@@ -1,0 +1,165 @@
+//! What a plugin says of itself, checked before any monitor relies on it.
+
+use super::{LoadError, world::Facts};
+use crate::{
+    abi::v1::wit::types,
+    executor::{PluginExecutor, Program},
+    plugin::{Capability, Plugin, PluginInfo},
+    quarantine::Quarantine,
+    schema::Schema,
+    settings::QuarantineSettings,
+    text,
+};
+use lapwing_checks::{KindInfo, Origin};
+use serde_json::Value;
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+/// Largest schema.
+const SCHEMA_BYTES: usize = 64 << 10;
+/// Most kinds of one plugin.
+const KINDS: usize = 64;
+
+/// Makes the plugin that `described` itself, or says what is unfit in the description.
+pub(crate) fn plugin(
+    described: types::PluginInfo,
+    facts: Facts,
+    compile: Duration,
+    digest: &str,
+    program: Program,
+    quarantine: &QuarantineSettings,
+) -> Result<Plugin, LoadError> {
+    if program.name.trim().is_empty() {
+        return Err(LoadError::Manifest("the plugin has no name".to_owned()));
+    }
+    check_kinds(&described.check_types)?;
+    let version = text::line(&described.version, 64);
+    let mut info = PluginInfo {
+        name: program.name.to_string(),
+        version: version.clone(),
+        summary: text::line(&described.summary, 200),
+        license: described.license.map(|license| text::line(&license, 100)),
+        homepage: described.homepage.map(|homepage| text::line(&homepage, 200)),
+        interface: facts.interface,
+        imports: facts.imports,
+        kinds: described.check_types.iter().map(|kind| kind.name.clone()).collect(),
+        capabilities: Vec::new(),
+        memory_kib: facts.memory_kib,
+        compile_ms: u64::try_from(compile.as_millis()).unwrap_or(u64::MAX),
+    };
+    let program = Arc::new(program);
+    let origin = Origin::Plugin { plugin: info.name.clone(), version, digest: digest.to_owned() };
+    let mut executors = Vec::new();
+    for kind in described.check_types {
+        let (entry, schema) = entry(&kind, origin.clone()).map_err(|why| {
+            LoadError::Manifest(format!("kind `{}`: {why}", kind.name))
+        })?;
+        let capabilities = kind.capabilities.into_iter();
+        info.capabilities.extend(capabilities.map(|capability| Capability::new(&kind.name, capability)));
+        let executor = PluginExecutor::new(entry, schema, Quarantine::new(quarantine), program.clone());
+        executors.push(Arc::new(executor));
+    }
+    Ok(Plugin { info, executors })
+}
+
+fn check_kinds(kinds: &[types::CheckType]) -> Result<(), LoadError> {
+    let refuse = |why: String| Err(LoadError::Manifest(why));
+    if kinds.is_empty() || kinds.len() > KINDS {
+        return refuse(format!("the plugin provides {} kinds; expected 1 to {KINDS}", kinds.len()));
+    }
+    let mut names = HashSet::new();
+    for kind in kinds {
+        if !is_kind(&kind.name) {
+            let name = text::line(&kind.name, 64);
+            return refuse(format!("kind name `{name}` does not match ^[a-z][a-z0-9-]{{0,31}}$"));
+        }
+        if !names.insert(&kind.name) {
+            return refuse(format!("kind `{}` is provided twice", kind.name));
+        }
+    }
+    Ok(())
+}
+
+fn is_kind(name: &str) -> bool {
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+/// The catalogue's entry of one kind, and its compiled schema.
+fn entry(kind: &types::CheckType, origin: Origin) -> Result<(KindInfo, Schema), String> {
+    if kind.config_schema.len() > SCHEMA_BYTES {
+        return Err(format!("config-schema is larger than {} KiB", SCHEMA_BYTES >> 10));
+    }
+    if let Some(pointer) = kind.sensitive.iter().find(|pointer| !pointer.starts_with('/')) {
+        return Err(format!("sensitive `{}` is no JSON pointer", text::line(pointer, 100)));
+    }
+    let json = |what: &str, text: &str| -> Result<Value, String> {
+        serde_json::from_str(text).map_err(|error| format!("{what} is no JSON: {error}"))
+    };
+    let value = json("config-schema", &kind.config_schema)?;
+    let schema = Schema::new(&value, &kind.sensitive).map_err(|why| format!("config-schema: {why}"))?;
+    let example = json("example-config", &kind.example_config)?;
+    schema
+        .fit(&kind.example_config)
+        .map_err(|why| format!("example-config does not fit the schema: {why}"))?;
+    let summary = if kind.summary.trim().is_empty() { &kind.title } else { &kind.summary };
+    let entry = KindInfo {
+        kind: kind.name.clone(),
+        aliases: Vec::new(),
+        summary: text::line(summary, 200),
+        origin,
+        schema: value,
+        example: Some(example),
+        sensitive: kind.sensitive.clone(),
+    };
+    Ok((entry, schema))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind() -> types::CheckType {
+        types::CheckType {
+            name: "ssh-banner".into(),
+            title: "SSH".into(),
+            summary: String::new(),
+            config_schema: r#"{"type":"object","required":["host"]}"#.into(),
+            example_config: r#"{"host":"example.com"}"#.into(),
+            sensitive: Vec::new(),
+            default_interval: None,
+            default_timeout: None,
+            capabilities: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn kind_names_are_short_and_plain() {
+        for name in ["a", "ssh-banner", "x509", &"a".repeat(32)] {
+            assert!(is_kind(name), "{name}");
+        }
+        for name in ["", "1a", "-a", "A", "a_b", "a b", "ä", &"a".repeat(33)] {
+            assert!(!is_kind(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn kinds_are_counted_and_unique() {
+        assert!(check_kinds(&[kind()]).is_ok());
+        assert!(check_kinds(&[]).is_err());
+        assert!(check_kinds(&[kind(), kind()]).unwrap_err().to_string().contains("provided twice"));
+    }
+
+    #[test]
+    fn unfit_descriptions_say_what_is_unfit() {
+        let refusal = |kind: types::CheckType| entry(&kind, Origin::Native).unwrap_err();
+        let broken = types::CheckType { config_schema: "{".into(), ..kind() };
+        assert!(refusal(broken).contains("config-schema is no JSON"));
+        let large = types::CheckType { config_schema: format!("{{\"a\":\"{}\"}}", "x".repeat(70_000)), ..kind() };
+        assert!(refusal(large).contains("larger than 64 KiB"));
+        let unfit = types::CheckType { example_config: "{}".into(), ..kind() };
+        assert!(refusal(unfit).contains("example-config does not fit the schema: \"host\" is a required"));
+        let pointer = types::CheckType { sensitive: vec!["password".into()], ..kind() };
+        assert!(refusal(pointer).contains("no JSON pointer"));
+    }
+}

@@ -1,0 +1,104 @@
+//! Which world a component was built for. Asked before linking, because the engine's own text on a missing import
+//! ("a matching implementation was not found in the linker") leaves plugin authors guessing.
+
+use super::LoadError;
+use crate::{
+    abi::v1::{CHECKER, PACKAGE, VERSION},
+    settings::RunLimits,
+};
+use wasmtime::{Engine, component::Component};
+
+/// Every WASI package that is linked, at 0.2.
+const WASI: [&str; 6] =
+    ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+/// Bytes of a page of linear memory.
+const PAGE: u64 = 64 << 10;
+
+/// What a component's type shows.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// The version of `lapwing:plugin` it exports its checker in.
+    pub(crate) interface: String,
+    pub(crate) imports: Vec<String>,
+    /// Initial memory, in KiB: the largest one's.
+    pub(crate) memory_kib: u64,
+}
+
+/// Refuses a component that this host cannot link or start.
+pub(crate) fn inspect(engine: &Engine, component: &Component, limits: &RunLimits) -> Result<Facts, LoadError> {
+    let world = component.component_type();
+    let imports: Vec<String> = world.imports(engine).map(|(name, _)| name.to_owned()).collect();
+    let exports: Vec<String> = world.exports(engine).map(|(name, _)| name.to_owned()).collect();
+    for name in imports.iter().chain(&exports) {
+        check_version(name)?;
+    }
+    if let Some(unknown) = imports.iter().find(|name| !is_offered(name)) {
+        return Err(LoadError::UnknownImport(unknown.clone()));
+    }
+    let checker = exports.iter().find_map(|name| name.strip_prefix(CHECKER)?.strip_prefix('@'));
+    let interface = checker.ok_or(LoadError::NoChecker)?.to_owned();
+    Ok(Facts { interface, imports, memory_kib: memory(component, limits)? })
+}
+
+/// A name of ours must be of a version that this host speaks.
+fn check_version(name: &str) -> Result<(), LoadError> {
+    let Some((_, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@')) else {
+        return Ok(());
+    };
+    let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u64>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) if major == VERSION.0 && minor <= VERSION.1 => Ok(()),
+        _ => Err(LoadError::Version(version.to_owned())),
+    }
+}
+
+fn is_offered(import: &str) -> bool {
+    import.starts_with(PACKAGE)
+        || WASI.iter().any(|package| import.starts_with(package)) && import.contains("@0.2.")
+}
+
+/// Initial memory, refused when it is over the limit: better told at load than at every run.
+fn memory(component: &Component, limits: &RunLimits) -> Result<u64, LoadError> {
+    let Some(needed) = component.resources_required() else {
+        return Err(LoadError::Invalid("it imports core modules".to_owned()));
+    };
+    let bytes = needed.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE);
+    if bytes > limits.memory_bytes() as u64 {
+        let (needs, limit) = (bytes >> 20, limits.memory_mib);
+        return Err(LoadError::Resources(format!(
+            "{needs} MiB of memory at the start; the limit is {limit} MiB (`plugins.limits.memory_mib`)"
+        )));
+    }
+    let elements = needed.max_initial_table_size.unwrap_or(0);
+    if elements > limits.table_elements.into() {
+        let limit = limits.table_elements;
+        return Err(LoadError::Resources(format!(
+            "a table of {elements} elements at the start; the limit is {limit} (`plugins.limits.table_elements`)"
+        )));
+    }
+    Ok(bytes >> 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_versions_this_host_speaks_pass() {
+        assert!(check_version("lapwing:plugin/checker@1.0.0").is_ok());
+        assert!(check_version("lapwing:plugin/checker@1.0.7").is_ok());
+        assert!(check_version("wasi:io/poll@0.3.0").is_ok(), "not ours to judge");
+        for version in ["2.0.0", "1.1.0", "0.9.0", "x"] {
+            let error = check_version(&format!("lapwing:plugin/log@{version}")).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("built for lapwing:plugin@{version}, this worker supports 1.0")));
+        }
+    }
+
+    #[test]
+    fn wasi_is_offered_at_its_frozen_version() {
+        assert!(is_offered("wasi:sockets/tcp@0.2.6"));
+        assert!(!is_offered("wasi:sockets/tcp@0.3.0"));
+        assert!(!is_offered("wasi:http/outgoing-handler@0.2.6"));
+        assert!(!is_offered("evil:host/shell"));
+    }
+}

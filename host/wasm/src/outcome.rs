@@ -1,0 +1,313 @@
+//! From a guest's outcome to an observation: what it says is made fit, bounded, and told apart from what the host saw.
+//!
+//! Phases and the TLS session come from the host's own book. What only the guest claims is kept and named in the
+//! attribute `plugin.claimed`; what had to be dropped is named in `plugin.dropped`.
+
+use crate::{abi::v1::wit::types, ledger::Entries, text};
+use jiff::Timestamp;
+use lapwing_model::{Certificate, Metric, Observation, Phase, Reason, Status, TlsInfo};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, time::Duration};
+
+const MESSAGE: usize = 1024;
+const NAME: usize = 64;
+const ITEMS: usize = 100;
+const DETAILS_BYTES: usize = 64 << 10;
+/// Attributes under this prefix are the host's.
+const RESERVED: &str = "plugin.";
+/// Phases the host measures itself, in the guest's words and in ours.
+const MEASURED: [&str; 8] =
+    ["dns", "resolve", "connect", "tls", "send", "first_byte", "receive", "total"];
+
+/// Joins the guest's `outcome` with the host's `entries` of a run that took `elapsed`.
+pub(crate) fn observe(outcome: types::Outcome, entries: &mut Entries, elapsed: Duration) -> Observation {
+    let mut notes = Notes::default();
+    let status = status(outcome.status);
+    let latency = notes.latency(outcome.latency, elapsed);
+    let measured: Duration = entries.phases.iter().map(|phase| phase.elapsed).sum();
+    let mut observation = Observation {
+        status,
+        reason: reason(status, outcome.reason.as_deref()),
+        message: text::line(&outcome.message, MESSAGE),
+        latency: latency.or_else(|| (!measured.is_zero()).then_some(measured)),
+        phases: std::mem::take(&mut entries.phases),
+        metrics: notes.metrics(outcome.metrics),
+        attributes: notes.attributes(outcome.attributes),
+        tls: entries.tls.take(),
+        details: notes.details(outcome.details.as_deref()),
+    };
+    notes.phases(outcome.phases, elapsed, &mut observation.phases);
+    if let (None, Some(tls)) = (&observation.tls, outcome.tls) {
+        notes.claimed.push("tls".to_owned());
+        observation.tls = Some(tls_info(tls));
+    }
+    notes.write(&mut observation.attributes);
+    observation
+}
+
+fn status(status: types::Status) -> Status {
+    match status {
+        types::Status::Up => Status::Up,
+        types::Status::Degraded => Status::Degraded,
+        types::Status::Down => Status::Down,
+        types::Status::Unknown => Status::Unknown,
+    }
+}
+
+/// A guest's word for a status; its own words must not pass for Lapwing's about itself.
+fn reason(status: Status, word: Option<&str>) -> Option<Reason> {
+    let reason = word.and_then(Reason::reported);
+    match (status, reason) {
+        (Status::Up, _) => None,
+        (Status::Unknown, None) => Some(Reason::PluginError),
+        (_, None) => Some(Reason::Reported("unspecified".into())),
+        (Status::Unknown, reason) => reason,
+        (_, Some(reason)) if is_our_own(&reason) => Reason::reported(&format!("reported_{reason}")),
+        (_, reason) => reason,
+    }
+}
+
+/// Whether a reason speaks of Lapwing and not of a target: [`Reason::ALL`] has those last.
+fn is_our_own(reason: &Reason) -> bool {
+    Reason::ALL.iter().skip_while(|known| **known != Reason::NoPush).skip(1).any(|known| known == reason)
+}
+
+/// What was claimed and what was dropped.
+#[derive(Debug, Default)]
+struct Notes {
+    claimed: Vec<String>,
+    dropped: Vec<String>,
+}
+
+impl Notes {
+    fn drop(&mut self, what: &str, why: &str) {
+        if self.dropped.len() < 10 {
+            self.dropped.push(format!("{what}: {why}"));
+        }
+    }
+
+    /// A claimed latency longer than the whole run is no latency.
+    fn latency(&mut self, nanos: Option<u64>, elapsed: Duration) -> Option<Duration> {
+        let latency = Duration::from_nanos(nanos?);
+        if latency > elapsed {
+            self.drop("latency", "longer than the run");
+            return None;
+        }
+        self.claimed.push("latency".to_owned());
+        Some(latency)
+    }
+
+    /// The guest's own phases, behind the host's.
+    fn phases(&mut self, claimed: Vec<types::Phase>, elapsed: Duration, phases: &mut Vec<Phase>) {
+        for phase in claimed.into_iter().take(ITEMS) {
+            let (name, spent) = (name(&phase.name), Duration::from_nanos(phase.elapsed));
+            if MEASURED.contains(&name.replace('-', "_").as_str()) || phases.iter().any(|known| known.name == name) {
+                continue; // the host knows better
+            }
+            if name.is_empty() || spent > elapsed {
+                self.drop(&format!("phase {name}"), "longer than the run, or nameless");
+                continue;
+            }
+            self.claimed.push(format!("phases.{name}"));
+            phases.push(Phase { name, elapsed: spent });
+        }
+    }
+
+    fn metrics(&mut self, metrics: Vec<types::Metric>) -> Vec<Metric> {
+        self.note_excess("metrics", metrics.len());
+        let fit = metrics.into_iter().take(ITEMS).filter_map(|metric| {
+            let name = name(&metric.name);
+            if name.is_empty() || !metric.value.is_finite() {
+                self.drop(&format!("metric {name}"), "not a finite number, or nameless");
+                return None;
+            }
+            let labels = metric.labels.into_iter().take(10);
+            Some(Metric {
+                name,
+                value: metric.value,
+                unit: metric.unit.map(|unit| text::line(&unit, NAME)),
+                labels: labels.map(|(label, value)| (self::name(&label), text::line(&value, NAME))).collect(),
+            })
+        });
+        fit.collect()
+    }
+
+    fn attributes(&mut self, attributes: Vec<types::Attribute>) -> BTreeMap<String, Value> {
+        self.note_excess("attributes", attributes.len());
+        let fit = attributes.into_iter().take(ITEMS).filter_map(|attribute| {
+            let name = name(&attribute.key);
+            let value = match attribute.value {
+                types::Value::Text(text) => Value::from(text::line(&text, MESSAGE)),
+                types::Value::Int(number) => Value::from(number),
+                types::Value::Float(number) if number.is_finite() => Value::from(number),
+                types::Value::Float(_) => Value::Null,
+                types::Value::Boolean(truth) => Value::from(truth),
+            };
+            if name.is_empty() || value.is_null() || name.starts_with(RESERVED) {
+                self.drop(&format!("attribute {name}"), "reserved, nameless, or not a finite number");
+                return None;
+            }
+            Some((name, value))
+        });
+        fit.collect()
+    }
+
+    /// `serde_json` refuses text nested deeper than 128.
+    fn details(&mut self, details: Option<&str>) -> Option<Value> {
+        let details = details?;
+        if details.len() > DETAILS_BYTES {
+            self.drop("details", "more than 64 KiB");
+            return None;
+        }
+        serde_json::from_str(details).inspect_err(|error| self.drop("details", &error.to_string())).ok()
+    }
+
+    fn note_excess(&mut self, what: &str, count: usize) {
+        if count > ITEMS {
+            self.drop(what, &format!("{} more than {ITEMS}", count - ITEMS));
+        }
+    }
+
+    fn write(self, attributes: &mut BTreeMap<String, Value>) {
+        for (name, notes) in [("plugin.claimed", self.claimed), ("plugin.dropped", self.dropped)] {
+            if !notes.is_empty() {
+                attributes.insert(name.to_owned(), json!(notes));
+            }
+        }
+    }
+}
+
+fn name(name: &str) -> String {
+    text::line(name.trim(), NAME)
+}
+
+/// A session the guest made itself. The interface carries less of a certificate than the host sees.
+fn tls_info(tls: types::TlsInfo) -> TlsInfo {
+    let line = |line: String| text::line(&line, MESSAGE);
+    TlsInfo {
+        protocol: line(tls.protocol),
+        cipher: line(tls.cipher),
+        alpn: tls.alpn.map(line),
+        server_name: tls.server_name.map(line),
+        verified: tls.verified,
+        verify_error: tls.verify_error.map(line),
+        chain: tls.chain.into_iter().take(10).filter_map(certificate).collect(),
+    }
+}
+
+fn certificate(certificate: types::Certificate) -> Option<Certificate> {
+    let line = |line: String| text::line(&line, MESSAGE);
+    Some(Certificate {
+        subject: line(certificate.subject),
+        issuer: line(certificate.issuer),
+        serial: line(certificate.serial),
+        sha1: String::new(),
+        sha256: line(certificate.sha256),
+        not_before: Timestamp::from_second(certificate.not_before_unix).ok()?,
+        not_after: Timestamp::from_second(certificate.not_after_unix).ok()?,
+        dns_names: certificate.dns_names.into_iter().take(ITEMS).map(line).collect(),
+        ip_addresses: Vec::new(),
+        signature_algorithm: String::new(),
+        public_key_algorithm: String::new(),
+        rsa_bits: None,
+        version: 3,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: Duration = Duration::from_millis(100);
+
+    fn outcome(status: types::Status) -> types::Outcome {
+        types::Outcome {
+            status,
+            reason: None,
+            message: "fine".into(),
+            latency: None,
+            phases: Vec::new(),
+            metrics: Vec::new(),
+            attributes: Vec::new(),
+            tls: None,
+            details: None,
+        }
+    }
+
+    fn seen(outcome: types::Outcome) -> Observation {
+        observe(outcome, &mut Entries::default(), RUN)
+    }
+
+    #[test]
+    fn absurd_numbers_are_dropped_and_named() {
+        let metric = |name: &str, value| types::Metric { name: name.into(), value, unit: None, labels: Vec::new() };
+        let observation = seen(types::Outcome {
+            latency: Some(u64::MAX),
+            metrics: vec![metric("nan", f64::NAN), metric("inf", f64::INFINITY), metric("ok", 1.5)],
+            attributes: vec![types::Attribute { key: "f".into(), value: types::Value::Float(f64::NAN) }],
+            phases: vec![types::Phase { name: "ehlo".into(), elapsed: u64::MAX }],
+            ..outcome(types::Status::Up)
+        });
+        assert_eq!(observation.latency, None);
+        assert_eq!(observation.metrics.len(), 1);
+        assert_eq!(observation.phases, []);
+        assert_eq!(observation.attributes["plugin.dropped"].as_array().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn floods_are_cut() {
+        let attribute = |n| types::Attribute { key: format!("k{n}"), value: types::Value::Int(1) };
+        let observation = seen(types::Outcome {
+            message: "x".repeat(100_000),
+            attributes: (0..10_000).map(attribute).collect(),
+            details: Some(format!("\"{}\"", "x".repeat(70_000))),
+            ..outcome(types::Status::Up)
+        });
+        assert_eq!(observation.message.chars().count(), MESSAGE + 1);
+        assert_eq!(observation.attributes.len(), ITEMS + 1);
+        assert_eq!(observation.details, None);
+    }
+
+    #[test]
+    fn deep_or_broken_details_are_dropped() {
+        for details in ["[".repeat(10_000) + &"]".repeat(10_000), "{".into(), String::new()] {
+            let observation = seen(types::Outcome { details: Some(details), ..outcome(types::Status::Up) });
+            assert_eq!(observation.details, None);
+            assert!(observation.attributes.contains_key("plugin.dropped"));
+        }
+    }
+
+    #[test]
+    fn measured_phases_win_over_claimed_ones() {
+        let mut entries = Entries::default();
+        entries.phases.push(Phase { name: "connect".into(), elapsed: Duration::from_millis(3) });
+        let claim = |name: &str| types::Phase { name: name.into(), elapsed: 1_000_000 };
+        let claims = vec![claim("connect"), claim("first-byte"), claim("ehlo")];
+        let observation =
+            observe(types::Outcome { phases: claims, ..outcome(types::Status::Up) }, &mut entries, RUN);
+        let names: Vec<_> = observation.phases.iter().map(|phase| phase.name.as_str()).collect();
+        assert_eq!(names, ["connect", "ehlo"]);
+        assert_eq!(observation.phases[0].elapsed, Duration::from_millis(3));
+        assert_eq!(observation.attributes["plugin.claimed"], json!(["phases.ehlo"]));
+        assert_eq!(observation.latency, Some(Duration::from_millis(3)), "the host's own, for want of a claim");
+    }
+
+    #[test]
+    fn a_guest_cannot_speak_with_our_words() {
+        let worded = |status, word: &str| seen(types::Outcome { reason: Some(word.into()), ..outcome(status) });
+        let reason = |status, word| worded(status, word).reason.map(|reason| reason.to_string());
+        assert_eq!(reason(types::Status::Down, "connection-refused").unwrap(), "connection_refused");
+        assert_eq!(reason(types::Status::Down, "plugin-trap").unwrap(), "reported_plugin_trap");
+        assert_eq!(reason(types::Status::Down, "maintenance").unwrap(), "reported_maintenance");
+        assert_eq!(reason(types::Status::Up, "whatever"), None);
+        assert_eq!(seen(outcome(types::Status::Down)).reason.unwrap().as_str(), "unspecified");
+        assert_eq!(seen(outcome(types::Status::Unknown)).reason.unwrap(), Reason::PluginError);
+    }
+
+    #[test]
+    fn the_hosts_attributes_cannot_be_forged() {
+        let forged = types::Attribute { key: "plugin.claimed".into(), value: types::Value::Boolean(true) };
+        let observation = seen(types::Outcome { attributes: vec![forged], ..outcome(types::Status::Up) });
+        assert!(!observation.attributes.contains_key("plugin.claimed"));
+    }
+}

@@ -1,0 +1,256 @@
+//! One run of a guest: a fresh store and instance, one call, and what became of it.
+//!
+//! Guests run on threads of their own, so that a spinning one takes no time from native checks. The caller waits on
+//! its own runtime and gives up at the deadline, whatever the guest does; the guest is then dropped at its next tick,
+//! and its slot is free again only after that.
+
+use crate::{
+    abi::v1::{PluginPre, wit::types},
+    guest::{Errand, Guest, Stop},
+    ledger::{Entries, Ledger},
+    settings::RunLimits,
+    threads::Threads,
+};
+use lapwing_checks::net::NetError;
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{sync::Semaphore, time::timeout_at};
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+use wasmtime_wasi::{I32Exit, ResourceTableError};
+
+/// How much of a guest's output goes into a fault's message.
+const TAIL: usize = 400;
+
+/// What a `check` answers.
+pub(crate) type Checked = Result<types::Outcome, types::CheckError>;
+
+/// What became of a call.
+#[derive(Debug)]
+pub(crate) enum Ending<T> {
+    /// The guest answered.
+    Answered(T),
+    /// The budget ended while the host waited for the target.
+    NetworkTimeout(NetError),
+    /// The budget ended in the guest's own code.
+    OutOfTime,
+    /// The guest held a thread for too long.
+    OutOfCpu,
+    /// The guest went past this limit.
+    Limit(&'static str),
+    /// The guest trapped.
+    Trap(String),
+    /// No slot became free in time.
+    NoSlot,
+    /// A fault of ours.
+    Host(String),
+}
+
+/// A call's ending, and what the host saw of it.
+#[derive(Debug)]
+pub(crate) struct Report<T> {
+    pub(crate) ending: Ending<T>,
+    pub(crate) entries: Entries,
+    /// Time waited for a free slot.
+    pub(crate) waited: Duration,
+    /// Time from the start of the call to its end.
+    pub(crate) elapsed: Duration,
+}
+
+/// Runs guests of one engine, so many at a time.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    threads: Threads,
+    slots: Arc<Semaphore>,
+    limits: RunLimits,
+}
+
+impl Runner {
+    pub(crate) fn new(settings: &crate::PluginSettings) -> std::io::Result<Self> {
+        Ok(Self {
+            threads: Threads::start(settings.threads)?,
+            slots: Arc::new(Semaphore::new(usize::try_from(settings.concurrent_runs).unwrap_or(1))),
+            limits: settings.limits,
+        })
+    }
+
+    pub(crate) fn limits(&self) -> &RunLimits {
+        &self.limits
+    }
+
+    /// Calls `check` on a fresh instance. Cancel safe: dropping the future drops the run.
+    pub(crate) async fn check(
+        &self,
+        pre: &Arc<PluginPre<Guest>>,
+        errand: Errand,
+        request: impl FnOnce(Duration) -> types::Request + Send + 'static,
+    ) -> Report<Checked> {
+        let (pre, limits) = (pre.clone(), self.limits);
+        self.run(errand, move |guest| async move {
+            let request = request(guest.remaining());
+            check_once(&pre, guest, &request, &limits).await
+        })
+        .await
+    }
+
+    /// Calls `describe` on a fresh instance without any rights.
+    pub(crate) async fn describe(
+        &self,
+        pre: &Arc<PluginPre<Guest>>,
+        errand: Errand,
+    ) -> Report<types::PluginInfo> {
+        let (pre, limits) = (pre.clone(), self.limits);
+        self.run(errand, move |guest| async move { describe_once(&pre, guest, &limits).await }).await
+    }
+
+    async fn run<T, F>(
+        &self,
+        errand: Errand,
+        call: impl FnOnce(Guest) -> F + Send + 'static,
+    ) -> Report<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Ending<T>> + Send,
+    {
+        let queued = Instant::now();
+        let deadline = errand.deadline.into();
+        let slot = timeout_at(deadline, self.slots.clone().acquire_owned()).await;
+        let waited = queued.elapsed();
+        let ledger = Arc::new(Ledger::new());
+        let ending = if let Ok(Ok(slot)) = slot {
+            let (book, limits) = (ledger.clone(), self.limits);
+            let task = self.threads.handle().spawn(async move {
+                let ending = call(Guest::new(errand, book, &limits)).await;
+                drop(slot);
+                ending
+            });
+            match timeout_at(deadline, AbortOnDropHandle::new(task)).await {
+                Ok(Ok(ending)) => ending,
+                Ok(Err(error)) => Ending::Host(format!("the plugin host failed: {error}")),
+                Err(_) => out_of_time(&ledger),
+            }
+        } else {
+            Ending::NoSlot
+        };
+        let entries = std::mem::take(&mut *ledger.entries());
+        Report { ending, entries, waited, elapsed: ledger.elapsed() }
+    }
+}
+
+/// The deadline came first: in the network's time or in the guest's?
+fn out_of_time<T>(ledger: &Ledger) -> Ending<T> {
+    match ledger.entries().waiting.take() {
+        Some(error) => Ending::NetworkTimeout(error),
+        None => Ending::OutOfTime,
+    }
+}
+
+/// One `check` on a fresh instance, on the current thread.
+pub(crate) async fn check_once(
+    pre: &PluginPre<Guest>,
+    guest: Guest,
+    request: &types::Request,
+    limits: &RunLimits,
+) -> Ending<Checked> {
+    let ledger = guest.ledger.clone();
+    let mut store = guest.into_store(pre.engine(), limits);
+    let result = metered(&ledger, async {
+        let plugin = pre.instantiate_async(&mut store).await?;
+        plugin.lapwing_plugin_checker().call_check(&mut store, request).await
+    })
+    .await;
+    conclude(&store, result)
+}
+
+async fn describe_once(pre: &PluginPre<Guest>, guest: Guest, limits: &RunLimits) -> Ending<types::PluginInfo> {
+    let ledger = guest.ledger.clone();
+    let mut store = guest.into_store(pre.engine(), limits);
+    let result = metered(&ledger, async {
+        let plugin = pre.instantiate_async(&mut store).await?;
+        plugin.lapwing_plugin_checker().call_describe(&mut store).await
+    })
+    .await;
+    conclude(&store, result)
+}
+
+/// Runs `call` with the time it holds the thread written down.
+async fn metered<T>(ledger: &Ledger, call: impl Future<Output = T>) -> T {
+    let mut call = pin!(call);
+    poll_fn(|context| {
+        ledger.resume();
+        let poll = call.as_mut().poll(context);
+        ledger.suspend();
+        poll
+    })
+    .await
+}
+
+/// Our own counters first: a trap's name often misleads (a guest out of memory ends in `unreachable`).
+fn conclude<T>(store: &Store<Guest>, result: wasmtime::Result<T>) -> Ending<T> {
+    let guest = store.data();
+    let output = guest.output.tail(TAIL);
+    let error = match result {
+        Ok(answer) => {
+            if !output.is_empty() {
+                log_output(guest, &output);
+            }
+            return Ending::Answered(answer);
+        }
+        Err(error) => error,
+    };
+    if let Some(stop) = error.downcast_ref::<Stop>() {
+        return match stop {
+            Stop::Network(error) => Ending::NetworkTimeout(error.clone()),
+            Stop::Deadline => Ending::OutOfTime,
+            Stop::Cpu => Ending::OutOfCpu,
+            Stop::Host(why) => Ending::Host(why.clone()),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+        return Ending::Host(format!("no instance slot: {error}"));
+    }
+    match guest.limiter.hit().or_else(|| limit_in(&error)) {
+        Some(limit) => Ending::Limit(limit),
+        None => {
+            tracing::debug!(plugin = &*guest.errand.plugin, error = format!("{error:?}"), "plugin trapped");
+            Ending::Trap(trap_message(&error, &output))
+        }
+    }
+}
+
+fn log_output(guest: &Guest, output: &str) {
+    let output = crate::text::line(output, TAIL);
+    tracing::debug!(plugin = &*guest.errand.plugin, monitor.id = guest.errand.monitor, output, "plugin output");
+}
+
+/// The limits that only the error tells of. The texts are wasmtime 48's; the tests notice when they change.
+fn limit_in(error: &wasmtime::Error) -> Option<&'static str> {
+    if error.downcast_ref::<Trap>() == Some(&Trap::StackOverflow) {
+        return Some("stack");
+    }
+    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
+        return Some("host resources");
+    }
+    let texts = [
+        ("too much data is being copied", "hostcall bytes"),
+        ("store handle limit exceeded", "handles"),
+        ("resource limit exceeded", "instances"),
+        ("count too high", "instances"),
+    ];
+    let error = format!("{error:#}");
+    texts.into_iter().find(|(text, _)| error.contains(text)).map(|(_, limit)| limit)
+}
+
+fn trap_message(error: &wasmtime::Error, output: &str) -> String {
+    let cause = match (error.downcast_ref::<I32Exit>(), error.downcast_ref::<Trap>()) {
+        (Some(exit), _) => format!("it called `exit({})`", exit.0),
+        (None, Some(trap)) => trap.to_string(),
+        (None, None) => error.root_cause().to_string(),
+    };
+    let output = output.trim();
+    if output.is_empty() { cause } else { format!("{cause}; it wrote: {output}") }
+}

@@ -1,0 +1,199 @@
+//! The `[plugins]` part of the configuration: what plugins may use.
+//!
+//! Every limit here has a test that trips it; a limit that is parsed and not applied is worse than none.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{ops::RangeInclusive, time::Duration};
+
+/// How plugins are run, and what one run may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginSettings {
+    /// Threads that run plugin code, beside those of the native checks. 1 to 64; default: the processors, at most 4.
+    #[schemars(range(min = 1, max = 64))]
+    pub threads: u32,
+    /// Runs at a time over all plugins; more wait. 1 to 4096; default 512.
+    #[schemars(range(min = 1, max = 4096))]
+    pub concurrent_runs: u32,
+    /// Largest plugin file, in MiB. 1 to 128; default 32.
+    #[schemars(range(min = 1, max = 128))]
+    pub file_mib: u32,
+    /// What one run may use.
+    pub limits: RunLimits,
+    /// When to stop running a kind that goes wrong again and again.
+    pub quarantine: QuarantineSettings,
+}
+
+/// What one run may use. Past a limit the run ends as `unknown`, never as `down`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunLimits {
+    /// Linear memory, summed over all memories of the plugin, in MiB. 1 to 256; default 64.
+    #[schemars(range(min = 1, max = 256))]
+    pub memory_mib: u32,
+    /// Time the plugin's own code may hold a thread, in milliseconds; waiting for the network does not count.
+    /// 10 to 60000; default 1000.
+    #[schemars(range(min = 10, max = 60_000))]
+    pub cpu_ms: u32,
+    /// As `cpu_ms`, for `describe` when the plugin is loaded. 10 to 60000; default 250.
+    #[schemars(range(min = 10, max = 60_000))]
+    pub describe_cpu_ms: u32,
+    /// Elements of one table. 100 to 20000; default 20000.
+    #[schemars(range(min = 100, max = 20_000))]
+    pub table_elements: u32,
+    /// Bytes the plugin may hand to the host in one call, its result included, in KiB. 16 to 65536; default 4096.
+    #[schemars(range(min = 16, max = 65_536))]
+    pub hostcall_kib: u32,
+    /// Resource handles alive at a time. 10 to 100000; default 1000.
+    #[schemars(range(min = 10, max = 100_000))]
+    pub handles: u32,
+    /// Log text kept, in KiB; lines past it are dropped and counted. 0 to 1024; default 64.
+    #[schemars(range(max = 1024))]
+    pub log_kib: u32,
+    /// Output (stdout and stderr) kept, in KiB: the last of it. 0 to 1024; default 64.
+    #[schemars(range(max = 1024))]
+    pub output_kib: u32,
+    /// Sockets open at a time. 0 to 1024; default 8.
+    #[schemars(range(max = 1024))]
+    pub open_sockets: u32,
+    /// Connections made, redirects included. 0 to 10000; default 32.
+    #[schemars(range(max = 10_000))]
+    pub connects: u32,
+    /// DNS questions asked through the `dns` interface. 0 to 10000; default 64.
+    #[schemars(range(max = 10_000))]
+    pub dns_queries: u32,
+    /// Bytes sent and received, in KiB. 0 to 1048576; default 8192.
+    #[schemars(range(max = 1_048_576))]
+    pub network_kib: u32,
+}
+
+/// When to stop running a kind that goes wrong again and again: for `first_ms`, then twice as long each time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuarantineSettings {
+    /// Faults in a row before the kind rests. 1 to 1000; default 5.
+    #[schemars(range(min = 1, max = 1000))]
+    pub faults: u32,
+    /// First rest, in milliseconds. 1 to 3600000; default 1000.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub first_ms: u32,
+    /// Longest rest, in milliseconds. 1 to 86400000; default 300000.
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub longest_ms: u32,
+}
+
+impl Default for PluginSettings {
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            threads: u32::try_from(processors.min(4)).unwrap_or(1),
+            concurrent_runs: 512,
+            file_mib: 32,
+            limits: RunLimits::default(),
+            quarantine: QuarantineSettings::default(),
+        }
+    }
+}
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        Self {
+            memory_mib: 64,
+            cpu_ms: 1000,
+            describe_cpu_ms: 250,
+            table_elements: 20_000,
+            hostcall_kib: 4096,
+            handles: 1000,
+            log_kib: 64,
+            output_kib: 64,
+            open_sockets: 8,
+            connects: 32,
+            dns_queries: 64,
+            network_kib: 8192,
+        }
+    }
+}
+
+impl Default for QuarantineSettings {
+    fn default() -> Self {
+        Self { faults: 5, first_ms: 1000, longest_ms: 300_000 }
+    }
+}
+
+impl PluginSettings {
+    /// Every setting out of its range, as `field: expectation`; empty when all is well.
+    pub fn faults(&self) -> Vec<String> {
+        let (limits, rest) = (&self.limits, &self.quarantine);
+        let ranges: [(&str, u32, RangeInclusive<u32>); 18] = [
+            ("threads", self.threads, 1..=64),
+            ("concurrent_runs", self.concurrent_runs, 1..=4096),
+            ("file_mib", self.file_mib, 1..=128),
+            ("limits.memory_mib", limits.memory_mib, 1..=256),
+            ("limits.cpu_ms", limits.cpu_ms, 10..=60_000),
+            ("limits.describe_cpu_ms", limits.describe_cpu_ms, 10..=60_000),
+            ("limits.table_elements", limits.table_elements, 100..=20_000),
+            ("limits.hostcall_kib", limits.hostcall_kib, 16..=65_536),
+            ("limits.handles", limits.handles, 10..=100_000),
+            ("limits.log_kib", limits.log_kib, 0..=1024),
+            ("limits.output_kib", limits.output_kib, 0..=1024),
+            ("limits.open_sockets", limits.open_sockets, 0..=1024),
+            ("limits.connects", limits.connects, 0..=10_000),
+            ("limits.dns_queries", limits.dns_queries, 0..=10_000),
+            ("limits.network_kib", limits.network_kib, 0..=1_048_576),
+            ("quarantine.faults", rest.faults, 1..=1000),
+            ("quarantine.first_ms", rest.first_ms, 1..=3_600_000),
+            ("quarantine.longest_ms", rest.longest_ms, rest.first_ms.max(1)..=86_400_000),
+        ];
+        ranges
+            .into_iter()
+            .filter(|(_, value, range)| !range.contains(value))
+            .map(|(field, value, range)| format!("{field}: {value} is not within {} to {}", range.start(), range.end()))
+            .collect()
+    }
+}
+
+impl RunLimits {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        kib(self.memory_mib) << 10
+    }
+
+    pub(crate) fn cpu(&self) -> Duration {
+        Duration::from_millis(self.cpu_ms.into())
+    }
+
+    pub(crate) fn describe_cpu(&self) -> Duration {
+        Duration::from_millis(self.describe_cpu_ms.into())
+    }
+}
+
+/// KiB as bytes, on machines whose `usize` has at least 32 bits.
+pub(crate) fn kib(amount: u32) -> usize {
+    usize::try_from(amount).unwrap_or(usize::MAX).saturating_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_within_their_ranges() {
+        assert_eq!(PluginSettings::default().faults(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_setting_out_of_range_is_named() {
+        let mut settings = PluginSettings { threads: 0, ..PluginSettings::default() };
+        settings.limits.memory_mib = 1000;
+        settings.quarantine.longest_ms = 1;
+        let faults = settings.faults();
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert_eq!(faults[1], "limits.memory_mib: 1000 is not within 1 to 256");
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused() {
+        let error = serde_json::from_str::<PluginSettings>(r#"{"limits":{"memory":1}}"#).unwrap_err();
+        assert!(error.to_string().contains("unknown field `memory`"), "{error}");
+    }
+}

@@ -1,0 +1,233 @@
+//! What a run's ending means: the table of the plugins' page, as one pure function.
+//!
+//! `down` is only what a plugin says of its target with nothing refused, or the target's own silence while the host
+//! waited for it. All else is `unknown`, with the reason.
+
+use crate::{
+    abi::v1::wit::types,
+    outcome,
+    run::{Checked, Ending, Report},
+    text,
+};
+use lapwing_checks::CheckError;
+use lapwing_model::{Observation, Reason, Status};
+use serde_json::json;
+use std::time::Duration;
+
+/// Longest text of a guest or of the engine in an error.
+const TEXT: usize = 1024;
+
+/// A run's result, and what it says of the plugin itself.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) result: Result<Observation, CheckError>,
+    pub(crate) conduct: Conduct,
+}
+
+/// How the plugin behaved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conduct {
+    /// As it should.
+    Well,
+    /// It asks for another try.
+    Retry,
+    /// It went wrong; several in a row quarantine the kind.
+    Fault,
+    /// The run says nothing of it.
+    Unseen,
+}
+
+/// Judges one run that had `budget` from the moment it asked for a slot.
+pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
+    let Report { ending, mut entries, waited, elapsed } = report;
+    // A run that had to wait for its turn had less time than its monitor grants: its time-outs prove nothing.
+    let cut_short = waited > budget / 10;
+    let (result, conduct) = match ending {
+        Ending::Answered(Ok(outcome)) => {
+            let observation = outcome::observe(outcome, &mut entries, elapsed);
+            (Ok(excuse(observation, entries.refused, entries.quota)), Conduct::Well)
+        }
+        Ending::Answered(Err(error)) => refusal(error, entries.refused),
+        Ending::NetworkTimeout(_) | Ending::OutOfTime if cut_short => {
+            (Err(plugin(Reason::LimitHit, waited_too_long(waited), true)), Conduct::Unseen)
+        }
+        Ending::NetworkTimeout(error) => {
+            let mut observation = Observation::down(error.reason(), error.to_string());
+            observation.phases = entries.phases;
+            observation.tls = entries.tls;
+            (Ok(observation), Conduct::Well)
+        }
+        Ending::OutOfTime => fault(Reason::PluginTimeout, "the plugin did not end within its budget".into()),
+        Ending::OutOfCpu => {
+            fault(Reason::PluginTimeout, "the plugin used up its processor time (`limits.cpu_ms`)".into())
+        }
+        Ending::Limit(limit) => fault(Reason::PluginLimit, format!("the plugin went past its {limit} limit")),
+        Ending::Trap(why) => {
+            fault(Reason::PluginTrap, format!("the plugin trapped: {}", text::line(&why, TEXT)))
+        }
+        Ending::NoSlot => (Err(plugin(Reason::LimitHit, waited_too_long(waited), true)), Conduct::Unseen),
+        Ending::Host(why) => (Err(CheckError::Internal(text::line(&why, TEXT))), Conduct::Unseen),
+    };
+    Verdict { result, conduct }
+}
+
+/// A plugin that was refused something may have taken that for its target's fault.
+fn excuse(observation: Observation, refused: Option<String>, quota: Option<String>) -> Observation {
+    let (reason, why) = match (observation.status, refused, quota) {
+        (Status::Down, Some(rule), _) => (Reason::DeniedByPolicy, rule),
+        (Status::Down, None, Some(quota)) => (Reason::LimitHit, quota),
+        _ => return observation,
+    };
+    let claim = json!({
+        "status": observation.status,
+        "reason": observation.reason,
+        "message": observation.message,
+        "details": observation.details,
+    });
+    Observation {
+        status: Status::Unknown,
+        reason: Some(reason),
+        message: text::line(&why, TEXT),
+        details: Some(json!({ "plugin": claim })),
+        ..observation
+    }
+}
+
+/// The plugin says that it could not check.
+fn refusal(error: types::CheckError, refused: Option<String>) -> (Result<Observation, CheckError>, Conduct) {
+    let fit = |why: &str| text::line(why, TEXT);
+    let (error, conduct) = match (error, refused) {
+        (types::CheckError::InvalidConfig(why), _) => (CheckError::InvalidConfig(fit(&why)), Conduct::Well),
+        (_, Some(rule)) => (CheckError::Denied(fit(&rule)), Conduct::Well),
+        (types::CheckError::Denied(why), None) => (CheckError::Denied(fit(&why)), Conduct::Well),
+        (types::CheckError::Retryable(why), None) => {
+            (plugin(Reason::PluginError, fit(&why), true), Conduct::Retry)
+        }
+        (types::CheckError::Unsupported(why) | types::CheckError::Internal(why), None) => {
+            (plugin(Reason::PluginError, fit(&why), false), Conduct::Well)
+        }
+    };
+    (Err(error), conduct)
+}
+
+fn fault(reason: Reason, message: String) -> (Result<Observation, CheckError>, Conduct) {
+    (Err(plugin(reason, message, true)), Conduct::Fault)
+}
+
+fn plugin(reason: Reason, message: String, retryable: bool) -> CheckError {
+    CheckError::Plugin { reason, message, retryable }
+}
+
+fn waited_too_long(waited: Duration) -> String {
+    format!("waited {} ms for a free instance (`plugins.concurrent_runs`)", waited.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Entries;
+    use lapwing_checks::net::NetError;
+
+    const BUDGET: Duration = Duration::from_secs(1);
+
+    fn report(ending: Ending<Checked>, entries: Entries) -> Report<Checked> {
+        Report { ending, entries, waited: Duration::ZERO, elapsed: BUDGET }
+    }
+
+    fn says(status: types::Status) -> Ending<Checked> {
+        Ending::Answered(Ok(types::Outcome {
+            status,
+            reason: Some("connection-refused".into()),
+            message: "permission denied".into(),
+            latency: None,
+            phases: Vec::new(),
+            metrics: Vec::new(),
+            attributes: Vec::new(),
+            tls: None,
+            details: None,
+        }))
+    }
+
+    fn reason(verdict: &Verdict) -> Reason {
+        match &verdict.result {
+            Ok(observation) => observation.reason.clone().unwrap(),
+            Err(error) => error.reason(),
+        }
+    }
+
+    #[test]
+    fn down_counts_only_when_nothing_was_refused() {
+        let plain = judge(report(says(types::Status::Down), Entries::default()), BUDGET);
+        assert_eq!(plain.result.unwrap().status, Status::Down);
+
+        let refused = Entries { refused: Some("rule 7".into()), ..Entries::default() };
+        let verdict = judge(report(says(types::Status::Down), refused.clone()), BUDGET);
+        let observation = verdict.result.unwrap();
+        assert_eq!((observation.status, observation.reason), (Status::Unknown, Some(Reason::DeniedByPolicy)));
+        assert_eq!(observation.message, "rule 7");
+        assert_eq!(observation.details.unwrap()["plugin"]["message"], "permission denied");
+
+        let quota = Entries { quota: Some("too many".into()), ..Entries::default() };
+        let verdict = judge(report(says(types::Status::Down), quota), BUDGET);
+        assert_eq!(verdict.result.unwrap().reason, Some(Reason::LimitHit));
+
+        let up = judge(report(says(types::Status::Up), refused), BUDGET);
+        assert_eq!(up.result.unwrap().status, Status::Up, "an optional call may be refused");
+    }
+
+    #[test]
+    fn silence_of_the_target_is_down_and_of_the_plugin_unknown() {
+        for (error, word) in [
+            (NetError::DnsTimeout("x".into()), Reason::DnsTimeout),
+            (NetError::ConnectTimeout("x".into()), Reason::ConnectionTimeout),
+            (NetError::TlsTimeout("x".into()), Reason::TlsTimeout),
+            (NetError::ResponseTimeout("x".into()), Reason::ResponseTimeout),
+        ] {
+            let verdict = judge(report(Ending::NetworkTimeout(error), Entries::default()), BUDGET);
+            assert_eq!(verdict.conduct, Conduct::Well);
+            let observation = verdict.result.unwrap();
+            assert_eq!((observation.status, observation.reason), (Status::Down, Some(word)));
+        }
+        let verdict = judge(report(Ending::OutOfTime, Entries::default()), BUDGET);
+        assert_eq!((reason(&verdict), verdict.conduct), (Reason::PluginTimeout, Conduct::Fault));
+    }
+
+    #[test]
+    fn a_run_that_waited_for_its_turn_proves_nothing_by_a_time_out() {
+        let ending = Ending::NetworkTimeout(NetError::ResponseTimeout("x".into()));
+        let waited = BUDGET / 2;
+        let verdict = judge(Report { waited, ..report(ending, Entries::default()) }, BUDGET);
+        assert_eq!((reason(&verdict), verdict.conduct), (Reason::LimitHit, Conduct::Unseen));
+        assert!(verdict.result.is_err(), "unknown, not down");
+    }
+
+    #[test]
+    fn faults_have_their_own_reasons() {
+        for (ending, word) in [
+            (Ending::Trap("boom".into()), Reason::PluginTrap),
+            (Ending::Limit("memory"), Reason::PluginLimit),
+            (Ending::OutOfCpu, Reason::PluginTimeout),
+        ] {
+            let verdict = judge(report(ending, Entries::default()), BUDGET);
+            assert_eq!((reason(&verdict), verdict.conduct), (word, Conduct::Fault));
+        }
+    }
+
+    #[test]
+    fn a_plugins_errors_keep_their_meaning() {
+        let error = |error| judge(report(Ending::Answered(Err(error)), Entries::default()), BUDGET);
+        let verdict = error(types::CheckError::InvalidConfig("port".into()));
+        assert_eq!(verdict.result, Err(CheckError::InvalidConfig("port".into())));
+        let verdict = error(types::CheckError::Denied("no".into()));
+        assert_eq!(verdict.result, Err(CheckError::Denied("no".into())));
+        assert_eq!(error(types::CheckError::Retryable(String::new())).conduct, Conduct::Retry);
+        let verdict = error(types::CheckError::Internal("bug".into()));
+        assert_eq!((reason(&verdict), verdict.conduct), (Reason::PluginError, Conduct::Well));
+
+        let refused = Entries { refused: Some("rule 7".into()), ..Entries::default() };
+        let ending = Ending::Answered(Err(types::CheckError::Retryable("again".into())));
+        let verdict = judge(report(ending, refused), BUDGET);
+        assert_eq!(verdict.conduct, Conduct::Well, "trying again does not lift a refusal");
+        assert_eq!(verdict.result, Err(CheckError::Denied("rule 7".into())));
+    }
+}

@@ -1,0 +1,168 @@
+# Everything there is to do with this repository: `./just` lists it. CI calls nothing else.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+
+[private]
+default:
+    @'{{ just_executable() }}' --justfile '{{ justfile() }}' --list --unsorted
+
+# See it work: local demo targets, four native monitors and a plugin, for some seconds; the last words tell how to go on
+[group('run')]
+demo seconds="15": build-plugins
+    cargo build --package lapwing --bin lapwing --example demo_targets
+    '{{ target }}/debug/examples/demo_targets' --run \
+        '{{ target }}/debug/lapwing' run --config examples/monitors.toml --plugins plugins/dist --for {{ seconds }}s
+
+# Start the demo targets and keep watching them until Ctrl-C
+[group('run')]
+up: build-plugins
+    cargo build --package lapwing --bin lapwing --example demo_targets
+    '{{ target }}/debug/examples/demo_targets' --run \
+        '{{ target }}/debug/lapwing' run --config examples/monitors.toml --plugins plugins/dist
+
+# Run `lapwing` with these arguments: `./just lapwing check tcp --config '{"host":"127.0.0.1","port":22}'`
+[group('run')]
+[positional-arguments]
+lapwing *arguments:
+    @cargo run --quiet --package lapwing -- "$@"
+
+# Build the host, optimised
+[group('build')]
+build:
+    cargo build --release
+
+# Build every plugin to plugins/dist/<name>.wasm, and the tests' guests to plugins/dist/fixtures/
+[group('build')]
+build-plugins:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if [ ! -d "$(rustc --print target-libdir --target wasm32-wasip2)" ]; then
+        rustup target add wasm32-wasip2
+    fi
+    # The package of plugins/<name> is `lapwing-<name>`, its library `<name>`.
+    plugins=()
+    for manifest in plugins/*/Cargo.toml; do
+        name=$(basename "$(dirname "$manifest")")
+        case $name in sdk | fixtures) ;; *) plugins+=("$name") ;; esac
+    done
+    cargo build --profile plugin --target wasm32-wasip2 --lib --examples \
+        --package fixtures "${plugins[@]/#/--package=lapwing-}"
+
+    # Files that did not change keep their time; those without a source go.
+    place() {
+        cmp --silent "$1" "$2" || cp "$1" "$2"
+        placed+=("$2")
+    }
+    placed=()
+    mkdir -p plugins/dist/fixtures
+    for name in "${plugins[@]}"; do
+        place "{{ target }}/wasm32-wasip2/plugin/${name//-/_}.wasm" "plugins/dist/$name.wasm"
+    done
+    for source in plugins/fixtures/examples/*.rs; do
+        name=$(basename "$source" .rs)
+        place "{{ target }}/wasm32-wasip2/plugin/examples/$name.wasm" "plugins/dist/fixtures/$name.wasm"
+    done
+    for file in plugins/dist/*.wasm plugins/dist/fixtures/*.wasm; do
+        case " ${placed[*]} " in *" $file "*) ;; *) rm "$file" ;; esac
+    done
+
+# Format the code
+[group('check')]
+fmt:
+    cargo fmt --all
+
+# Is the code formatted?
+[group('check')]
+fmt-check:
+    cargo fmt --all --check
+
+# Lints, all of them errors
+[group('check')]
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Every test: real servers, real plugins. Installs redis-server if it is missing (Debian, Ubuntu)
+[group('check')]
+test *filter: redis build-plugins
+    #!/usr/bin/env bash
+    set -euo pipefail
+    # Examples are no tests: those of the fixtures are guests, built above.
+    targets=(--workspace --lib --bins --tests)
+    if command -v cargo-nextest >/dev/null; then
+        cargo nextest run "${targets[@]}" {{ filter }}
+    else
+        cargo test "${targets[@]}" {{ filter }}
+    fi
+    if [ -z '{{ filter }}' ]; then
+        cargo test --workspace --doc
+    fi
+
+[private]
+redis:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if command -v redis-server >/dev/null; then
+        exit
+    fi
+    if ! command -v apt-get >/dev/null; then
+        echo 'the tests need `redis-server` on PATH: please install it' >&2
+        exit 69
+    fi
+    root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo 'the tests need `redis-server`: please run, as root, `apt-get install redis-server`' >&2
+            exit 77
+        fi
+        root=(sudo)
+    fi
+    "${root[@]}" apt-get update --quiet
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends redis-server
+
+# Who must not know whom: dependencies that would bend the architecture
+[group('check')]
+edges:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    tree() { cargo tree --edges normal,build --prefix none --format '{p}' "$@" | cut -d' ' -f1 | sort -u; }
+    has() { grep --quiet --line-regexp --fixed-strings -- "$2" <<<"$1"; }
+    fault() { echo "edges: $*" >&2; failed=1; }
+    failed=0
+    everything=$(tree --workspace)
+    # forbid <package> <packages it must not reach>
+    forbid() {
+        local package=$1 reached
+        shift
+        reached=$(tree --package "$package")
+        for other in "$@"; do
+            # A name that is nowhere is misspelt, and would never be found.
+            has "$everything" "$other" || fault "there is no package \`$other\`"
+            ! has "$reached" "$other" || fault "\`$package\` must not depend on \`$other\`"
+        done
+    }
+    forbid lapwing-model tokio redis hyper wasmtime lapwing-checks lapwing-queue lapwing-wasm lapwing
+    forbid lapwing-checks redis wasmtime lapwing-queue lapwing-wasm lapwing
+    forbid lapwing-wasm redis lapwing-queue lapwing
+    forbid lapwing-queue hyper wasmtime lapwing-checks lapwing-wasm lapwing
+    for manifest in plugins/*/Cargo.toml; do
+        package=$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1)
+        forbid "$package" tokio wasmtime lapwing-model lapwing-checks lapwing-queue lapwing-wasm lapwing
+    done
+    # The check can fail: these edges are there, and are seen.
+    for edge in lapwing-checks:lapwing-model lapwing-wasm:lapwing-checks lapwing-queue:lapwing-model; do
+        has "$(tree --package "${edge%:*}")" "${edge#*:}" || fault "\`$edge\` is not seen: this check sees nothing"
+    done
+    exit "$failed"
+
+# Licences, advisories and sources of all dependencies; needs cargo-deny
+[group('check')]
+deny:
+    @command -v cargo-deny >/dev/null || { echo '`cargo install --locked cargo-deny` comes first' >&2; exit 69; }
+    cargo deny check
+
+# What CI runs; with `deny` where cargo-deny is installed
+[group('check')]
+ci: fmt-check lint edges test
+    if command -v cargo-deny >/dev/null; then cargo deny check; fi

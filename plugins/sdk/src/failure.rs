@@ -1,0 +1,54 @@
+//! How a run ends early: the error type of [`Checker::check`](crate::Checker::check), made for `?`.
+
+use crate::{NetError, Outcome, bindings::lapwing::plugin::types::CheckError};
+
+/// A run that ended before its check was done: with a verdict on the target, or without one.
+#[derive(Debug, Clone)]
+pub enum Failure {
+    /// The target did not do as asked; this is a result like any other.
+    Target(Outcome),
+    /// The check could not be carried out. Says nothing of the target: the host reports `unknown`.
+    Check(CheckError),
+}
+
+impl Failure {
+    /// The target is down. `reason` is a stable word for machines (`snake_case`), `message` is for people.
+    pub fn down(reason: &str, message: impl Into<String>) -> Self {
+        Self::Target(Outcome::down(reason, message))
+    }
+
+    /// The configuration asks for what cannot be, beyond what the schema can say.
+    pub fn invalid_config(message: impl Into<String>) -> Self {
+        Self::Check(CheckError::InvalidConfig(message.into()))
+    }
+
+    /// The plugin cannot do what is asked.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::Check(CheckError::Unsupported(message.into()))
+    }
+
+    /// Trouble on the probing side that may be over at once; the host tries once more if there is time.
+    pub fn retryable(message: impl Into<String>) -> Self {
+        Self::Check(CheckError::Retryable(message.into()))
+    }
+
+    /// The plugin's own fault.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::Check(CheckError::Internal(message.into()))
+    }
+}
+
+impl From<Outcome> for Failure {
+    fn from(outcome: Outcome) -> Self {
+        Self::Target(outcome)
+    }
+}
+
+impl From<NetError> for Failure {
+    fn from(error: NetError) -> Self {
+        match error.reason() {
+            Some(reason) => Self::down(reason, error.to_string()),
+            None => Self::Check(CheckError::Denied(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What all network calls share: errors, addresses, TLS options, and the time a call may take.
+
+pub use crate::bindings::lapwing::plugin::{
+    net_types::{Endpoint, IpFamily, NetError as Fault, Peer},
+    types::{Certificate, TlsInfo},
+};
+use crate::bindings::lapwing::plugin::{context, net_types};
+use std::{fmt, time::Duration};
+
+/// A failed network call.
+///
+/// `?` in a check turns it into the right end of the run: see [`NetError::reason`].
+#[derive(Debug, Clone)]
+pub struct NetError(
+    /// What the host says.
+    pub Fault,
+);
+
+impl NetError {
+    /// The peer sent what its protocol does not allow.
+    pub fn protocol(message: impl Into<String>) -> Self {
+        Self(Fault::Protocol(message.into()))
+    }
+
+    /// The word for what the target did, as Lapwing's native checks would say it. `None` when the host refused the
+    /// call or a quota of the run was used up: that is not the target's doing.
+    pub fn reason(&self) -> Option<&'static str> {
+        Some(match &self.0 {
+            Fault::AccessDenied(_) | Fault::Limit(_) => return None,
+            Fault::NameNotFound => "dns_not_found",
+            Fault::ResolverFailed(_) => "dns_failed",
+            Fault::Refused => "connection_refused",
+            Fault::Unreachable => "network_unreachable",
+            Fault::Reset => "connection_reset",
+            Fault::Closed => "connection_closed",
+            Fault::Tls(text) if text.starts_with("certificate") => "tls_certificate",
+            Fault::Tls(_) => "tls_failed",
+            Fault::Protocol(_) | Fault::Other(_) => "protocol_error",
+            // The host puts the step that took too long first.
+            Fault::Timeout(text) => match text.split(':').next() {
+                Some("dns") => "dns_timeout",
+                Some("connect") => "connection_timeout",
+                Some("tls") => "tls_timeout",
+                _ => "response_timeout",
+            },
+        })
+    }
+}
+
+impl From<Fault> for NetError {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
+    }
+}
+
+impl fmt::Display for NetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, detail) = match &self.0 {
+            Fault::NameNotFound => return f.write_str("name not found"),
+            Fault::Refused => return f.write_str("connection refused"),
+            Fault::Unreachable => return f.write_str("network unreachable"),
+            Fault::Reset => return f.write_str("connection reset"),
+            Fault::Closed => return f.write_str("connection closed"),
+            Fault::AccessDenied(rule) => ("access denied", rule),
+            Fault::Limit(which) => ("limit reached", which),
+            Fault::ResolverFailed(text) => ("name lookup failed", text),
+            Fault::Protocol(text) => ("protocol error", text),
+            Fault::Timeout(text) => ("timed out", text),
+            // The host says enough.
+            Fault::Tls(text) | Fault::Other(text) => return f.write_str(text),
+        };
+        write!(f, "{what}: {detail}")
+    }
+}
+
+impl std::error::Error for NetError {}
+
+/// How to speak TLS. The host verifies, and reports chain and verification error in either case.
+#[derive(Debug, Clone)]
+pub struct TlsOptions {
+    /// Name to ask for and to check; the host dialled when `None`.
+    pub server_name: Option<String>,
+    /// Whether a chain that does not verify ends the handshake.
+    pub verify: bool,
+    /// Application protocols to offer, most wanted first.
+    pub alpn: Vec<String>,
+    /// Name of a granted secret that holds a client certificate and its key in PEM.
+    pub client_identity: Option<String>,
+}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self {
+            server_name: None,
+            verify: true,
+            alpn: Vec::new(),
+            client_identity: None,
+        }
+    }
+}
+
+impl From<TlsOptions> for net_types::TlsOptions {
+    fn from(options: TlsOptions) -> Self {
+        let TlsOptions {
+            server_name,
+            verify,
+            alpn,
+            client_identity,
+        } = options;
+        Self {
+            server_name,
+            verify,
+            alpn,
+            client_identity,
+        }
+    }
+}
+
+/// Time spent in each step, as the host measured it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Name look-up.
+    pub dns: Option<Duration>,
+    /// TCP connection.
+    pub connect: Option<Duration>,
+    /// TLS handshake.
+    pub tls: Option<Duration>,
+    /// Until the first byte of the answer.
+    pub first_byte: Option<Duration>,
+    /// Everything until now.
+    pub total: Duration,
+}
+
+impl From<net_types::Timing> for Timing {
+    fn from(timing: net_types::Timing) -> Self {
+        let span = |nanos: Option<u64>| nanos.map(Duration::from_nanos);
+        Self {
+            dns: span(timing.dns),
+            connect: span(timing.connect),
+            tls: span(timing.tls),
+            first_byte: span(timing.first_byte),
+            total: Duration::from_nanos(timing.total),
+        }
+    }
+}
+
+/// Kept back from the budget, so that a check whose call timed out can still tell of it in its own words.
+const RESERVE: Duration = Duration::from_millis(50);
+
+/// The time a call may take: `limit` if there is one, and in any case a little less than what is left of the run.
+pub(crate) fn timeout(limit: Option<Duration>) -> u64 {
+    within(Duration::from_nanos(context::remaining()), limit)
+}
+
+fn within(remaining: Duration, limit: Option<Duration>) -> u64 {
+    let usable = remaining.saturating_sub(RESERVE.min(remaining / 10));
+    let granted = limit.map_or(usable, |limit| limit.min(usable));
+    u64::try_from(granted.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_by_the_host_is_not_the_targets_reason() {
+        let reason = |fault| NetError(fault).reason();
+        assert_eq!(reason(Fault::AccessDenied("rule".into())), None);
+        assert_eq!(reason(Fault::Limit("sockets".into())), None);
+        assert_eq!(reason(Fault::Refused), Some("connection_refused"));
+    }
+
+    #[test]
+    fn a_reason_names_the_step_that_failed() {
+        let timeout = |text: &str| NetError(Fault::Timeout(text.into())).reason();
+        assert_eq!(timeout("dns: mail.example.com"), Some("dns_timeout"));
+        assert_eq!(timeout("connect: mail.example.com:25"), Some("connection_timeout"));
+        assert_eq!(timeout("tls: mail.example.com"), Some("tls_timeout"));
+        assert_eq!(timeout("response: mail.example.com"), Some("response_timeout"));
+        assert_eq!(timeout(""), Some("response_timeout"));
+        let tls = |text: &str| NetError(Fault::Tls(text.into())).reason();
+        assert_eq!(tls("certificate not accepted: expired"), Some("tls_certificate"));
+        assert_eq!(tls("TLS failed: no shared cipher"), Some("tls_failed"));
+    }
+
+    #[test]
+    fn a_call_leaves_time_to_tell_of_its_timeout() {
+        let second = Duration::from_secs(1);
+        assert_eq!(within(second, None), 950_000_000);
+        assert_eq!(within(second, Some(second * 9)), 950_000_000);
+        assert_eq!(within(second, Some(Duration::from_millis(5))), 5_000_000);
+        assert_eq!(within(Duration::from_millis(10), None), 9_000_000);
+        assert_eq!(within(Duration::ZERO, None), 0);
+    }
+}

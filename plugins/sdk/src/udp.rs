@@ -1,0 +1,44 @@
+//! Datagrams to and from one peer.
+
+use crate::{
+    bindings::lapwing::plugin::udp as host,
+    net::{Endpoint, IpFamily, NetError, timeout},
+};
+use std::time::Duration;
+
+/// A socket that speaks with one peer only; closed when dropped.
+#[derive(Debug)]
+pub struct Socket {
+    inner: host::Socket,
+    limit: Option<Duration>,
+}
+
+impl Socket {
+    /// Resolves `host` and connects a socket to it. No packet is sent.
+    pub fn open(host: &str, port: u16) -> Result<Self, NetError> {
+        let to = Endpoint {
+            host: host.to_owned(),
+            port,
+        };
+        Ok(Self { inner: host::Socket::open(&to, IpFamily::Any)?, limit: None })
+    }
+
+    /// No wait takes longer than `limit`, nor longer than the run has left.
+    #[must_use]
+    pub fn with_timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Sends one datagram.
+    pub fn send(&self, datagram: &[u8]) -> Result<(), NetError> {
+        Ok(self.inner.send(datagram)?)
+    }
+
+    /// Waits for one datagram; what is longer than `max` bytes is cut.
+    pub fn receive(&self, max: u32) -> Result<Vec<u8>, NetError> {
+        self.inner
+            .receive(max, timeout(self.limit))
+            .map_err(NetError::at(Step::Receive))
+    }
+}

@@ -1,0 +1,118 @@
+//! What a user may ask of a mail server.
+
+use lapwing_plugin_sdk::net::{IpFamily, TlsOptions};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Configuration of the kind `smtp`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Mail server: host name or IP address.
+    #[schemars(length(min = 1, max = 253), extend("format" = "hostname", "x-lapwing-target" = "host"))]
+    pub(crate) host: String,
+    /// TCP port: 25 between servers, 587 for submission, 465 with `tls` = `implicit`.
+    #[schemars(range(min = 1), extend("x-lapwing-target" = "port"))]
+    #[serde(default = "smtp_port")]
+    pub(crate) port: u16,
+    /// Address family to use.
+    #[serde(default)]
+    pub(crate) ip_family: Family,
+    /// Name to introduce ourselves with (EHLO). A strict server wants one that resolves to the worker.
+    #[schemars(regex(pattern = r"^[!-~]{1,255}$"))]
+    #[serde(default = "localhost")]
+    pub(crate) helo: String,
+    /// Whether and how to encrypt.
+    #[serde(default)]
+    pub(crate) tls: Tls,
+    /// Accept any certificate; the result still says what is wrong with it.
+    #[serde(default)]
+    pub(crate) ignore_tls_errors: bool,
+    /// Name the certificate must be for, when it is not `host`.
+    #[serde(default)]
+    pub(crate) server_name: Option<String>,
+    /// Code the server must greet with: 220, or 554 for one that is known to refuse.
+    #[schemars(range(min = 200, max = 599))]
+    #[serde(default = "ready")]
+    pub(crate) banner_code: u16,
+    /// Text the greeting must contain; case counts.
+    #[schemars(length(min = 1))]
+    #[serde(default)]
+    pub(crate) banner_contains: Option<String>,
+    /// Extensions the server must announce (after STARTTLS, where it is used): a keyword such as `PIPELINING`, or a
+    /// keyword with parameters such as `AUTH LOGIN`. Case does not count.
+    #[schemars(inner(length(min = 1)))]
+    #[serde(default)]
+    pub(crate) extensions: Vec<String>,
+    /// Milliseconds to wait for each single answer; only the monitor's timeout counts when absent.
+    #[schemars(range(min = 1))]
+    #[serde(default)]
+    pub(crate) step_timeout_ms: Option<u32>,
+}
+
+/// Whether and how to encrypt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Tls {
+    /// Plain text; whether STARTTLS is announced does not matter.
+    #[default]
+    Off,
+    /// Plain text, but STARTTLS must be announced.
+    StarttlsAdvertised,
+    /// STARTTLS must be announced, and is used.
+    Starttls,
+    /// TLS from the first byte (SMTPS, port 465).
+    Implicit,
+}
+
+/// Which addresses of the name to use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(crate) enum Family {
+    /// Both.
+    #[default]
+    #[serde(rename = "any")]
+    Any,
+    /// IPv4 only.
+    #[serde(rename = "4")]
+    V4,
+    /// IPv6 only.
+    #[serde(rename = "6")]
+    V6,
+}
+
+impl Config {
+    pub(crate) fn step_timeout(&self) -> Option<Duration> {
+        self.step_timeout_ms.map(|ms| Duration::from_millis(ms.into()))
+    }
+
+    pub(crate) fn tls_options(&self) -> TlsOptions {
+        TlsOptions {
+            server_name: self.server_name.clone(),
+            verify: !self.ignore_tls_errors,
+            ..TlsOptions::default()
+        }
+    }
+}
+
+impl From<Family> for IpFamily {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::Any => Self::Any,
+            Family::V4 => Self::V4,
+            Family::V6 => Self::V6,
+        }
+    }
+}
+
+fn smtp_port() -> u16 {
+    25
+}
+
+fn localhost() -> String {
+    "localhost".to_owned()
+}
+
+fn ready() -> u16 {
+    220
+}
