@@ -1,12 +1,12 @@
 //! The admin API: `/api/v1/…` and `/metrics`. One file an endpoint, one route line each.
 
-pub mod access;
-pub mod checks;
-pub mod error;
-pub mod executors;
-pub mod health;
-pub mod metrics;
-pub mod plugins;
+pub(crate) mod access;
+pub(crate) mod checks;
+pub(crate) mod error;
+pub(crate) mod executors;
+pub(crate) mod health;
+pub(crate) mod metrics;
+pub(crate) mod plugins;
 
 use crate::{config::Secret, kinds::Kinds, metrics::Metrics, probe::Prober, pulse::Pulse};
 use anyhow::Context;
@@ -28,28 +28,28 @@ const MAX_CHECKS: usize = 16;
 
 /// What the endpoints work on.
 #[derive(Clone)]
-pub struct State {
+pub(crate) struct State {
     /// The kinds and plugins.
-    pub kinds: Arc<Kinds>,
+    pub(crate) kinds: Arc<Kinds>,
     /// Runs checks.
-    pub prober: Prober,
+    pub(crate) prober: Prober,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Whether the worker is alive.
-    pub pulse: Arc<Pulse>,
+    pub(crate) pulse: Arc<Pulse>,
     /// After how long without a beat it is dead.
-    pub liveness: Duration,
+    pub(crate) liveness: Duration,
     /// Who runs checks here.
-    pub identity: WorkerIdentity,
+    pub(crate) identity: WorkerIdentity,
     /// The bearer token.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// Room for checks asked for by API.
-    pub checks: Arc<Semaphore>,
+    pub(crate) checks: Arc<Semaphore>,
 }
 
 impl State {
     /// Room for checks asked for by API, as a state starts with.
-    pub fn check_slots() -> Arc<Semaphore> {
+    pub(crate) fn check_slots() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(MAX_CHECKS))
     }
 }
@@ -70,25 +70,31 @@ fn router(state: State) -> Router {
 }
 
 /// A bound admin API.
-pub struct Server {
+pub(crate) struct Server {
     listener: TcpListener,
     /// The address, with the port the system chose where `0` was asked for.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
     /// Binds `address`.
-    pub async fn bind(address: SocketAddr) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} for the admin API; choose another with --listen"))?;
-        Ok(Self { address: listener.local_addr()?, listener })
+    pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address} for the admin API; choose another with --listen")
+        })?;
+        Ok(Self {
+            address: listener.local_addr()?,
+            listener,
+        })
     }
 
     /// Serves until `stop`.
-    pub async fn run(self, state: State, stop: CancellationToken) {
+    pub(crate) async fn run(self, state: State, stop: CancellationToken) {
         let shutdown = stop.cancelled_owned();
-        if let Err(error) = axum::serve(self.listener, router(state)).with_graceful_shutdown(shutdown).await {
+        if let Err(error) = axum::serve(self.listener, router(state))
+            .with_graceful_shutdown(shutdown)
+            .await
+        {
             tracing::error!("admin API ended: {error}");
         }
     }

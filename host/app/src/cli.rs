@@ -1,12 +1,12 @@
 //! The command line: what can be asked, and how the answer becomes an exit code.
 
-pub mod check;
-pub mod health;
-pub mod kinds;
-pub mod plugin;
-pub mod run;
-pub mod table;
-pub mod worker;
+pub(crate) mod check;
+pub(crate) mod health;
+pub(crate) mod kinds;
+pub(crate) mod plugin;
+pub(crate) mod run;
+pub(crate) mod table;
+pub(crate) mod worker;
 
 use crate::config::HumanDuration;
 use clap::{Args, Parser, Subcommand};
@@ -30,15 +30,15 @@ Exit codes:
 /// A check executor for uptime monitoring, extensible by sandboxed WebAssembly plugins.
 #[derive(Debug, Parser)]
 #[command(name = "lapwing", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Watch the monitors of a file, all in one process; with REDIS_URL or REDIS_HOST set, through Redis
     Run(run::RunArgs),
     /// Take tasks from Redis and publish results, as Peekaping's worker does
@@ -56,24 +56,29 @@ pub enum Command {
 
 /// Flags that most commands share.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// Configuration file, TOML or YAML
     #[arg(long, value_name = "FILE", env = "LAPWING_CONFIG", hide_env_values = true)]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Folder of plugins
     #[arg(long, value_name = "DIR", env = "LAPWING_PLUGINS", hide_env_values = true)]
-    pub plugins: Option<PathBuf>,
+    pub(crate) plugins: Option<PathBuf>,
     /// Address of the admin API [default: 127.0.0.1:8085]
-    #[arg(long, value_name = "ADDR", env = "LAPWING_ADMIN_LISTEN", hide_env_values = true)]
-    pub listen: Option<SocketAddr>,
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "LAPWING_ADMIN_LISTEN",
+        hide_env_values = true
+    )]
+    pub(crate) listen: Option<SocketAddr>,
     /// Least severe log level: debug, info, warn or error
     #[arg(long, value_name = "LEVEL")]
-    pub log_level: Option<String>,
+    pub(crate) log_level: Option<String>,
 }
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Up, or done.
     Up,
     /// Down.
@@ -106,6 +111,8 @@ impl From<Exit> for ExitCode {
 }
 
 /// A time span on the command line.
-pub fn span(text: &str) -> Result<std::time::Duration, String> {
-    text.parse::<HumanDuration>().map(|span| span.0).map_err(|error| error.to_string())
+pub(crate) fn span(text: &str) -> Result<std::time::Duration, String> {
+    text.parse::<HumanDuration>()
+        .map(|span| span.0)
+        .map_err(|error| error.to_string())
 }

@@ -3,18 +3,18 @@
 //! `file` reads and checks the file, `environment` the variables; this module joins them. Every fault is found
 //! before anything starts, and all are reported at once.
 
-pub mod duration;
-pub mod environment;
-pub mod fault;
-pub mod file;
-pub mod monitors;
-pub mod secret;
+pub(crate) mod duration;
+pub(crate) mod environment;
+pub(crate) mod fault;
+pub(crate) mod file;
+pub(crate) mod monitors;
+pub(crate) mod secret;
 
-pub use duration::HumanDuration;
-pub use environment::Environment;
-pub use fault::{Fault, Faults};
-pub use file::FileConfig;
-pub use secret::Secret;
+pub(crate) use duration::HumanDuration;
+pub(crate) use environment::Environment;
+pub(crate) use fault::{Fault, Faults};
+pub(crate) use file::FileConfig;
+pub(crate) use secret::Secret;
 
 use crate::cli::Shared;
 use lapwing_checks::net::EgressPolicy;
@@ -24,52 +24,52 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The effective settings of one process.
 #[derive(Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// Where the settings came from, for messages.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// The folder of plugins.
-    pub plugins: PathBuf,
+    pub(crate) plugins: PathBuf,
     /// Whether the folder was asked for, so that its absence is an error.
-    pub plugins_required: bool,
+    pub(crate) plugins_required: bool,
     /// How plugins are run, and what they may use.
-    pub plugin_settings: PluginSettings,
+    pub(crate) plugin_settings: PluginSettings,
     /// The admin API's address.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// The admin API's token.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// Redis, when any of its settings was given.
-    pub redis: Option<Redis>,
+    pub(crate) redis: Option<Redis>,
     /// The queues to take tasks from, with their weights.
-    pub queues: Vec<(String, u32)>,
+    pub(crate) queues: Vec<(String, u32)>,
     /// How many checks run at once.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
     /// How long running checks may go on after a stop signal.
-    pub grace: Duration,
+    pub(crate) grace: Duration,
     /// After how long without a poll the worker counts as dead.
-    pub liveness: Duration,
+    pub(crate) liveness: Duration,
     /// The operator's word for where this worker is.
-    pub region: Option<String>,
+    pub(crate) region: Option<String>,
     /// What checks may reach.
-    pub network: EgressPolicy,
+    pub(crate) network: EgressPolicy,
     /// What `run` watches.
-    pub monitors: Vec<Monitor>,
+    pub(crate) monitors: Vec<Monitor>,
     /// Logs.
-    pub log: environment::Log,
+    pub(crate) log: environment::Log,
 }
 
 /// How to reach Redis.
 #[derive(Debug, Clone)]
-pub struct Redis {
+pub(crate) struct Redis {
     /// `redis://…`, credentials included.
-    pub url: Secret,
+    pub(crate) url: Secret,
     /// The same for logs: host, port and database.
-    pub shown: String,
+    pub(crate) shown: String,
 }
 
 impl Config {
     /// Joins flags, environment and file; every fault of all three at once.
-    pub fn load(shared: &Shared, environment: &Environment) -> Result<Self, Faults> {
-        let mut faults = Faults::default();
+    pub(crate) fn load(shared: &Shared, environment: &Environment) -> Result<Self, Faults> {
+        let mut faults = Faults::of(shared.config.as_ref());
         let file = match &shared.config {
             Some(path) => file::read(path, &mut faults),
             None => FileConfig::default(),
@@ -86,7 +86,9 @@ impl Config {
                 ),
             );
         }
-        let concurrency = environment.concurrency(&mut faults).unwrap_or(file.worker.concurrency.get());
+        let concurrency = environment
+            .concurrency(&mut faults)
+            .unwrap_or(file.worker.concurrency.get());
         let monitors = monitors::resolve(file.monitors, &mut faults);
         let plugins = shared.plugins.clone().or(file.plugins.dir);
         let config = Self {
@@ -97,7 +99,12 @@ impl Config {
             listen,
             token,
             redis,
-            queues: file.worker.queues.into_iter().map(|(name, weight)| (name, weight.get())).collect(),
+            queues: file
+                .worker
+                .queues
+                .into_iter()
+                .map(|(name, weight)| (name, weight.get()))
+                .collect(),
             concurrency,
             grace: file.worker.grace.0,
             liveness: file.worker.liveness.0,

@@ -8,43 +8,47 @@ use std::io::{self, IsTerminal, Write};
 
 /// How to print results.
 #[derive(Debug, Clone, Copy)]
-pub struct Console {
+pub(crate) struct Console {
     /// One JSON object a line.
-    pub json: bool,
+    pub(crate) json: bool,
     /// Colours; set only on a terminal.
-    pub colors: bool,
+    pub(crate) colors: bool,
 }
 
 impl Console {
     /// Colours if standard output is a terminal and `NO_COLOR` is not set.
-    pub fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { json, colors: !json && !plain && io::stdout().is_terminal() }
-    }
-
-    /// Writes a line to standard output. A reader that went away is no reason to stop checking.
-    pub fn line(&self, text: &str) {
-        let _ = writeln!(io::stdout().lock(), "{text}");
+        Self {
+            json,
+            colors: !json && !plain && io::stdout().is_terminal(),
+        }
     }
 
     /// The status, padded to six characters and coloured.
-    pub fn status(&self, status: Status) -> String {
+    pub(crate) fn status(self, status: Status) -> String {
         let color = match status {
             Status::Up => 32,
             Status::Degraded => 33,
             Status::Down => 31,
             Status::Unknown => 35,
         };
-        if self.colors { format!("\x1b[{color}m{status:8}\x1b[0m") } else { format!("{status:8}") }
+        if self.colors {
+            format!("\x1b[{color}m{status:8}\x1b[0m")
+        } else {
+            format!("{status:8}")
+        }
     }
 
     /// One result on one line.
-    pub fn result(&self, result: &CheckResult) -> String {
+    pub(crate) fn result(self, result: &CheckResult) -> String {
         if self.json {
             return serde_json::to_string(result).unwrap_or_default();
         }
         let observation = &result.observation;
-        let latency = observation.latency.map_or_else(String::new, |time| format!("{:.1} ms", milliseconds(time)));
+        let latency = observation
+            .latency
+            .map_or_else(String::new, |time| format!("{:.1} ms", milliseconds(time)));
         format!(
             "{}  {}  {:<12}  {:<24}  {latency:>10}  {}",
             time_of_day(result.ended_at),
@@ -59,7 +63,7 @@ impl Console {
 #[async_trait]
 impl Sink for Console {
     async fn publish(&self, _: &Task, result: &CheckResult) -> Result<(), QueueError> {
-        self.line(&self.result(result));
+        line(&self.result(result));
         Ok(())
     }
 }
@@ -70,12 +74,19 @@ fn time_of_day(at: Timestamp) -> String {
     text.get(11..19).unwrap_or(&text).to_owned()
 }
 
+/// Writes a line to standard output. A reader that went away is no reason to stop checking.
+pub(crate) fn line(text: &str) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
 /// Control characters would break the line, or the terminal.
-pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// The last word of a failed command, on standard error.
-pub fn error(error: &anyhow::Error) {
+pub(crate) fn error(error: &anyhow::Error) {
     let _ = writeln!(io::stderr().lock(), "lapwing: {error:#}");
 }

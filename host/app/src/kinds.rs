@@ -1,6 +1,7 @@
 //! The kinds of check this process can run: the native ones and those of the plugin folder, reloadable as one.
 
-use lapwing_checks::{Net, Registry, native};
+use anyhow::Context;
+use lapwing_checks::{Registry, native};
 use lapwing_wasm::{PluginHost, PluginReport, PluginSettings};
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +11,7 @@ use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 /// Holds the registry in force. Running checks keep the executor they started with.
-pub struct Kinds {
+pub(crate) struct Kinds {
     host: Arc<PluginHost>,
     folder: PathBuf,
     /// One reload at a time.
@@ -27,12 +28,19 @@ struct Current {
 impl Kinds {
     /// The native kinds and the plugins of `folder`. A broken plugin is reported and stops nothing; a folder that is
     /// `required` and cannot be read is an error.
-    pub async fn load(folder: &Path, required: bool, settings: PluginSettings, net: Net) -> anyhow::Result<Self> {
+    pub(crate) async fn load(
+        folder: &Path,
+        required: bool,
+        settings: PluginSettings,
+    ) -> anyhow::Result<Self> {
         if required && !folder.is_dir() {
-            anyhow::bail!("plugin folder `{}` does not exist or is not a folder", folder.display());
+            anyhow::bail!(
+                "plugin folder `{}` does not exist or is not a folder",
+                folder.display()
+            );
         }
         let kinds = Self {
-            host: PluginHost::new(settings, net)?,
+            host: PluginHost::new(settings)?,
             folder: folder.to_owned(),
             reloading: Mutex::new(()),
             current: RwLock::default(),
@@ -42,34 +50,50 @@ impl Kinds {
     }
 
     /// Reads the folder again and puts the result in force. Unchanged files are not compiled again.
-    pub async fn reload(&self) -> anyhow::Result<Arc<Vec<PluginReport>>> {
+    pub(crate) async fn reload(&self) -> anyhow::Result<Arc<Vec<PluginReport>>> {
         let _one = self.reloading.lock().await;
         let mut registry = Registry::default();
         native::register(&mut registry)?;
-        let mut plugins = if self.folder.is_dir() { self.host.load_dir(&self.folder).await? } else { Vec::new() };
+        let mut plugins = if self.folder.is_dir() {
+            let loaded = self.host.load_dir(&self.folder).await;
+            loaded.with_context(|| format!("cannot read plugin folder `{}`", self.folder.display()))?
+        } else {
+            Vec::new()
+        };
         for plugin in &mut plugins {
             plugin.register(&mut registry);
             match plugin.failure() {
-                None => info!(plugin.name = plugin.name, plugin.version = plugin.version, "plugin loaded: {}", plugin.kinds.join(", ")),
-                Some(reason) => warn!("plugin `{}` not loaded: {reason}", plugin.path.display()),
+                None => info!(
+                    "plugin {} {} loaded: {}",
+                    plugin.name,
+                    plugin.version,
+                    plugin.kinds.join(", ")
+                ),
+                Some(reason) => warn!("plugin file `{}` refused: {reason}", plugin.path.display()),
             }
         }
-        let current = Current { registry: Arc::new(registry), plugins: Arc::new(plugins) };
+        let current = Current {
+            registry: Arc::new(registry),
+            plugins: Arc::new(plugins),
+        };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current.clone();
         Ok(current.plugins)
     }
 
     /// The registry in force.
-    pub fn registry(&self) -> Arc<Registry> {
+    pub(crate) fn registry(&self) -> Arc<Registry> {
         self.current().registry
     }
 
     /// What became of each file of the folder.
-    pub fn plugins(&self) -> Arc<Vec<PluginReport>> {
+    pub(crate) fn plugins(&self) -> Arc<Vec<PluginReport>> {
         self.current().plugins
     }
 
     fn current(&self) -> Current {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }

@@ -24,11 +24,15 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Up.into() };
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Up.into()
+            };
         }
     };
     let environment = Environment::of_process();
-    let outcome = match cli.command {
+    let outcome = match &cli.command {
         Command::Run(args) => cli::run::main(args, &environment),
         Command::Worker(args) => cli::worker::main(args, &environment),
         Command::Check(args) => cli::check::main(args, &environment),
@@ -40,7 +44,11 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             console::error(&error);
-            if error.is::<Faults>() { Exit::Usage.into() } else { Exit::Unknown.into() }
+            if error.is::<Faults>() {
+                Exit::Usage.into()
+            } else {
+                Exit::Unknown.into()
+            }
         }
     }
 }

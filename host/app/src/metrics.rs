@@ -18,15 +18,15 @@ use std::time::Duration;
 
 /// Every metric of one process.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     checks: Family<Verdict, Counter>,
     durations: Family<Kind, Histogram>,
     in_work: Gauge,
     /// Tasks dropped because the next one was due.
-    pub tasks_stale: Counter,
+    pub(crate) tasks_stale: Counter,
     /// Failed attempts to take tasks.
-    pub queue_errors: Counter,
+    pub(crate) queue_errors: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -43,7 +43,7 @@ struct Kind {
 
 impl Metrics {
     /// All at zero.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("lapwing");
         let metrics = Self {
             checks: Family::default(),
@@ -55,7 +55,11 @@ impl Metrics {
         };
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "This binary", Info::new(version));
-        registry.register("checks", "Checks that ran, by what they saw", metrics.checks.clone());
+        registry.register(
+            "checks",
+            "Checks that ran, by what they saw",
+            metrics.checks.clone(),
+        );
         registry.register_with_unit(
             "check_duration",
             "Time from the start of a check to its result",
@@ -68,22 +72,32 @@ impl Metrics {
             "Tasks dropped because they were older than one and a half intervals",
             metrics.tasks_stale.clone(),
         );
-        registry.register("queue_errors", "Failed attempts to take tasks from the queue", metrics.queue_errors.clone());
+        registry.register(
+            "queue_errors",
+            "Failed attempts to take tasks from the queue",
+            metrics.queue_errors.clone(),
+        );
         Self { registry, ..metrics }
     }
 
     /// Counts a running check until the answer is dropped.
-    pub fn running(&self) -> impl Drop + use<> {
+    pub(crate) fn running(&self) -> impl Drop + use<> {
         self.in_work.inc();
         Running(self.in_work.clone())
     }
 
     /// Counts a result. `known` tells whether the kind is one of the registry's.
-    pub fn observe(&self, result: &CheckResult, known: bool) {
-        let kind = if known { result.kind.clone() } else { "other".to_owned() };
+    pub(crate) fn observe(&self, result: &CheckResult, known: bool) {
+        let kind = if known {
+            result.kind.clone()
+        } else {
+            "other".to_owned()
+        };
         let took = result.ended_at.duration_since(result.started_at);
         let took = Duration::try_from(took).unwrap_or_default();
-        self.durations.get_or_create(&Kind { kind: kind.clone() }).observe(took.as_secs_f64());
+        self.durations
+            .get_or_create(&Kind { kind: kind.clone() })
+            .observe(took.as_secs_f64());
         let observation = &result.observation;
         // A plugin's own words are unbounded.
         let reason = match &observation.reason {
@@ -91,11 +105,17 @@ impl Metrics {
             Some(lapwing_model::Reason::Reported(_)) => "reported".to_owned(),
             Some(reason) => reason.to_string(),
         };
-        self.checks.get_or_create(&Verdict { kind, status: observation.status.as_str(), reason }).inc();
+        self.checks
+            .get_or_create(&Verdict {
+                kind,
+                status: observation.status.as_str(),
+                reason,
+            })
+            .inc();
     }
 
     /// The whole, as `GET /metrics` answers.
-    pub fn render(&self) -> Result<String, std::fmt::Error> {
+    pub(crate) fn render(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

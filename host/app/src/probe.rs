@@ -15,22 +15,24 @@ const SLACK: Duration = Duration::from_millis(50);
 
 /// Runs checks.
 #[derive(Clone)]
-pub struct Prober {
+pub(crate) struct Prober {
     /// The kinds there are.
-    pub kinds: Arc<Kinds>,
+    pub(crate) kinds: Arc<Kinds>,
     /// The door to the network.
-    pub net: Net,
+    pub(crate) net: Net,
     /// The time of day.
-    pub clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Prober {
     /// Runs `task` once. Never fails, never panics, and ends at most 50 ms after the task's budget.
-    pub async fn probe(&self, task: Arc<Task>) -> Observation {
+    pub(crate) async fn probe(&self, task: Arc<Task>) -> Observation {
         if task.under_maintenance {
             return Observation::unknown(Reason::Maintenance, "Monitor under maintenance");
         }
-        self.try_probe(task).await.unwrap_or_else(CheckError::into_observation)
+        self.try_probe(task)
+            .await
+            .unwrap_or_else(CheckError::into_observation)
     }
 
     async fn try_probe(&self, task: Arc<Task>) -> Result<Observation, CheckError> {
@@ -38,22 +40,34 @@ impl Prober {
         let executor = registry.executor(&task.monitor.kind)?;
         let budget = task.budget();
         let deadline = Instant::now() + budget;
-        let context =
-            ProbeContext { task: task.clone(), deadline, net: self.net.clone(), clock: self.clock.clone() };
+        let context = ProbeContext {
+            task: task.clone(),
+            deadline,
+            net: self.net.clone(),
+            clock: self.clock.clone(),
+        };
         let run = AssertUnwindSafe(executor.execute(&task.monitor.config, &context)).catch_unwind();
         match tokio::time::timeout_at(deadline + SLACK, run).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => {
                 let text = panic_text(&*panic);
-                tracing::error!(check.kind = task.monitor.kind, monitor.id = task.monitor.id, "check panicked: {text}");
+                tracing::error!(
+                    check.kind = task.monitor.kind,
+                    monitor.id = task.monitor.id,
+                    "check panicked: {text}"
+                );
                 Err(CheckError::Internal(format!("the check panicked: {text}")))
             }
-            Err(_) => Err(CheckError::Internal(format!("the check did not end within its {budget:?}"))),
+            Err(_) => Err(CheckError::Internal(format!(
+                "the check did not end within its {budget:?}"
+            ))),
         }
     }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let literal = panic.downcast_ref::<&str>().copied();
-    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+    literal
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }

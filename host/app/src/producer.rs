@@ -17,26 +17,30 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 /// Schedules a fixed set of monitors.
-pub struct Producer {
+pub(crate) struct Producer {
     /// What to watch.
-    pub monitors: Vec<Monitor>,
+    pub(crate) monitors: Vec<Monitor>,
     /// Where tasks go.
-    pub queue: Arc<dyn Queue>,
+    pub(crate) queue: Arc<dyn Queue>,
     /// The time of day, for `scheduled_at`.
-    pub clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Producer {
     /// Produces until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let start = Instant::now();
-        let mut due: BinaryHeap<_> = (0..self.monitors.len()).map(|index| Reverse((start, index))).collect();
+        let mut due: BinaryHeap<_> = (0..self.monitors.len())
+            .map(|index| Reverse((start, index)))
+            .collect();
         while let Some(Reverse((at, index))) = due.pop() {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep_until(at) => {}
             }
-            let Some(monitor) = self.monitors.get(index) else { continue };
+            let Some(monitor) = self.monitors.get(index) else {
+                continue;
+            };
             self.enqueue(monitor).await;
             due.push(Reverse((next_due(monitor, start, Instant::now()), index)));
         }
@@ -45,14 +49,16 @@ impl Producer {
     async fn enqueue(&self, monitor: &Monitor) {
         match self.queue.enqueue(&task(monitor, &*self.clock)).await {
             Ok(Enqueued::Added) => {}
-            Ok(Enqueued::Duplicate) => debug!(monitor.id, "the last run is not done yet; this one is left out"),
+            Ok(Enqueued::Duplicate) => {
+                debug!(monitor.id, "the last run is not done yet; this one is left out");
+            }
             Err(error) => warn!(monitor.id, "cannot enqueue: {:#}", anyhow::Error::from(error)),
         }
     }
 }
 
 /// A run of `monitor` that is due now.
-pub fn task(monitor: &Monitor, clock: &dyn Clock) -> Task {
+pub(crate) fn task(monitor: &Monitor, clock: &dyn Clock) -> Task {
     Task {
         monitor: monitor.clone(),
         scheduled_at: Some(clock.now()),
@@ -78,7 +84,9 @@ fn next_due(monitor: &Monitor, start: Instant, now: Instant) -> Instant {
 fn phase(monitor: &Monitor) -> Duration {
     let mut hasher = DefaultHasher::new();
     monitor.id.hash(&mut hasher);
-    let interval = u64::try_from(monitor.interval.as_nanos()).unwrap_or(u64::MAX).max(1);
+    let interval = u64::try_from(monitor.interval.as_nanos())
+        .unwrap_or(u64::MAX)
+        .max(1);
     Duration::from_nanos(hasher.finish() % interval)
 }
 
@@ -110,7 +118,10 @@ mod tests {
             for round in 0..20 {
                 let next = next_due(&monitor, start, last);
                 let gap = next - last;
-                assert!(gap >= monitor.interval / 2 && gap < monitor.interval * 3 / 2, "{id} {round} {gap:?}");
+                assert!(
+                    gap >= monitor.interval / 2 && gap < monitor.interval * 3 / 2,
+                    "{id} {round} {gap:?}"
+                );
                 assert!(round == 0 || gap == monitor.interval, "{id} {round} {gap:?}");
                 last = next;
             }
@@ -119,8 +130,13 @@ mod tests {
 
     #[test]
     fn monitors_of_one_interval_are_spread_over_it() {
-        let phases: std::collections::HashSet<_> =
-            (0..100).map(|id| phase(&monitor(&id.to_string())).as_millis() / 500).collect();
-        assert!(phases.len() > 12, "100 monitors fill most of 20 half seconds: {}", phases.len());
+        let phases: std::collections::HashSet<_> = (0..100)
+            .map(|id| phase(&monitor(&id.to_string())).as_millis() / 500)
+            .collect();
+        assert!(
+            phases.len() > 12,
+            "100 monitors fill most of 20 half seconds: {}",
+            phases.len()
+        );
     }
 }

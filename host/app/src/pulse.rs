@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Beaten by the worker, read by `GET /api/v1/health`.
 #[derive(Debug)]
-pub struct Pulse {
+pub(crate) struct Pulse {
     start: Instant,
     last_ms: AtomicU64,
     full: AtomicBool,
@@ -16,27 +16,35 @@ pub struct Pulse {
 
 impl Pulse {
     /// A pulse that has just been felt.
-    pub fn new() -> Self {
-        Self { start: Instant::now(), last_ms: AtomicU64::new(0), full: AtomicBool::new(false) }
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            last_ms: AtomicU64::new(0),
+            full: AtomicBool::new(false),
+        }
     }
 
     /// The queue was polled, with or without a task to show for it.
-    pub fn beat(&self) {
+    pub(crate) fn beat(&self) {
         let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_ms.store(elapsed, Ordering::Relaxed);
     }
 
     /// Every slot is taken by a running check: not polling is then right.
-    pub fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::Relaxed);
-        self.beat();
+    pub(crate) fn set_full(&self, full: bool) {
+        let was_full = self.full.swap(full, Ordering::Relaxed);
+        if was_full && !full {
+            self.beat();
+        }
     }
 
     /// Time since the last beat; zero while every slot is taken.
-    pub fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         if self.full.load(Ordering::Relaxed) {
             return Duration::ZERO;
         }
-        self.start.elapsed().saturating_sub(Duration::from_millis(self.last_ms.load(Ordering::Relaxed)))
+        self.start
+            .elapsed()
+            .saturating_sub(Duration::from_millis(self.last_ms.load(Ordering::Relaxed)))
     }
 }

@@ -12,21 +12,22 @@ use crate::{
 use lapwing_checks::{Net, schema};
 use lapwing_model::{SystemClock, WorkerIdentity};
 use lapwing_queue::{Sink, Source, asynq};
+use lapwing_wasm::PluginHost;
 use serde_json::Value;
 use std::sync::Arc;
 
 /// The parts of one process.
-pub struct Role {
+pub(crate) struct Role {
     /// Runs checks.
-    pub prober: Prober,
+    pub(crate) prober: Prober,
     /// Who this is.
-    pub identity: WorkerIdentity,
+    pub(crate) identity: WorkerIdentity,
     metrics: Arc<Metrics>,
     pulse: Arc<Pulse>,
 }
 
 /// Runs `role` on a runtime with a thread for each processor.
-pub fn block_on<T>(role: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) fn block_on<T>(role: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(role);
     // What still runs (an abandoned look-up) must not hold up the exit.
@@ -36,12 +37,21 @@ pub fn block_on<T>(role: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
 
 impl Role {
     /// Loads plugins and builds the parts.
-    pub async fn load(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) async fn load(config: &Config) -> anyhow::Result<Self> {
         let net = Net::new(config.network.clone());
-        let kinds = Kinds::load(&config.plugins, config.plugins_required, config.plugin_settings.clone(), net.clone()).await?;
+        let kinds = Kinds::load(
+            &config.plugins,
+            config.plugins_required,
+            config.plugin_settings.clone(),
+        )
+        .await?;
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         Ok(Self {
-            prober: Prober { kinds: Arc::new(kinds), net, clock: Arc::new(SystemClock) },
+            prober: Prober {
+                kinds: Arc::new(kinds),
+                net,
+                clock: Arc::new(SystemClock),
+            },
             identity: WorkerIdentity {
                 name: format!("{host}:{}", std::process::id()),
                 region: config.region.clone(),
@@ -53,16 +63,18 @@ impl Role {
 
     /// Holds every monitor's configuration against its kind's schema. An unknown kind is only warned of: its plugin
     /// may be mended while the other monitors are watched.
-    pub fn check_monitors(&self, config: &Config) -> Result<(), Faults> {
+    pub(crate) fn check_monitors(&self, config: &Config) -> Result<(), Faults> {
         let registry = self.prober.kinds.registry();
-        let mut faults = Faults { file: config.file.clone(), ..Faults::default() };
+        let mut faults = Faults::of(config.file.as_ref());
         for (index, monitor) in config.monitors.iter().enumerate() {
             match registry.executor(&monitor.kind) {
                 Ok(executor) => {
                     let value = serde_json::from_str(&monitor.config).unwrap_or(Value::Null);
-                    for (field, message) in
-                        schema::faults(&executor.info().schema, &value, &format!("monitors[{index}].config"))
-                    {
+                    for (field, message) in schema::faults(
+                        &executor.info().schema,
+                        &value,
+                        &format!("monitors[{index}].config"),
+                    ) {
                         faults.push(field, message);
                     }
                 }
@@ -72,8 +84,13 @@ impl Role {
         faults.into_result(())
     }
 
+    /// A plugin host by itself, to look into a file.
+    pub(crate) fn host(config: &Config) -> anyhow::Result<Arc<PluginHost>> {
+        Ok(PluginHost::new(config.plugin_settings.clone())?)
+    }
+
     /// How this process speaks Asynq.
-    pub fn asynq_options(&self, config: &Config) -> asynq::Options {
+    pub(crate) fn asynq_options(config: &Config) -> asynq::Options {
         asynq::Options {
             queues: config.queues.clone(),
             concurrency: config.concurrency,
@@ -82,7 +99,7 @@ impl Role {
     }
 
     /// The worker of this process.
-    pub fn worker(&self, config: &Config, source: Arc<dyn Source>, sink: Arc<dyn Sink>) -> Worker {
+    pub(crate) fn worker(&self, config: &Config, source: Arc<dyn Source>, sink: Arc<dyn Sink>) -> Worker {
         Worker {
             identity: self.identity.clone(),
             source,
@@ -96,7 +113,7 @@ impl Role {
     }
 
     /// What the admin API of this process works on.
-    pub fn admin(&self, config: &Config) -> admin::State {
+    pub(crate) fn admin(&self, config: &Config) -> admin::State {
         admin::State {
             kinds: self.prober.kinds.clone(),
             prober: self.prober.clone(),

@@ -1,7 +1,7 @@
 //! The worker: reserve, execute, publish, settle.
 
 use crate::{metrics::Metrics, probe::Prober, pulse::Pulse};
-use lapwing_model::{CheckResult, Clock, Observation, WorkerIdentity};
+use lapwing_model::{CheckResult, Observation, WorkerIdentity};
 use lapwing_queue::{Lease, Sink, Source};
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,28 +14,28 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes tasks from a source, runs them, and gives the results to a sink.
 #[derive(Clone)]
-pub struct Worker {
+pub(crate) struct Worker {
     /// Who this is.
-    pub identity: WorkerIdentity,
+    pub(crate) identity: WorkerIdentity,
     /// Where tasks come from.
-    pub source: Arc<dyn Source>,
+    pub(crate) source: Arc<dyn Source>,
     /// Where results go to.
-    pub sink: Arc<dyn Sink>,
+    pub(crate) sink: Arc<dyn Sink>,
     /// Runs the checks.
-    pub prober: Prober,
+    pub(crate) prober: Prober,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Whether this worker is alive.
-    pub pulse: Arc<Pulse>,
+    pub(crate) pulse: Arc<Pulse>,
     /// How many checks run at once.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
     /// How long running checks may go on after the stop.
-    pub grace: Duration,
+    pub(crate) grace: Duration,
 }
 
 impl Worker {
     /// Works until `stop`, then lets running checks end within the grace and gives the rest back to the queue.
-    pub async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.concurrency));
         let running = TaskTracker::new();
         let abort = CancellationToken::new();
@@ -55,7 +55,10 @@ impl Worker {
                 }
                 Err(error) => {
                     self.metrics.queue_errors.inc();
-                    warn!("cannot take tasks, trying again in {pause:?}: {:#}", anyhow::Error::from(error));
+                    warn!(
+                        "cannot take tasks, trying again in {pause:?}: {:#}",
+                        anyhow::Error::from(error)
+                    );
                     tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => {} }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -63,7 +66,11 @@ impl Worker {
         }
         running.close();
         if tokio::time::timeout(self.grace, running.wait()).await.is_err() {
-            info!("{} checks did not end within the grace of {:?}; their tasks go back", running.len(), self.grace);
+            info!(
+                "{} checks did not end within the grace of {:?}; their tasks go back",
+                running.len(),
+                self.grace
+            );
             abort.cancel();
             // Giving back is one call to the queue; if that cannot be made either, the leases run out.
             let _ = tokio::time::timeout(Duration::from_secs(2), running.wait()).await;
@@ -119,13 +126,25 @@ impl Worker {
                 () = lease.lost() => return warn!("lease lost while the check ran; another worker has the task"),
             }
         };
-        let result = CheckResult::new(&task, &self.identity, started_at, self.prober.clock.now(), observation);
+        let result = CheckResult::new(
+            &task,
+            &self.identity,
+            started_at,
+            self.prober.clock.now(),
+            observation,
+        );
         self.report(&result);
         log_lost(lease.publish_and_ack(&*self.sink, &result).await);
     }
 
     fn report(&self, result: &CheckResult) {
-        let Observation { status, reason, message, latency, .. } = &result.observation;
+        let Observation {
+            status,
+            reason,
+            message,
+            latency,
+            ..
+        } = &result.observation;
         let reason = reason.as_ref().map_or("", lapwing_model::Reason::as_str);
         let known = self.prober.kinds.registry().executor(&result.kind).is_ok();
         self.metrics.observe(result, known);

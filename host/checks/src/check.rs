@@ -17,6 +17,10 @@ pub trait Check: Send + Sync + 'static {
     const ALIASES: &'static [&'static str] = &[];
     /// One line for people.
     const SUMMARY: &'static str;
+    /// A configuration that fits, as JSON.
+    const EXAMPLE: &'static str;
+    /// JSON pointers to the configuration's secrets.
+    const SENSITIVE: &'static [&'static str] = &[];
     /// The monitor's `config`. Its doc comments become the schema's descriptions; unknown fields are refused.
     type Config: DeserializeOwned + JsonSchema + Send;
 

@@ -87,26 +87,36 @@ impl<C: Check> Native<C> {
         let properties = schema.get("properties").and_then(Value::as_object);
         Self {
             check,
-            fields: properties.map(|map| map.keys().cloned().collect()).unwrap_or_default(),
+            fields: properties
+                .map(|map| map.keys().cloned().collect())
+                .unwrap_or_default(),
             info: KindInfo {
                 kind: C::KIND.to_owned(),
                 aliases: C::ALIASES.iter().map(|&alias| alias.to_owned()).collect(),
                 summary: C::SUMMARY.to_owned(),
                 origin: Origin::Native,
                 schema,
-                example: None,
-                sensitive: Vec::new(),
+                example: serde_json::from_str(C::EXAMPLE).ok(),
+                sensitive: C::SENSITIVE.iter().map(|&pointer| pointer.to_owned()).collect(),
             },
         }
     }
 
     /// Reads the configuration as Peekaping's worker does: keys without regard to case, `null` as unset.
     fn config(&self, text: &str) -> Result<C::Config, CheckError> {
-        let fail =
-            |error: serde_json::Error| CheckError::InvalidConfig(format!("failed to parse config: {error}"));
+        let fail = |error: String| CheckError::InvalidConfig(format!("failed to parse config: {error}"));
         let fields: Vec<&str> = self.fields.iter().map(String::as_str).collect();
-        let map = gojson::object(text.as_bytes(), &fields).map_err(fail)?;
-        serde_json::from_value(Value::Object(map)).map_err(fail)
+        let map = gojson::object(text.as_bytes(), &fields).map_err(|error| fail(error.to_string()))?;
+        serde_path_to_error::deserialize(Value::Object(map)).map_err(|error| {
+            // Only a fault inside the object has a place to name.
+            let path = error.path().to_string();
+            let cause = error.into_inner();
+            fail(if path == "." {
+                cause.to_string()
+            } else {
+                format!("`{path}`: {cause}")
+            })
+        })
     }
 }
 

@@ -1,10 +1,24 @@
 //! The kinds this binary provides, one file each.
+//!
+//! A new kind is its file, one `mod` line and one line in [`register`]; schema, documentation and admin listing follow.
 
-use crate::{Registry, executor::Native, registry::Clash};
+pub mod http;
+mod pattern;
+pub mod tcp;
+
+use crate::{Check, Registry, executor::Native, registry::Clash};
+use http::{Http, HttpJsonQuery, HttpKeyword};
 use std::sync::Arc;
+use tcp::Tcp;
 
-/// Adds every native kind.
+/// Adds every native kind. An error means that a name is taken, by a plugin or by an earlier call.
 pub fn register(registry: &mut Registry) -> Result<(), Clash> {
-    let _ = registry;
-    Ok(())
+    fn add<C: Check>(registry: &mut Registry, check: C) -> Result<(), Clash> {
+        registry.register(Arc::new(Native::new(check)))
+    }
+    let tokens = http::Tokens::default();
+    add(registry, Http::new(tokens.clone()))?;
+    add(registry, HttpKeyword::new(tokens.clone()))?;
+    add(registry, HttpJsonQuery::new(tokens))?;
+    add(registry, Tcp)
 }

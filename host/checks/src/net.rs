@@ -16,8 +16,11 @@ pub mod tls;
 pub use error::NetError;
 pub use host::Host;
 pub use policy::EgressPolicy;
+pub(crate) use proxy::Stream;
 
 use resolve::Resolver;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -31,14 +34,17 @@ use tokio::{
 };
 
 /// Which addresses of a name to use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum IpFamily {
     /// Both, raced (RFC 8305).
     #[default]
+    #[serde(rename = "any")]
     Any,
     /// IPv4 only.
+    #[serde(rename = "4")]
     V4,
     /// IPv6 only.
+    #[serde(rename = "6")]
     V6,
 }
 
@@ -80,7 +86,13 @@ pub struct Connection {
 impl Net {
     /// A network under `policy`, with the system's resolver settings and trust roots.
     pub fn new(policy: EgressPolicy) -> Self {
-        Self { inner: Arc::new(Inner { policy, resolver: Resolver::from_system(), roots: OnceCell::new() }) }
+        Self {
+            inner: Arc::new(Inner {
+                policy,
+                resolver: Resolver::from_system(),
+                roots: OnceCell::new(),
+            }),
+        }
     }
 
     /// The policy in force.
@@ -92,17 +104,30 @@ impl Net {
     ///
     /// [`NetError::Denied`] when the name is denied or no address is left, [`NetError::InvalidInput`] when `host` is
     /// neither name nor address, [`NetError::DnsTimeout`] at the deadline.
-    pub async fn resolve(&self, host: &str, family: IpFamily, deadline: Instant) -> Result<Resolved, NetError> {
+    pub async fn resolve(
+        &self,
+        host: &str,
+        family: IpFamily,
+        deadline: Instant,
+    ) -> Result<Resolved, NetError> {
         let start = Instant::now();
         let (name, found, elapsed) = match Host::parse(host)? {
-            Host::Address(address) if family.admits(address) => (address.to_string(), vec![address], Duration::ZERO),
+            Host::Address(address) if family.admits(address) => {
+                (address.to_string(), vec![address], Duration::ZERO)
+            }
             Host::Address(address) => {
-                return Err(NetError::InvalidInput(format!("`{address}` is no {family} address")));
+                return Err(NetError::InvalidInput(format!(
+                    "`{address}` is no {family} address"
+                )));
             }
             Host::Name(name) => {
                 self.inner.policy.judge_name(&name).map_err(NetError::Denied)?;
                 // The dot says "this very name": without it the system's search list applies.
-                let asked = if host.ends_with('.') { format!("{name}.") } else { name.clone() };
+                let asked = if host.ends_with('.') {
+                    format!("{name}.")
+                } else {
+                    name.clone()
+                };
                 let lookup = self.inner.resolver.addresses(&asked, family);
                 let found = time::timeout_at(deadline, lookup).await;
                 let found = found.map_err(|_| NetError::DnsTimeout(format!("`{name}`")))??;
@@ -134,12 +159,25 @@ impl Net {
         family: IpFamily,
         deadline: Instant,
     ) -> Result<Connection, NetError> {
-        let Resolved { addresses, elapsed: resolve } = self.resolve(host, family, deadline).await?;
+        let Resolved {
+            addresses,
+            elapsed: resolve,
+        } = self.resolve(host, family, deadline).await?;
         let start = Instant::now();
-        let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+        let addresses = addresses
+            .into_iter()
+            .map(|address| SocketAddr::new(address, port))
+            .collect();
         let stream = dial::race(addresses, deadline).await?;
-        let peer = stream.peer_addr().map_err(|error| NetError::from_io(&error, host))?;
-        Ok(Connection { stream, peer, resolve, connect: start.elapsed() })
+        let peer = stream
+            .peer_addr()
+            .map_err(|error| NetError::from_io(&error, host))?;
+        Ok(Connection {
+            stream,
+            peer,
+            resolve,
+            connect: start.elapsed(),
+        })
     }
 }
 

@@ -24,8 +24,10 @@ pub struct Clash {
 impl Registry {
     /// Adds an executor under its kind and its aliases: all of them, or none when one is taken.
     pub fn register(&mut self, executor: Arc<dyn Executor>) -> Result<(), Clash> {
-        let names: Vec<String> =
-            std::iter::once(&executor.info().kind).chain(&executor.info().aliases).cloned().collect();
+        let names: Vec<String> = std::iter::once(&executor.info().kind)
+            .chain(&executor.info().aliases)
+            .cloned()
+            .collect();
         if let Some((kind, holder)) = names.iter().find_map(|name| Some((name, self.names.get(name)?))) {
             return Err(Clash {
                 kind: kind.clone(),
@@ -33,7 +35,8 @@ impl Registry {
                 claimant: executor.info().origin.to_string(),
             });
         }
-        self.names.extend(names.into_iter().map(|name| (name, executor.clone())));
+        self.names
+            .extend(names.into_iter().map(|name| (name, executor.clone())));
         Ok(())
     }
 
@@ -47,7 +50,10 @@ impl Registry {
 
     /// Every kind once, by name.
     pub fn kinds(&self) -> impl Iterator<Item = &KindInfo> {
-        self.names.iter().filter(|(name, executor)| **name == executor.info().kind).map(|(_, executor)| executor.info())
+        self.names
+            .iter()
+            .filter(|(name, executor)| **name == executor.info().kind)
+            .map(|(_, executor)| executor.info())
     }
 }
 

@@ -29,7 +29,10 @@ pub fn faults(schema: &Value, value: &Value, root: &str) -> Vec<(String, String)
 
 /// As [`faults`], with a schema compiled before.
 pub fn faults_of(validator: &Validator, schema: &Value, value: &Value, root: &str) -> Vec<(String, String)> {
-    validator.iter_errors(value).flat_map(|error| explain(schema, &error, root)).collect()
+    validator
+        .iter_errors(value)
+        .flat_map(|error| explain(schema, &error, root))
+        .collect()
 }
 
 fn explain(schema: &Value, error: &ValidationError<'_>, root: &str) -> Vec<(String, String)> {
@@ -39,14 +42,23 @@ fn explain(schema: &Value, error: &ValidationError<'_>, root: &str) -> Vec<(Stri
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
             let known = known_properties(schema, error.schema_path().as_str());
             let message = format!("unknown field, expected one of {known}");
-            unexpected.iter().map(|name| (join(&field, name), message.clone())).collect()
+            unexpected
+                .iter()
+                .map(|name| (join(&field, name), message.clone()))
+                .collect()
         }
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
             vec![(join(&field, name), "is missing".to_owned())]
         }
         ValidationErrorKind::Format { format } if format == DURATION_FORMAT => {
-            vec![(field, format!("{} is not a duration such as `500ms`, `10s` or `1m 30s`", error.instance()))]
+            vec![(
+                field,
+                format!(
+                    "{} is not a duration such as `500ms`, `10s` or `1m 30s`",
+                    error.instance()
+                ),
+            )]
         }
         _ => vec![(field, error.to_string())],
     }
@@ -55,26 +67,43 @@ fn explain(schema: &Value, error: &ValidationError<'_>, root: &str) -> Vec<(Stri
 /// The properties beside the `additionalProperties` keyword at `path` of the schema.
 fn known_properties(schema: &Value, path: &str) -> String {
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let properties = schema.pointer(parent).and_then(|object| object.get("properties")).and_then(Value::as_object);
-    let names: Vec<String> =
-        properties.map(|map| map.keys().map(|name| format!("`{name}`")).collect()).unwrap_or_default();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    let properties = schema
+        .pointer(parent)
+        .and_then(|object| object.get("properties"))
+        .and_then(Value::as_object);
+    let names: Vec<String> = properties
+        .map(|map| map.keys().map(|name| format!("`{name}`")).collect())
+        .unwrap_or_default();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 /// A JSON pointer as people write paths: `/monitors/2/interval` → `monitors[2].interval`.
 fn field(root: &str, pointer: &str) -> String {
     pointer.split('/').skip(1).fold(root.to_owned(), |path, part| {
         let part = part.replace("~1", "/").replace("~0", "~");
-        if part.parse::<usize>().is_ok() { format!("{path}[{part}]") } else { join(&path, &part) }
+        if part.parse::<usize>().is_ok() {
+            format!("{path}[{part}]")
+        } else {
+            join(&path, &part)
+        }
     })
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 fn is_duration(text: &str) -> bool {
-    text.parse::<jiff::SignedDuration>().is_ok_and(|duration| Duration::try_from(duration).is_ok())
+    text.parse::<jiff::SignedDuration>()
+        .is_ok_and(|duration| Duration::try_from(duration).is_ok())
 }
 
 #[cfg(test)]
@@ -98,12 +127,21 @@ mod tests {
         let mut found = faults(&schema, &value, "config");
         found.sort();
         let expected = [
-            ("config.list[1].every", "\"soon\" is not a duration such as `500ms`, `10s` or `1m 30s`"),
+            (
+                "config.list[1].every",
+                "\"soon\" is not a duration such as `500ms`, `10s` or `1m 30s`",
+            ),
             ("config.list[1].name", "2 is not of type \"string\""),
-            ("config.list[1].nmae", "unknown field, expected one of `every`, `name`"),
+            (
+                "config.list[1].nmae",
+                "unknown field, expected one of `every`, `name`",
+            ),
             ("config.port", "is missing"),
         ];
-        let found: Vec<_> = found.iter().map(|(field, message)| (field.as_str(), message.as_str())).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(field, message)| (field.as_str(), message.as_str()))
+            .collect();
         assert_eq!(found, expected);
     }
 

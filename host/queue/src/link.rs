@@ -82,14 +82,27 @@ impl Link {
         self.judge(answer, live.serial)
     }
 
+    /// The connection; while there is none, waits for one as long as its patience lasts.
     async fn live(&self) -> Result<Live, QueueError> {
         if let Some(live) = self.current() {
             return Ok(live);
         }
-        let late = |_| Err(QueueError::Unavailable("no connection to Redis in time".into()));
-        timeout(self.patience, self.dial()).await.unwrap_or_else(late)
+        let mut failure = QueueError::Unavailable("no connection to Redis in time".into());
+        let connected = async {
+            loop {
+                match self.dial().await {
+                    Err(error @ QueueError::Unavailable(_)) => failure = error,
+                    outcome => return outcome,
+                }
+            }
+        };
+        match timeout(self.patience, connected).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(failure),
+        }
     }
 
+    /// One try to connect, by one caller at a time; after a failure, not before a pause.
     async fn dial(&self) -> Result<Live, QueueError> {
         let mut dialing = self.dialing.lock().await;
         if let Some(live) = self.current() {
@@ -123,7 +136,8 @@ impl Link {
     /// it went silent, or its server became a replica.
     fn judge<T>(&self, answer: RedisResult<T>, serial: u64) -> Result<T, QueueError> {
         answer.map_err(|error| {
-            let unfit = error.is_io_error() || error.is_unrecoverable_error() || error.to_string().contains("READONLY");
+            let unfit =
+                error.is_io_error() || error.is_unrecoverable_error() || describe(&error).contains("READONLY");
             let mut slot = self.slot();
             if unfit && slot.as_ref().is_some_and(|live| live.serial == serial) {
                 *slot = None;
@@ -135,7 +149,7 @@ impl Link {
 
 /// What a failure of the `redis` crate means to a caller of the queue.
 pub(crate) fn queue_error(error: RedisError) -> QueueError {
-    let text = error.to_string();
+    let text = describe(&error);
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     match error.kind() {
         ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => QueueError::Denied(text),
@@ -144,6 +158,11 @@ pub(crate) fn queue_error(error: RedisError) -> QueueError {
         _ if says(&PASSING) => QueueError::Unavailable(error.into()),
         _ => QueueError::Protocol(text),
     }
+}
+
+/// The error's text, with the server's own word for it first.
+fn describe(error: &RedisError) -> String {
+    error.code().map_or_else(|| error.to_string(), |code| format!("{code}: {error}"))
 }
 
 #[cfg(test)]

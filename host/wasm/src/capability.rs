@@ -20,6 +20,7 @@ use crate::{
     guest::{Guest, Stop},
 };
 use lapwing_checks::{Net, net::NetError};
+use lapwing_model::Reason;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -61,7 +62,7 @@ impl Guest {
         };
         let begun = Instant::now();
         // The rest is for the host to end the run in, so that it ends with the network's own word for what hung.
-        let left = self.remaining();
+        let left = self.time_left();
         let end = begun + left.saturating_sub((left / 20).min(Duration::from_millis(10)));
         let own = begun.checked_add(Duration::from_nanos(timeout));
         let deadline = own.map_or(end, |own| own.min(end));
@@ -81,12 +82,11 @@ impl Guest {
             Ok(value) => Ok(Ok(value)),
             Err(error) if done.budget && is_timeout(&error) => Err(Stop::Network(error).into()),
             Err(error) => {
-                match &error {
-                    NetError::Denied(rule) => self.ledger.refuse(rule),
-                    NetError::Certificate { info: Some(info), .. } => {
-                        self.ledger.entries().tls = Some((**info).clone());
-                    }
-                    _ => {}
+                if !error.blames_target() {
+                    self.ledger.hinder(error.reason(), &error.to_string());
+                }
+                if let NetError::Certificate { info: Some(info), .. } = &error {
+                    self.ledger.entries().tls = Some((**info).clone());
                 }
                 Ok(Err(convert::net_error(&error)))
             }
@@ -106,8 +106,14 @@ impl Guest {
 
     /// A used-up quota, written down.
     pub(crate) fn exhaust(&self, quota: &str) -> GuestError {
-        self.ledger.exhaust(quota);
+        self.ledger.hinder(Reason::LimitHit, quota);
         GuestError::Limit(quota.to_owned())
+    }
+
+    /// A request that makes no sense; mostly what the user configured.
+    pub(crate) fn unfit(&self, what: &str) -> GuestError {
+        self.ledger.hinder(Reason::InvalidConfig, what);
+        GuestError::Other(what.to_owned())
     }
 
     /// Room for one more connection.

@@ -112,7 +112,8 @@ mod tests {
         let settings = PluginSettings { concurrent_runs: 8, ..PluginSettings::default() };
         for layout in [Layout::Full, Layout::Reduced, Layout::OnDemand] {
             let engine = Engine::new(&config(&settings, layout)).unwrap();
-            assert_eq!(engine.is_pooling(), layout != Layout::OnDemand, "{layout:?}");
+            let pools = engine.pooling_allocator_metrics().is_some();
+            assert_eq!(pools, layout != Layout::OnDemand, "{layout:?}");
         }
     }
 }

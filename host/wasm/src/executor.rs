@@ -2,7 +2,7 @@
 
 use crate::{
     abi::v1::{PluginPre, wit::types},
-    capability::{context::working_time, convert::nanoseconds},
+    capability::convert::nanoseconds,
     guest::{Errand, Guest, Network},
     quarantine::Quarantine,
     run::Runner,
@@ -108,7 +108,7 @@ fn request(kind: &str, config: String, task: &Task, attempt: u32, left: Duration
         monitor_id: task.monitor.id.clone(),
         run_id: format!("{}:{due}:{attempt}", task.monitor.id),
         config,
-        budget: nanoseconds(working_time(left)),
+        budget: nanoseconds(left),
         attempt,
         previous: task.last_heartbeat.as_ref().and_then(previous),
     }

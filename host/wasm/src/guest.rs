@@ -125,7 +125,7 @@ impl Guest {
     }
 
     /// Time until the deadline.
-    pub(crate) fn remaining(&self) -> Duration {
+    pub(crate) fn time_left(&self) -> Duration {
         self.errand.deadline.saturating_duration_since(Instant::now())
     }
 }

@@ -4,12 +4,11 @@ use crate::{
     abi::v1,
     engine,
     load::{LoadError, Loader, file},
-    plugin::{Plugin, PluginReport, PluginState},
+    plugin::{Plugin, PluginReport},
     run::Runner,
     settings::PluginSettings,
 };
 use futures_util::{StreamExt, stream};
-use lapwing_checks::Registry;
 use std::{
     collections::HashMap,
     fmt, io,
@@ -53,40 +52,22 @@ impl PluginHost {
         Ok(Arc::new(Self { loader, loaded: Mutex::default() }))
     }
 
-    /// Loads every `*.wasm` of a folder (dotfiles are passed over) and adds its kinds to `registry`: all kinds of a
-    /// plugin, or none when one is taken. Files that are already loaded are not compiled again. One report a file, by
-    /// name; a file that is refused stops no other. `Err` when the folder itself cannot be read.
+    /// Loads every `*.wasm` of a folder; dotfiles are passed over, and files that are loaded already are not compiled
+    /// again. One report a file, by name; a file that is refused stops no other. `Err` when the folder itself cannot be
+    /// read. The caller puts them in a registry with [`PluginReport::register`].
     ///
-    /// Must be called within a Tokio runtime. Cancel safe, but `registry` may then have some of the kinds.
-    pub async fn load_dir(&self, folder: &Path, registry: &mut Registry) -> io::Result<Vec<PluginReport>> {
-        let files = {
-            let folder = folder.to_owned();
-            tokio::task::spawn_blocking(move || file::list(&folder)).await.map_err(io::Error::other)??
-        };
+    /// Must be called within a Tokio runtime. Cancel safe.
+    pub async fn load_dir(&self, folder: &Path) -> io::Result<Vec<PluginReport>> {
+        let folder = folder.to_owned();
+        let files = tokio::task::spawn_blocking(move || file::list(&folder)).await.map_err(io::Error::other)??;
         let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let mut reports: Vec<PluginReport> =
-            stream::iter(files).map(|path| self.load_file(path)).buffered(at_once).collect().await;
-        for report in &mut reports {
-            if let (PluginState::Active, Some(plugin)) = (&report.state, &report.plugin)
-                && let Err(clash) = plugin.register(registry)
-            {
-                report.state = PluginState::Failed { reason: clash.to_string() };
-            }
-            log(report);
-        }
-        Ok(reports)
+        Ok(stream::iter(files).map(|path| self.load_file(path)).buffered(at_once).collect().await)
     }
 
-    /// Loads one file without adding its kinds anywhere. Cancel safe.
+    /// Loads one file. Must be called within a Tokio runtime. Cancel safe.
     pub async fn load_file(&self, path: impl Into<PathBuf>) -> PluginReport {
         let path = path.into();
-        let mut report = PluginReport {
-            path: path.clone(),
-            digest: None,
-            size_bytes: None,
-            state: PluginState::Active,
-            plugin: None,
-        };
+        let mut report = PluginReport::new(path.clone());
         let limit = self.loader.settings.file_mib;
         let content = tokio::task::spawn_blocking(move || file::read(&path, limit)).await;
         let loaded = match content {
@@ -98,10 +79,7 @@ impl PluginHost {
                 self.load(content).await
             }
         };
-        match loaded {
-            Ok(plugin) => report.plugin = Some(plugin),
-            Err(error) => report.state = PluginState::Failed { reason: error.to_string() },
-        }
+        report.conclude(loaded);
         report
     }
 
@@ -119,18 +97,6 @@ impl PluginHost {
 
     fn loaded(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weak<Plugin>>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn log(report: &PluginReport) {
-    let file = report.path.display();
-    match (&report.state, &report.plugin) {
-        (PluginState::Failed { reason }, _) => tracing::warn!(%file, reason, "plugin refused"),
-        (PluginState::Active, Some(plugin)) => {
-            let info = plugin.info();
-            tracing::info!(%file, plugin = info.name, version = info.version, kinds = ?info.kinds, "plugin loaded");
-        }
-        (PluginState::Active, None) => {}
     }
 }
 

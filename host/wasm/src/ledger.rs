@@ -4,7 +4,7 @@
 //! when the run had to be dropped.
 
 use lapwing_checks::net::NetError;
-use lapwing_model::{Phase, TlsInfo};
+use lapwing_model::{Phase, Reason, TlsInfo};
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -31,14 +31,21 @@ pub(crate) struct Entries {
     pub(crate) phases: Vec<Phase>,
     /// The last TLS session, accepted or not.
     pub(crate) tls: Option<TlsInfo>,
-    /// The first call the policy refused, with the rule.
-    pub(crate) refused: Option<String>,
-    /// The first quota that was used up.
-    pub(crate) quota: Option<String>,
+    /// The first thing that hindered the guest and was not its target's doing.
+    pub(crate) hindrance: Option<Hindrance>,
     /// The network step the guest is waiting for.
     pub(crate) waiting: Option<NetError>,
     /// Log lines dropped for the quota.
     pub(crate) dropped_lines: u64,
+}
+
+/// A refusal, a quota, an unfit request, or trouble of our own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hindrance {
+    /// `denied_by_policy`, `limit_hit`, `invalid_config` or `internal`.
+    pub(crate) reason: Reason,
+    /// The rule, the quota, the fault.
+    pub(crate) why: String,
 }
 
 impl Ledger {
@@ -85,14 +92,14 @@ impl Ledger {
         }
     }
 
-    /// A call was refused; the first refusal is the one told.
+    /// A call was refused.
     pub(crate) fn refuse(&self, rule: &str) {
-        self.entries().refused.get_or_insert_with(|| rule.to_owned());
+        self.hinder(Reason::DeniedByPolicy, rule);
     }
 
-    /// A quota is used up.
-    pub(crate) fn exhaust(&self, quota: &str) {
-        self.entries().quota.get_or_insert_with(|| quota.to_owned());
+    /// A call failed for a reason that is not the target's; the first is the one told.
+    pub(crate) fn hinder(&self, reason: Reason, why: &str) {
+        self.entries().hindrance.get_or_insert_with(|| Hindrance { reason, why: why.to_owned() });
     }
 
     /// The entries, to write in.

@@ -22,5 +22,5 @@ mod verdict;
 
 pub use host::{HostError, PluginHost};
 pub use load::LoadError;
-pub use plugin::{Capability, Plugin, PluginInfo, PluginReport, PluginState};
+pub use plugin::{About, Capability, Plugin, PluginReport, PluginState};
 pub use settings::{PluginSettings, QuarantineSettings, RunLimits};

@@ -1,23 +1,21 @@
 //! A loaded plugin, and the report on a file that is one or should have been.
 
-use crate::{abi::v1::wit::types, executor::PluginExecutor};
-use lapwing_checks::{Executor, Registry, registry::Clash};
+use crate::{abi::v1::wit::types, executor::PluginExecutor, load::LoadError};
+use lapwing_checks::{Executor, Registry};
 use serde::Serialize;
 use std::{fmt, path::PathBuf, sync::Arc};
 
 /// A plugin ready to run. Dropped when no registry and no running check holds any of its kinds.
 pub struct Plugin {
-    pub(crate) info: PluginInfo,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) about: About,
     pub(crate) executors: Vec<Arc<PluginExecutor>>,
 }
 
 /// What a plugin says of itself, and what its compilation showed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PluginInfo {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
+pub struct About {
     /// One line for people.
     pub summary: String,
     /// Its licence, as it says.
@@ -30,8 +28,6 @@ pub struct PluginInfo {
     pub interface: String,
     /// Every interface it imports. Toolchains import more than a plugin uses: no evidence of need.
     pub imports: Vec<String>,
-    /// The kinds it provides.
-    pub kinds: Vec<String>,
     /// What it asks for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<Capability>,
@@ -61,18 +57,26 @@ pub struct Capability {
 pub struct PluginReport {
     /// The file.
     pub path: PathBuf,
+    /// The plugin's name as it says; empty when it never got to say it.
+    pub name: String,
+    /// As `name`.
+    pub version: String,
+    /// The kinds it provides, or would.
+    pub kinds: Vec<String>,
+    /// Whether it serves.
+    #[serde(flatten)]
+    pub state: PluginState,
     /// SHA-256 of the file in hex, once it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// Size of the file in bytes, once it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
-    /// Whether it serves.
+    /// The rest, once it could say it.
     #[serde(flatten)]
-    pub state: PluginState,
-    /// The plugin, as far as it got.
-    #[serde(flatten, serialize_with = "info")]
-    pub plugin: Option<Arc<Plugin>>,
+    pub about: Option<About>,
+    #[serde(skip)]
+    plugin: Option<Arc<Plugin>>,
 }
 
 /// Whether a plugin serves.
@@ -89,32 +93,55 @@ pub enum PluginState {
 }
 
 impl Plugin {
-    /// What it says of itself.
-    pub fn info(&self) -> &PluginInfo {
-        &self.info
-    }
-
     /// Its kinds.
     pub fn executors(&self) -> impl Iterator<Item = Arc<dyn Executor>> {
         self.executors.iter().map(|executor| -> Arc<dyn Executor> { executor.clone() })
-    }
-
-    /// Adds all its kinds to a registry, or none when one is taken.
-    pub fn register(&self, registry: &mut Registry) -> Result<(), Clash> {
-        let mut with = registry.clone();
-        self.executors().try_for_each(|executor| with.register(executor))?;
-        *registry = with;
-        Ok(())
     }
 }
 
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Plugin({} {})", self.info.name, self.info.version)
+        write!(f, "Plugin({} {})", self.name, self.version)
     }
 }
 
 impl PluginReport {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        let state = PluginState::Failed { reason: "not loaded".to_owned() };
+        let (name, version, kinds) = Default::default();
+        Self { path, name, version, kinds, state, digest: None, size_bytes: None, about: None, plugin: None }
+    }
+
+    pub(crate) fn conclude(&mut self, loaded: Result<Arc<Plugin>, LoadError>) {
+        match loaded {
+            Err(error) => self.state = PluginState::Failed { reason: error.to_string() },
+            Ok(plugin) => {
+                self.state = PluginState::Active;
+                self.name.clone_from(&plugin.name);
+                self.version.clone_from(&plugin.version);
+                self.kinds = plugin.executors().map(|executor| executor.info().kind.clone()).collect();
+                self.about = Some(plugin.about.clone());
+                self.plugin = Some(plugin);
+            }
+        }
+    }
+
+    /// Adds all kinds of a plugin that serves to a registry. When one of them is taken it adds none, and the plugin
+    /// fails with both names.
+    pub fn register(&mut self, registry: &mut Registry) {
+        let Some(plugin) = self.plugin.as_ref().filter(|_| self.is_active()) else { return };
+        let mut with = registry.clone();
+        match plugin.executors().try_for_each(|executor| with.register(executor)) {
+            Ok(()) => *registry = with,
+            Err(clash) => self.state = PluginState::Failed { reason: clash.to_string() },
+        }
+    }
+
+    /// The plugin, unless the file is none.
+    pub fn plugin(&self) -> Option<&Arc<Plugin>> {
+        self.plugin.as_ref()
+    }
+
     /// Whether the plugin serves.
     pub fn is_active(&self) -> bool {
         self.state == PluginState::Active
@@ -140,9 +167,4 @@ impl Capability {
             reason: line(&capability.reason),
         }
     }
-}
-
-#[expect(clippy::ref_option, reason = "serde's signature")]
-fn info<S: serde::Serializer>(plugin: &Option<Arc<Plugin>>, serializer: S) -> Result<S::Ok, S::Error> {
-    plugin.as_ref().map(|plugin| &plugin.info).serialize(serializer)
 }

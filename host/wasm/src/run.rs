@@ -91,7 +91,7 @@ impl Runner {
     ) -> Report<Checked> {
         let (pre, limits) = (pre.clone(), self.limits);
         self.run(errand, move |guest| async move {
-            let request = request(guest.remaining());
+            let request = request(guest.time_left());
             check_once(&pre, guest, &request, &limits).await
         })
         .await

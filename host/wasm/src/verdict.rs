@@ -5,6 +5,7 @@
 
 use crate::{
     abi::v1::wit::types,
+    ledger::Hindrance,
     outcome,
     run::{Checked, Ending, Report},
     text,
@@ -45,9 +46,9 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
     let (result, conduct) = match ending {
         Ending::Answered(Ok(outcome)) => {
             let observation = outcome::observe(outcome, &mut entries, elapsed);
-            (Ok(excuse(observation, entries.refused, entries.quota)), Conduct::Well)
+            (Ok(excuse(observation, entries.hindrance)), Conduct::Well)
         }
-        Ending::Answered(Err(error)) => refusal(error, entries.refused),
+        Ending::Answered(Err(error)) => refusal(error, entries.hindrance),
         Ending::NetworkTimeout(_) | Ending::OutOfTime if cut_short => {
             (Err(plugin(Reason::LimitHit, waited_too_long(waited), true)), Conduct::Unseen)
         }
@@ -71,12 +72,10 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
     Verdict { result, conduct }
 }
 
-/// A plugin that was refused something may have taken that for its target's fault.
-fn excuse(observation: Observation, refused: Option<String>, quota: Option<String>) -> Observation {
-    let (reason, why) = match (observation.status, refused, quota) {
-        (Status::Down, Some(rule), _) => (Reason::DeniedByPolicy, rule),
-        (Status::Down, None, Some(quota)) => (Reason::LimitHit, quota),
-        _ => return observation,
+/// A plugin that was hindered may have taken that for its target's fault.
+fn excuse(observation: Observation, hindrance: Option<Hindrance>) -> Observation {
+    let Some(Hindrance { reason, why }) = hindrance.filter(|_| observation.status == Status::Down) else {
+        return observation;
     };
     let claim = json!({
         "status": observation.status,
@@ -94,11 +93,15 @@ fn excuse(observation: Observation, refused: Option<String>, quota: Option<Strin
 }
 
 /// The plugin says that it could not check.
-fn refusal(error: types::CheckError, refused: Option<String>) -> (Result<Observation, CheckError>, Conduct) {
+fn refusal(
+    error: types::CheckError,
+    hindrance: Option<Hindrance>,
+) -> (Result<Observation, CheckError>, Conduct) {
     let fit = |why: &str| text::line(why, TEXT);
-    let (error, conduct) = match (error, refused) {
+    let (error, conduct) = match (error, hindrance) {
         (types::CheckError::InvalidConfig(why), _) => (CheckError::InvalidConfig(fit(&why)), Conduct::Well),
-        (_, Some(rule)) => (CheckError::Denied(fit(&rule)), Conduct::Well),
+        // The host knows better why.
+        (_, Some(hindrance)) => (hindered(hindrance), Conduct::Well),
         (types::CheckError::Denied(why), None) => (CheckError::Denied(fit(&why)), Conduct::Well),
         (types::CheckError::Retryable(why), None) => {
             (plugin(Reason::PluginError, fit(&why), true), Conduct::Retry)
@@ -108,6 +111,16 @@ fn refusal(error: types::CheckError, refused: Option<String>) -> (Result<Observa
         }
     };
     (Err(error), conduct)
+}
+
+fn hindered(Hindrance { reason, why }: Hindrance) -> CheckError {
+    let why = text::line(&why, TEXT);
+    match reason {
+        Reason::DeniedByPolicy => CheckError::Denied(why),
+        Reason::InvalidConfig => CheckError::InvalidConfig(why),
+        Reason::LimitHit => plugin(Reason::LimitHit, why, false),
+        _ => CheckError::Internal(why),
+    }
 }
 
 fn fault(reason: Reason, message: String) -> (Result<Observation, CheckError>, Conduct) {
@@ -148,6 +161,10 @@ mod tests {
         }))
     }
 
+    fn hindered_by(reason: Reason) -> Entries {
+        Entries { hindrance: Some(Hindrance { reason, why: "rule 7".into() }), ..Entries::default() }
+    }
+
     fn reason(verdict: &Verdict) -> Reason {
         match &verdict.result {
             Ok(observation) => observation.reason.clone().unwrap(),
@@ -160,16 +177,18 @@ mod tests {
         let plain = judge(report(says(types::Status::Down), Entries::default()), BUDGET);
         assert_eq!(plain.result.unwrap().status, Status::Down);
 
-        let refused = Entries { refused: Some("rule 7".into()), ..Entries::default() };
+        let refused = hindered_by(Reason::DeniedByPolicy);
         let verdict = judge(report(says(types::Status::Down), refused.clone()), BUDGET);
         let observation = verdict.result.unwrap();
         assert_eq!((observation.status, observation.reason), (Status::Unknown, Some(Reason::DeniedByPolicy)));
         assert_eq!(observation.message, "rule 7");
         assert_eq!(observation.details.unwrap()["plugin"]["message"], "permission denied");
 
-        let quota = Entries { quota: Some("too many".into()), ..Entries::default() };
-        let verdict = judge(report(says(types::Status::Down), quota), BUDGET);
-        assert_eq!(verdict.result.unwrap().reason, Some(Reason::LimitHit));
+        for reason in [Reason::LimitHit, Reason::InvalidConfig, Reason::Internal] {
+            let verdict = judge(report(says(types::Status::Down), hindered_by(reason.clone())), BUDGET);
+            let observation = verdict.result.unwrap();
+            assert_eq!((observation.status, observation.reason), (Status::Unknown, Some(reason)));
+        }
 
         let up = judge(report(says(types::Status::Up), refused), BUDGET);
         assert_eq!(up.result.unwrap().status, Status::Up, "an optional call may be refused");
@@ -224,10 +243,14 @@ mod tests {
         let verdict = error(types::CheckError::Internal("bug".into()));
         assert_eq!((reason(&verdict), verdict.conduct), (Reason::PluginError, Conduct::Well));
 
-        let refused = Entries { refused: Some("rule 7".into()), ..Entries::default() };
-        let ending = Ending::Answered(Err(types::CheckError::Retryable("again".into())));
-        let verdict = judge(report(ending, refused), BUDGET);
-        assert_eq!(verdict.conduct, Conduct::Well, "trying again does not lift a refusal");
-        assert_eq!(verdict.result, Err(CheckError::Denied("rule 7".into())));
+        for reason in
+            [Reason::DeniedByPolicy, Reason::LimitHit, Reason::InvalidConfig, Reason::Internal]
+        {
+            let ending = Ending::Answered(Err(types::CheckError::Retryable("again".into())));
+            let verdict = judge(report(ending, hindered_by(reason.clone())), BUDGET);
+            assert_eq!(verdict.conduct, Conduct::Well, "trying again does not lift a refusal");
+            let error = verdict.result.unwrap_err();
+            assert_eq!((error.reason(), error.to_string()), (reason, "rule 7".to_owned()));
+        }
     }
 }

@@ -32,13 +32,12 @@ pub fn query_with(
     server: Option<&Endpoint>,
     limit: Option<Duration>,
 ) -> Result<Reply, NetError> {
-    let reply = host::query(name, rtype, server, timeout(limit)).map_err(NetError::at(Step::Resolve))?;
     let host::Reply {
         rcode,
         authoritative,
         answers,
         elapsed,
-    } = reply;
+    } = host::query(name, rtype, server, timeout(limit))?;
     Ok(Reply {
         rcode,
         authoritative,

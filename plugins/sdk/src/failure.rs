@@ -6,7 +6,7 @@ use crate::{NetError, Outcome, bindings::lapwing::plugin::types::CheckError};
 #[derive(Debug, Clone)]
 pub enum Failure {
     /// The target did not do as asked; this is a result like any other.
-    Target(Outcome),
+    Target(Box<Outcome>),
     /// The check could not be carried out. Says nothing of the target: the host reports `unknown`.
     Check(CheckError),
 }
@@ -14,7 +14,7 @@ pub enum Failure {
 impl Failure {
     /// The target is down. `reason` is a stable word for machines (`snake_case`), `message` is for people.
     pub fn down(reason: &str, message: impl Into<String>) -> Self {
-        Self::Target(Outcome::down(reason, message))
+        Outcome::down(reason, message).into()
     }
 
     /// The configuration asks for what cannot be, beyond what the schema can say.
@@ -40,7 +40,7 @@ impl Failure {
 
 impl From<Outcome> for Failure {
     fn from(outcome: Outcome) -> Self {
-        Self::Target(outcome)
+        Self::Target(Box::new(outcome))
     }
 }
 

@@ -91,7 +91,8 @@ pub fn run<C: Checker>(request: Request) -> Result<Result<Outcome, CheckError>, 
         budget: Duration::from_nanos(request.budget),
     };
     Ok(match C::check(config, &context) {
-        Ok(outcome) | Err(Failure::Target(outcome)) => Ok(outcome),
+        Ok(outcome) => Ok(outcome),
+        Err(Failure::Target(outcome)) => Ok(*outcome),
         Err(Failure::Check(error)) => Err(error),
     })
 }

@@ -2,8 +2,9 @@
 
 pub use crate::bindings::lapwing::plugin::http::HeaderValue;
 use crate::{
+    Failure,
     bindings::lapwing::plugin::http as host,
-    net::{Fault, IpFamily, NetError, Peer, Timing, TlsInfo, TlsOptions, timeout},
+    net::{IpFamily, NetError, Peer, Timing, TlsInfo, TlsOptions, timeout},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
@@ -17,8 +18,8 @@ pub fn get(url: &str) -> Result<Response, NetError> {
 }
 
 /// Sends `body` as JSON with POST.
-pub fn post_json(url: &str, body: &impl Serialize) -> Result<Response, NetError> {
-    Request::new("POST", url).json(body)?.send()
+pub fn post_json(url: &str, body: &impl Serialize) -> Result<Response, Failure> {
+    Ok(Request::new("POST", url).json(body)?.send()?)
 }
 
 /// A request being put together.
@@ -70,12 +71,10 @@ impl Request {
         self
     }
 
-    /// Sends `body` as JSON. An error only if it cannot be written as JSON.
-    pub fn json(self, body: &impl Serialize) -> Result<Self, NetError> {
-        let bytes = serde_json::to_vec(body).map_err(|error| NetError {
-            step: Step::Send,
-            fault: crate::net::Fault::Other(format!("body is no JSON: {error}")),
-        })?;
+    /// Sends `body` as JSON. The error is the plugin's own: a body that cannot be written as JSON.
+    pub fn json(self, body: &impl Serialize) -> Result<Self, Failure> {
+        let bytes = serde_json::to_vec(body)
+            .map_err(|error| Failure::internal(format!("body is no JSON: {error}")))?;
         Ok(self.header("content-type", "application/json").body(bytes))
     }
 

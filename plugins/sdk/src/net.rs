@@ -1,10 +1,10 @@
 //! What all network calls share: errors, addresses, TLS options, and the time a call may take.
 
+use crate::bindings::lapwing::plugin::{context, net_types};
 pub use crate::bindings::lapwing::plugin::{
     net_types::{Endpoint, IpFamily, NetError as Fault, Peer},
     types::{Certificate, TlsInfo},
 };
-use crate::bindings::lapwing::plugin::{context, net_types};
 use std::{fmt, time::Duration};
 
 /// A failed network call.
@@ -174,7 +174,10 @@ mod tests {
     fn a_reason_names_the_step_that_failed() {
         let timeout = |text: &str| NetError(Fault::Timeout(text.into())).reason();
         assert_eq!(timeout("dns: mail.example.com"), Some("dns_timeout"));
-        assert_eq!(timeout("connect: mail.example.com:25"), Some("connection_timeout"));
+        assert_eq!(
+            timeout("connect: mail.example.com:25"),
+            Some("connection_timeout")
+        );
         assert_eq!(timeout("tls: mail.example.com"), Some("tls_timeout"));
         assert_eq!(timeout("response: mail.example.com"), Some("response_timeout"));
         assert_eq!(timeout(""), Some("response_timeout"));

@@ -29,8 +29,14 @@ impl Connection {
         family: IpFamily,
         limit: Option<Duration>,
     ) -> Result<Self, NetError> {
-        let to = Endpoint { host: host.to_owned(), port };
-        Ok(Self { inner: host::Connection::connect(&to, family, timeout(limit))?, limit })
+        let to = Endpoint {
+            host: host.to_owned(),
+            port,
+        };
+        Ok(Self {
+            inner: host::Connection::connect(&to, family, timeout(limit))?,
+            limit,
+        })
     }
 
     /// From now on no call takes longer than `limit`, nor longer than the run has left.

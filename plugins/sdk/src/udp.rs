@@ -20,7 +20,10 @@ impl Socket {
             host: host.to_owned(),
             port,
         };
-        Ok(Self { inner: host::Socket::open(&to, IpFamily::Any)?, limit: None })
+        Ok(Self {
+            inner: host::Socket::open(&to, IpFamily::Any)?,
+            limit: None,
+        })
     }
 
     /// No wait takes longer than `limit`, nor longer than the run has left.
@@ -37,8 +40,6 @@ impl Socket {
 
     /// Waits for one datagram; what is longer than `max` bytes is cut.
     pub fn receive(&self, max: u32) -> Result<Vec<u8>, NetError> {
-        self.inner
-            .receive(max, timeout(self.limit))
-            .map_err(NetError::at(Step::Receive))
+        Ok(self.inner.receive(max, timeout(self.limit))?)
     }
 }

@@ -116,3 +116,17 @@ fn localhost() -> String {
 fn ready() -> u16 {
     220
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lapwing_plugin_sdk::{Checker, serde_json};
+
+    #[test]
+    fn the_example_is_accepted_and_unknown_fields_are_not() {
+        let config: Config = serde_json::from_str(crate::Smtp::EXAMPLE).unwrap();
+        assert_eq!((config.port, config.tls), (587, Tls::Starttls));
+        let error = serde_json::from_str::<Config>(r#"{"host":"m","prot":25}"#).unwrap_err();
+        assert!(error.to_string().contains("unknown field `prot`"), "{error}");
+    }
+}

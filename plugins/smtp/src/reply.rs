@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Longest line accepted, CR LF included. RFC 5321 §4.5.3.1.5 says 512; real greetings go past it.
-pub(crate) const MAX_LINE: usize = 2048;
+pub(crate) const MAX_LINE: u32 = 2048;
 /// Most lines of one reply.
 const MAX_LINES: usize = 128;
 
@@ -126,30 +126,30 @@ mod tests {
         last
     }
 
-    fn reply(code: u16, lines: &[&str]) -> Option<Reply> {
-        Some(Reply {
+    fn reply(code: u16, lines: &[&str]) -> Reply {
+        Reply {
             code,
             lines: lines.iter().map(|&line| line.to_owned()).collect(),
-        })
+        }
     }
 
     #[test]
     fn a_reply_ends_with_the_line_that_has_a_space() {
         assert_eq!(
             read(&["220 mail.example.com ESMTP"]),
-            Ok(reply(220, &["mail.example.com ESMTP"]))
+            Ok(Some(reply(220, &["mail.example.com ESMTP"])))
         );
         assert_eq!(
-            read(&["250-mail", "250-SIZE 10", "250 HELP"]),
-            Ok(reply(250, &["mail", "SIZE 10", "HELP"]))
+            read(&["250-m", "250-SIZE 10", "250 HELP"]),
+            Ok(Some(reply(250, &["m", "SIZE 10", "HELP"])))
         );
-        assert_eq!(read(&["250-mail", "250-SIZE 10"]), Ok(None));
+        assert_eq!(read(&["250-m", "250-SIZE 10"]), Ok(None));
     }
 
     #[test]
     fn a_bare_code_is_a_reply() {
-        assert_eq!(read(&["250"]), Ok(reply(250, &[""])));
-        assert_eq!(read(&["220-", "220 "]), Ok(reply(220, &["", ""])));
+        assert_eq!(read(&["250"]), Ok(Some(reply(250, &[""]))));
+        assert_eq!(read(&["220-", "220 "]), Ok(Some(reply(220, &["", ""]))));
     }
 
     #[test]

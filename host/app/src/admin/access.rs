@@ -14,17 +14,22 @@ use axum::{
 use std::net::IpAddr;
 
 /// Lets the request through, or answers 401 or 403.
-pub async fn authorize(
+pub(crate) async fn authorize(
     extract::State(state): extract::State<State>,
     request: extract::Request,
     next: Next,
 ) -> Response {
     let refused = match &state.token {
         Some(token) => (!bears(request.headers(), token.reveal())).then(|| {
-            ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "send the admin token as `Authorization: Bearer …`")
+            ApiError::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "send the admin token as `Authorization: Bearer …`",
+            )
         }),
         None => (!is_local(request.headers())).then(|| {
-            let message = "without a token the API answers only local clients; set LAPWING_ADMIN_TOKEN to open it";
+            let message =
+                "without a token the API answers only local clients; set LAPWING_ADMIN_TOKEN to open it";
             ApiError::new(StatusCode::FORBIDDEN, "forbidden", message)
         }),
     };
@@ -35,7 +40,10 @@ pub async fn authorize(
 }
 
 fn bears(headers: &HeaderMap, token: &str) -> bool {
-    let sent = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
+    let sent = headers
+        .get(header::AUTHORIZATION)
+        .map(axum::http::HeaderValue::as_bytes)
+        .unwrap_or_default();
     let (scheme, sent) = sent.split_at_checked(7).unwrap_or_default();
     scheme.eq_ignore_ascii_case(b"bearer ") && same(sent, token.as_bytes())
 }
@@ -49,10 +57,18 @@ fn is_local(headers: &HeaderMap) -> bool {
     if headers.contains_key(header::ORIGIN) {
         return false;
     }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or("");
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
     let name = name.map_or(host, |(name, _)| name);
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let address = name
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
     name == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
@@ -61,13 +77,22 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]
     fn only_the_whole_token_opens() {
         assert!(bears(&headers(&[("authorization", "bearer s3cret")]), "s3cret"));
-        for sent in ["Bearer s3cre", "Bearer s3crets", "Basic s3cret", "s3cret", "Bearer "] {
+        for sent in [
+            "Bearer s3cre",
+            "Bearer s3crets",
+            "Basic s3cret",
+            "s3cret",
+            "Bearer ",
+        ] {
             assert!(!bears(&headers(&[("authorization", sent)]), "s3cret"), "{sent}");
         }
         assert!(!bears(&HeaderMap::new(), "s3cret"));
@@ -75,12 +100,21 @@ mod tests {
 
     #[test]
     fn a_web_page_is_not_local() {
-        for host in ["127.0.0.1:8085", "localhost:8085", "[::1]:8085", "[::1]", "127.0.0.1"] {
+        for host in [
+            "127.0.0.1:8085",
+            "localhost:8085",
+            "[::1]:8085",
+            "[::1]",
+            "127.0.0.1",
+        ] {
             assert!(is_local(&headers(&[("host", host)])), "{host}");
         }
         for host in ["rebound.example:8085", "", "localhost.example", "10.0.0.1:8085"] {
             assert!(!is_local(&headers(&[("host", host)])), "{host}");
         }
-        assert!(!is_local(&headers(&[("host", "127.0.0.1"), ("origin", "https://example.com")])));
+        assert!(!is_local(&headers(&[
+            ("host", "127.0.0.1"),
+            ("origin", "https://example.com")
+        ])));
     }
 }

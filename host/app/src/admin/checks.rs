@@ -14,7 +14,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// What to run.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CheckRequest {
+pub(crate) struct CheckRequest {
     /// The kind, as `GET /api/v1/executors` lists it.
     kind: String,
     /// Its configuration.
@@ -26,7 +26,7 @@ pub struct CheckRequest {
 
 /// The result, whatever the status; 404 for an unknown kind, 422 for a configuration that does not fit, 429 when too
 /// many such checks run already.
-pub async fn run(
+pub(crate) async fn run(
     extract::State(state): extract::State<State>,
     request: Result<Json<CheckRequest>, JsonRejection>,
 ) -> Result<Json<CheckResult>, ApiError> {
@@ -34,15 +34,32 @@ pub async fn run(
     let timeout = request.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0);
     if timeout.is_zero() || timeout > LONGEST {
         let message = format!("`timeout` is not more than zero and at most {LONGEST:?}");
-        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", message));
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_request",
+            message,
+        ));
     }
     let _slot = state.checks.clone().try_acquire_owned().map_err(|_| {
-        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_checks", "too many checks run already; try again later")
+        ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_checks",
+            "too many checks run already; try again later",
+        )
     })?;
-    let task = Arc::new(producer::task(&adhoc(&request.kind, request.config, timeout), &*state.prober.clock));
+    let task = Arc::new(producer::task(
+        &adhoc(&request.kind, request.config, timeout),
+        &*state.prober.clock,
+    ));
     let started_at = state.prober.clock.now();
     let observation = state.prober.probe(task.clone()).await;
-    let result = CheckResult::new(&task, &state.identity, started_at, state.prober.clock.now(), observation);
+    let result = CheckResult::new(
+        &task,
+        &state.identity,
+        started_at,
+        state.prober.clock.now(),
+        observation,
+    );
     let refuse = |status, code| Err(ApiError::new(status, code, result.observation.message.clone()));
     match result.observation.reason {
         Some(Reason::UnknownKind) => refuse(StatusCode::NOT_FOUND, "unknown_kind"),
@@ -52,7 +69,7 @@ pub async fn run(
 }
 
 /// A monitor for one run that no file names.
-pub fn adhoc(kind: &str, config: Map<String, Value>, timeout: Duration) -> Monitor {
+pub(crate) fn adhoc(kind: &str, config: Map<String, Value>, timeout: Duration) -> Monitor {
     Monitor {
         id: "adhoc".to_owned(),
         name: "adhoc".to_owned(),

@@ -7,11 +7,13 @@ use serde::Serialize;
 
 /// The answer.
 #[derive(Debug, Serialize)]
-pub struct Executors {
+pub(crate) struct Executors {
     executors: Vec<KindInfo>,
 }
 
 /// Every kind, by name.
-pub async fn list(extract::State(state): extract::State<State>) -> Json<Executors> {
-    Json(Executors { executors: state.kinds.registry().kinds().cloned().collect() })
+pub(crate) async fn list(extract::State(state): extract::State<State>) -> Json<Executors> {
+    Json(Executors {
+        executors: state.kinds.registry().kinds().cloned().collect(),
+    })
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// The answer.
 #[derive(Debug, Serialize)]
-pub struct Health {
+pub(crate) struct Health {
     /// `ok`, or `stalled`: no successful poll of the queue within `liveness_seconds`.
     status: &'static str,
     /// Time since the last successful poll, with or without a task; 0 while every slot is taken.
@@ -17,7 +17,7 @@ pub struct Health {
 }
 
 /// 200 if the worker has fetched or idly polled within the liveness time, else 503.
-pub async fn health(extract::State(state): extract::State<State>) -> (StatusCode, Json<Health>) {
+pub(crate) async fn health(extract::State(state): extract::State<State>) -> (StatusCode, Json<Health>) {
     let age = state.pulse.age();
     let alive = age <= state.liveness;
     let health = Health {
@@ -26,5 +26,12 @@ pub async fn health(extract::State(state): extract::State<State>) -> (StatusCode
         liveness_seconds: state.liveness.as_secs_f64(),
         version: env!("CARGO_PKG_VERSION"),
     };
-    (if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(health))
+    (
+        if alive {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        Json(health),
+    )
 }

@@ -8,11 +8,14 @@ use axum::{
 };
 
 /// All metrics.
-pub async fn render(extract::State(state): extract::State<State>) -> Result<Response, ApiError> {
+pub(crate) async fn render(extract::State(state): extract::State<State>) -> Result<Response, ApiError> {
     let text = state
         .metrics
         .render()
         .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))?;
-    let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    let kind = [(
+        header::CONTENT_TYPE,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    )];
     Ok((kind, text).into_response())
 }

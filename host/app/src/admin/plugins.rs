@@ -1,7 +1,7 @@
 //! `/api/v1/plugins`: what became of each file of the plugin folder.
 
-pub mod list;
-pub mod reload;
+pub(crate) mod list;
+pub(crate) mod reload;
 
 use lapwing_wasm::PluginReport;
 use serde::Serialize;
@@ -9,6 +9,6 @@ use std::sync::Arc;
 
 /// The answer of both endpoints.
 #[derive(Debug, Serialize)]
-pub struct Plugins {
+pub(crate) struct Plugins {
     plugins: Arc<Vec<PluginReport>>,
 }

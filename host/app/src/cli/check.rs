@@ -4,7 +4,7 @@ use super::{Exit, Shared, table};
 use crate::{
     admin::checks::adhoc,
     config::{Config, Environment},
-    console::Console,
+    console::{self, Console},
     producer,
     role::{self, Role},
     telemetry,
@@ -26,7 +26,7 @@ Examples:
 The configuration file, for network policy and plugin limits, is taken from LAPWING_CONFIG.
 
 Exit codes: 0 up, 1 down, 2 could not tell, 64 unknown kind or unfit configuration")]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// The kind of check; `lapwing kinds` lists them
     kind: String,
     /// Its configuration: JSON, @FILE, or @- for standard input
@@ -47,12 +47,12 @@ pub struct CheckArgs {
 }
 
 /// Runs it.
-pub fn main(args: CheckArgs, environment: &Environment) -> anyhow::Result<Exit> {
+pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let shared = Shared {
         config: environment.config_file(),
-        plugins: args.plugins,
+        plugins: args.plugins.clone(),
         listen: None,
-        log_level: Some(args.log_level),
+        log_level: Some(args.log_level.clone()),
     };
     let config = Config::load(&shared, environment)?;
     telemetry::start(&config.log);
@@ -70,8 +70,18 @@ pub fn main(args: CheckArgs, environment: &Environment) -> anyhow::Result<Exit> 
         let task = Arc::new(producer::task(&monitor, &*role.prober.clock));
         let started_at = role.prober.clock.now();
         let observation = role.prober.probe(task.clone()).await;
-        let result = CheckResult::new(&task, &role.identity, started_at, role.prober.clock.now(), observation);
-        console.line(&if args.json { serde_json::to_string_pretty(&result)? } else { table::of_result(&result, console) });
+        let result = CheckResult::new(
+            &task,
+            &role.identity,
+            started_at,
+            role.prober.clock.now(),
+            observation,
+        );
+        console::line(&if args.json {
+            serde_json::to_string_pretty(&result)?
+        } else {
+            table::of_result(&result, console)
+        });
         Ok(match result.observation.reason {
             Some(Reason::InvalidConfig | Reason::UnknownKind) => Exit::Usage,
             _ => result.observation.status.into(),
@@ -81,8 +91,12 @@ pub fn main(args: CheckArgs, environment: &Environment) -> anyhow::Result<Exit> 
 
 fn read(config: &str) -> anyhow::Result<Map<String, Value>> {
     let text = match config.strip_prefix('@') {
-        Some("-") => std::io::read_to_string(std::io::stdin()).context("--config: cannot read standard input")?,
-        Some(file) => std::fs::read_to_string(file).with_context(|| format!("--config: cannot read `{file}`"))?,
+        Some("-") => {
+            std::io::read_to_string(std::io::stdin()).context("--config: cannot read standard input")?
+        }
+        Some(file) => {
+            std::fs::read_to_string(file).with_context(|| format!("--config: cannot read `{file}`"))?
+        }
         None => config.to_owned(),
     };
     serde_json::from_str(&text).context("--config: expected a JSON object")

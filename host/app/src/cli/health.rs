@@ -8,26 +8,45 @@ use std::{net::SocketAddr, time::Duration};
 
 /// `lapwing health`
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 alive, 1 stalled, 2 no answer\n\nExample (Dockerfile):\n  HEALTHCHECK CMD [\"lapwing\", \"health\"]")]
-pub struct HealthArgs {
+#[command(
+    after_help = "Exit codes: 0 alive, 1 stalled, 2 no answer\n\nExample (Dockerfile):\n  HEALTHCHECK CMD [\"lapwing\", \"health\"]"
+)]
+pub(crate) struct HealthArgs {
     /// The worker's admin address
-    #[arg(long, value_name = "ADDR", env = "LAPWING_ADMIN_LISTEN", hide_env_values = true, default_value = "127.0.0.1:8085")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "LAPWING_ADMIN_LISTEN",
+        hide_env_values = true,
+        default_value = "127.0.0.1:8085"
+    )]
     listen: SocketAddr,
 }
 
 /// Runs it.
-pub fn main(args: HealthArgs, _: &Environment) -> anyhow::Result<Exit> {
+pub(crate) fn main(args: &HealthArgs, _: &Environment) -> anyhow::Result<Exit> {
     let mut address = args.listen;
     if address.ip().is_unspecified() {
         // Listening everywhere includes here.
-        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+        address.set_ip(if address.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
     }
     let url = format!("http://{address}/api/v1/health");
     crate::role::block_on(async {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build()?;
-        let answer = client.get(&url).send().await.with_context(|| format!("no answer from {url}"))?;
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(3))
+            .build()?;
+        let answer = client
+            .get(&url)
+            .send()
+            .await
+            .with_context(|| format!("no answer from {url}"))?;
         let alive = answer.status().is_success();
-        crate::console::Console::new(true).line(&answer.text().await?);
+        crate::console::line(&answer.text().await?);
         Ok(if alive { Exit::Up } else { Exit::Down })
     })
 }

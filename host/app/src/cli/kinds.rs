@@ -4,7 +4,7 @@ use super::{Exit, table};
 use crate::{
     cli::Shared,
     config::{Config, Environment},
-    console::Console,
+    console,
     role::{self, Role},
     telemetry,
 };
@@ -12,8 +12,10 @@ use clap::Args;
 
 /// `lapwing kinds`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lapwing kinds\n  lapwing kinds http --json      with the schema of its configuration")]
-pub struct KindsArgs {
+#[command(
+    after_help = "Examples:\n  lapwing kinds\n  lapwing kinds http --json      with the schema of its configuration"
+)]
+pub(crate) struct KindsArgs {
     /// Only this kind
     kind: Option<String>,
     /// Print everything, schemas included, as JSON
@@ -24,23 +26,26 @@ pub struct KindsArgs {
 }
 
 /// Runs it.
-pub fn main(args: KindsArgs, environment: &Environment) -> anyhow::Result<Exit> {
+pub(crate) fn main(args: &KindsArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let config = Config::load(&args.shared, environment)?;
     telemetry::start(&config.log);
-    let console = Console::new(args.json);
     role::block_on(async {
         let registry = Role::load(&config).await?.prober.kinds.registry();
         let kinds: Vec<_> = match &args.kind {
             Some(kind) => match registry.executor(kind) {
                 Ok(executor) => vec![executor.info()],
                 Err(error) => {
-                    crate::console::error(&error.into());
+                    console::error(&error.into());
                     return Ok(Exit::Usage);
                 }
             },
             None => registry.kinds().collect(),
         };
-        console.line(&if args.json { serde_json::to_string_pretty(&kinds)? } else { table::of_kinds(&kinds) });
+        console::line(&if args.json {
+            serde_json::to_string_pretty(&kinds)?
+        } else {
+            table::of_kinds(&kinds)
+        });
         Ok(Exit::Up)
     })
 }

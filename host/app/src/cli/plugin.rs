@@ -3,7 +3,7 @@
 use super::{Exit, Shared, table};
 use crate::{
     config::{Config, Environment},
-    console::Console,
+    console,
     role::{self, Role},
     telemetry,
 };
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// `lapwing plugin`
 #[derive(Debug, Subcommand)]
-pub enum PluginCommand {
+pub(crate) enum PluginCommand {
     /// List the plugin folder: what was loaded, and what was refused and why
     List(ListArgs),
     /// Look into one file: what it describes, imports and asks for
@@ -22,7 +22,7 @@ pub enum PluginCommand {
 
 /// `lapwing plugin list`
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     #[command(flatten)]
     shared: Shared,
     /// Print as JSON
@@ -32,7 +32,7 @@ pub struct ListArgs {
 
 /// `lapwing plugin inspect`
 #[derive(Debug, Args)]
-pub struct InspectArgs {
+pub(crate) struct InspectArgs {
     /// A component file
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -44,25 +44,28 @@ pub struct InspectArgs {
 }
 
 /// Runs it. Exits 2 if any plugin was refused.
-pub fn main(command: PluginCommand, environment: &Environment) -> anyhow::Result<Exit> {
-    let (json, shared) = match &command {
+pub(crate) fn main(command: &PluginCommand, environment: &Environment) -> anyhow::Result<Exit> {
+    let (json, shared) = match command {
         PluginCommand::List(args) => (args.json, &args.shared),
         PluginCommand::Inspect(args) => (args.json, &args.shared),
     };
     let config = Config::load(shared, environment)?;
     telemetry::start(&config.log);
-    let console = Console::new(json);
     role::block_on(async {
-        let plugins: Vec<PluginReport> = match &command {
+        let plugins: Vec<PluginReport> = match command {
             PluginCommand::List(_) => Role::load(&config).await?.prober.kinds.plugins().to_vec(),
             PluginCommand::Inspect(args) => vec![Role::host(&config)?.load_file(&args.file).await],
         };
-        console.line(&match (&command, plugins.as_slice()) {
+        console::line(&match (command, plugins.as_slice()) {
             (PluginCommand::Inspect(_), [one]) if json => serde_json::to_string_pretty(one)?,
             (PluginCommand::Inspect(_), [one]) => table::of_plugin(one),
             _ if json => serde_json::to_string_pretty(&plugins)?,
             _ => table::of_plugins(&plugins, &config.plugins),
         });
-        Ok(if plugins.iter().any(|plugin| plugin.failure().is_some()) { Exit::Unknown } else { Exit::Up })
+        Ok(if plugins.iter().any(|plugin| plugin.failure().is_some()) {
+            Exit::Unknown
+        } else {
+            Exit::Up
+        })
     })
 }

@@ -4,7 +4,7 @@ use super::{Exit, Shared, table};
 use crate::{
     admin,
     config::{Config, Environment, Faults},
-    console::Console,
+    console::{self, Console},
     producer::{self, Producer},
     role::Role,
     shutdown, telemetry,
@@ -12,16 +12,22 @@ use crate::{
 use clap::Args;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapwing_model::CheckResult;
-use lapwing_queue::{Queue, Source, asynq::Asynq, memory::Memory};
+use lapwing_queue::{
+    Queue, Source,
+    asynq::{self, Asynq},
+    memory::Memory,
+};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 /// `lapwing run`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lapwing run --config monitors.toml\n  lapwing run --config monitors.yaml --once --json\n\n\
-                        With --once: exits 1 if any monitor is down, else 2 if any could not be told, else 0.")]
-pub struct RunArgs {
+#[command(
+    after_help = "Examples:\n  lapwing run --config monitors.toml\n  lapwing run --config monitors.yaml --once --json\n\n\
+                        With --once: exits 1 if any monitor is down, else 2 if any could not be told, else 0."
+)]
+pub(crate) struct RunArgs {
     #[command(flatten)]
     shared: Shared,
     /// Check every monitor once, print a table and exit
@@ -39,19 +45,26 @@ pub struct RunArgs {
 const QUEUE: &str = "lapwing";
 
 /// Runs it.
-pub fn main(args: RunArgs, environment: &Environment) -> anyhow::Result<Exit> {
+pub(crate) fn main(args: &RunArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let config = Config::load(&args.shared, environment)?;
     telemetry::start(&config.log);
     if config.monitors.is_empty() {
-        let mut faults = Faults { file: config.file, ..Faults::default() };
-        faults.push("monitors", "there is nothing to watch; add a [[monitors]] table, or name a file with --config");
+        let mut faults = Faults::of(config.file.as_ref());
+        faults.push(
+            "monitors",
+            "there is nothing to watch; add a [[monitors]] table, or name a file with --config",
+        );
         return Err(faults.into());
     }
     let console = Console::new(args.json);
     crate::role::block_on(async {
         let role = Role::load(&config).await?;
         role.check_monitors(&config)?;
-        if args.once { once(&config, &role, console).await } else { watch(config, role, console, args.r#for).await }
+        if args.once {
+            once(&config, &role, console).await
+        } else {
+            watch(config, role, console, args.r#for).await
+        }
     })
 }
 
@@ -66,7 +79,16 @@ async fn once(config: &Config, role: &Role, console: Console) -> anyhow::Result<
             let task = Arc::new(producer::task(monitor, &*role.prober.clock));
             let started_at = role.prober.clock.now();
             let observation = role.prober.probe(task.clone()).await;
-            (index, CheckResult::new(&task, &role.identity, started_at, role.prober.clock.now(), observation))
+            (
+                index,
+                CheckResult::new(
+                    &task,
+                    &role.identity,
+                    started_at,
+                    role.prober.clock.now(),
+                    observation,
+                ),
+            )
         })
         .collect();
     let mut results = Vec::with_capacity(config.monitors.len());
@@ -76,32 +98,47 @@ async fn once(config: &Config, role: &Role, console: Console) -> anyhow::Result<
     results.sort_by_key(|(index, _)| *index);
     let results: Vec<CheckResult> = results.into_iter().map(|(_, result)| result).collect();
     let exit = worst(&results);
-    console.line(&if console.json { serde_json::to_string(&results)? } else { table::of_results(&results, console) });
+    console::line(&if console.json {
+        serde_json::to_string(&results)?
+    } else {
+        table::of_results(&results, console)
+    });
     Ok(exit)
 }
 
 /// Down before unknown before up.
 fn worst(results: &[CheckResult]) -> Exit {
-    let any = |exit| results.iter().any(|result| Exit::from(result.observation.status) == exit);
-    [Exit::Down, Exit::Unknown].into_iter().find(|exit| any(*exit)).unwrap_or(Exit::Up)
+    let any = |exit| {
+        results
+            .iter()
+            .any(|result| Exit::from(result.observation.status) == exit)
+    };
+    [Exit::Down, Exit::Unknown]
+        .into_iter()
+        .find(|exit| any(*exit))
+        .unwrap_or(Exit::Up)
 }
 
-async fn watch(config: Config, mut role: Role, console: Console, limit: Option<Duration>) -> anyhow::Result<Exit> {
+async fn watch(
+    config: Config,
+    mut role: Role,
+    console: Console,
+    limit: Option<Duration>,
+) -> anyhow::Result<Exit> {
     let server = admin::Server::bind(config.listen).await?;
-    let (source, queue): (Arc<dyn Source>, Arc<dyn Queue>) = match &config.redis {
-        Some(redis) => {
-            let mut options = role.asynq_options(&config);
-            options.queues = vec![(QUEUE.to_owned(), 1)];
-            options.check_queue = QUEUE.to_owned();
-            info!("tasks go through Redis at {}", redis.shown);
-            let asynq = Asynq::connect(redis.url.reveal(), options).await?;
-            role.prober.clock = Arc::new(asynq.clock());
-            (asynq.clone(), asynq)
-        }
-        None => {
-            let memory = Arc::new(Memory::new(config.monitors.len()));
-            (memory.clone(), memory)
-        }
+    let (source, queue): (Arc<dyn Source>, Arc<dyn Queue>) = if let Some(redis) = &config.redis {
+        let options = asynq::Options {
+            queues: vec![(QUEUE.to_owned(), 1)],
+            check_queue: QUEUE.to_owned(),
+            ..Role::asynq_options(&config)
+        };
+        info!("tasks go through Redis at {}", redis.shown);
+        let asynq = Asynq::connect(redis.url.reveal(), options).await?;
+        role.prober.clock = Arc::new(asynq.clock());
+        (asynq.clone(), asynq)
+    } else {
+        let memory = Arc::new(Memory::new(config.monitors.len()));
+        (memory.clone(), memory)
     };
     let stop = shutdown::on_signal()?;
     if let Some(limit) = limit {
@@ -111,12 +148,23 @@ async fn watch(config: Config, mut role: Role, console: Console, limit: Option<D
             stop.cancel();
         });
     }
-    info!("watching {} monitors; admin API at http://{}/api/v1/", config.monitors.len(), server.address);
+    info!(
+        "watching {} monitors; admin API at http://{}/api/v1/",
+        config.monitors.len(),
+        server.address
+    );
     let (tracker, ended) = (TaskTracker::new(), CancellationToken::new());
     tracker.spawn(server.run(role.admin(&config), ended.clone()));
     let clock = role.prober.clock.clone();
     let worker = role.worker(&config, source, Arc::new(console));
-    tracker.spawn(Producer { monitors: config.monitors, queue, clock }.run(stop.clone()));
+    tracker.spawn(
+        Producer {
+            monitors: config.monitors,
+            queue,
+            clock,
+        }
+        .run(stop.clone()),
+    );
     worker.run(stop).await;
     ended.cancel();
     tracker.close();

@@ -7,13 +7,18 @@ use lapwing_wasm::PluginReport;
 use std::path::Path;
 
 /// One line a monitor, and how many are what.
-pub fn of_results(results: &[CheckResult], console: Console) -> String {
+pub(crate) fn of_results(results: &[CheckResult], console: Console) -> String {
     let rows: Vec<_> = results
         .iter()
         .map(|result| {
             let observation = &result.observation;
-            let latency = observation.latency.map_or_else(String::new, |time| format!("{:.1} ms", milliseconds(time)));
-            let reason = observation.reason.as_ref().map_or("", lapwing_model::Reason::as_str);
+            let latency = observation
+                .latency
+                .map_or_else(String::new, |time| format!("{:.1} ms", milliseconds(time)));
+            let reason = observation
+                .reason
+                .as_ref()
+                .map_or("", lapwing_model::Reason::as_str);
             [
                 console.status(observation.status),
                 result.monitor_name.clone(),
@@ -24,29 +29,61 @@ pub fn of_results(results: &[CheckResult], console: Console) -> String {
             ]
         })
         .collect();
-    let counts = Status::ALL.map(|status| (status, results.iter().filter(|r| r.observation.status == status).count()));
-    let counts: Vec<_> = counts.iter().filter(|(_, n)| *n > 0).map(|(status, n)| format!("{n} {status}")).collect();
-    format!("{}\n\n{}", grid(["STATUS  ", "MONITOR", "KIND", "LATENCY", "REASON", "MESSAGE"], &rows), counts.join(", "))
+    let counts = Status::ALL.map(|status| {
+        (
+            status,
+            results.iter().filter(|r| r.observation.status == status).count(),
+        )
+    });
+    let counts: Vec<_> = counts
+        .iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(status, n)| format!("{n} {status}"))
+        .collect();
+    format!(
+        "{}\n\n{}",
+        grid(
+            ["STATUS  ", "MONITOR", "KIND", "LATENCY", "REASON", "MESSAGE"],
+            &rows
+        ),
+        counts.join(", ")
+    )
 }
 
 /// The result of one check, a line a fact.
-pub fn of_result(result: &CheckResult, console: Console) -> String {
+pub(crate) fn of_result(result: &CheckResult, console: Console) -> String {
     let observation = &result.observation;
-    let mut lines = vec![format!("{} {}", console.status(observation.status), one_line(&observation.message))];
+    let mut lines = vec![format!(
+        "{} {}",
+        console.status(observation.status),
+        one_line(&observation.message)
+    )];
     if let Some(reason) = &observation.reason {
         lines.push(format!("  reason   {reason}"));
     }
     if let Some(latency) = observation.latency {
-        let phases: Vec<_> =
-            observation.phases.iter().map(|phase| format!("{} {:.1}", phase.name, milliseconds(phase.elapsed))).collect();
-        lines.push(format!("  latency  {:.1} ms  ({})", milliseconds(latency), phases.join(", ")));
+        let phases: Vec<_> = observation
+            .phases
+            .iter()
+            .map(|phase| format!("{} {:.1}", phase.name, milliseconds(phase.elapsed)))
+            .collect();
+        lines.push(format!(
+            "  latency  {:.1} ms  ({})",
+            milliseconds(latency),
+            phases.join(", ")
+        ));
     }
     for (name, value) in &observation.attributes {
         lines.push(format!("  {name}  {}", one_line(&value.to_string())));
     }
     if let Some(tls) = &observation.tls {
         let verified = if tls.verified { "verified" } else { "not verified" };
-        lines.push(format!("  tls      {} {} {verified} {}", tls.protocol, tls.cipher, tls.verify_error.as_deref().unwrap_or("")));
+        lines.push(format!(
+            "  tls      {} {} {verified} {}",
+            tls.protocol,
+            tls.cipher,
+            tls.verify_error.as_deref().unwrap_or("")
+        ));
         if let Some(leaf) = tls.chain.first() {
             lines.push(format!("           {} until {}", leaf.subject, leaf.not_after));
         }
@@ -55,11 +92,15 @@ pub fn of_result(result: &CheckResult, console: Console) -> String {
 }
 
 /// One line a kind.
-pub fn of_kinds(kinds: &[&KindInfo]) -> String {
+pub(crate) fn of_kinds(kinds: &[&KindInfo]) -> String {
     let rows: Vec<_> = kinds
         .iter()
         .map(|info| {
-            let name = std::iter::once(&info.kind).chain(&info.aliases).cloned().collect::<Vec<_>>().join(", ");
+            let name = std::iter::once(&info.kind)
+                .chain(&info.aliases)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ");
             [name, info.origin.to_string(), info.summary.clone()]
         })
         .collect();
@@ -67,41 +108,66 @@ pub fn of_kinds(kinds: &[&KindInfo]) -> String {
 }
 
 /// One line a file.
-pub fn of_plugins(plugins: &[PluginReport], folder: &Path) -> String {
+pub(crate) fn of_plugins(plugins: &[PluginReport], folder: &Path) -> String {
     if plugins.is_empty() {
-        return format!("no plugins in `{}`; drop a .wasm file there, or name a folder with --plugins", folder.display());
+        return format!(
+            "no plugins in `{}`; drop a .wasm file there, or name a folder with --plugins",
+            folder.display()
+        );
     }
     let rows: Vec<_> = plugins
         .iter()
         .map(|plugin| {
-            let file = plugin.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let state = plugin.failure().map_or_else(|| "active".to_owned(), |reason| format!("failed: {reason}"));
-            [file, plugin.name.clone(), plugin.version.clone(), plugin.kinds.join(", "), one_line(&state)]
+            let file = plugin
+                .path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            let state = plugin
+                .failure()
+                .map_or_else(|| "active".to_owned(), |reason| format!("failed: {reason}"));
+            [
+                file,
+                plugin.name.clone(),
+                plugin.version.clone(),
+                plugin.kinds.join(", "),
+                one_line(&state),
+            ]
         })
         .collect();
     grid(["FILE", "PLUGIN", "VERSION", "KINDS", "STATE"], &rows)
 }
 
 /// All that is known of one file: its report as indented JSON is also its most readable form.
-pub fn of_plugin(plugin: &PluginReport) -> String {
+pub(crate) fn of_plugin(plugin: &PluginReport) -> String {
     serde_json::to_string_pretty(plugin).unwrap_or_default()
 }
 
 /// Columns as wide as their widest cell; colours do not count.
 fn grid<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| visible(cell));
-        cells.chain(head.get(column).map(|cell| visible(cell))).max().unwrap_or(0)
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| visible(cell));
+        cells
+            .chain(head.get(column).map(|cell| visible(cell)))
+            .max()
+            .unwrap_or(0)
     };
     let widths: [usize; N] = std::array::from_fn(width);
     let line = |cells: &[String; N]| {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| {
-            format!("{cell}{}", " ".repeat(width.saturating_sub(visible(cell))))
-        });
+        let padded = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell}{}", " ".repeat(width.saturating_sub(visible(cell)))));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let head = line(&head.map(str::to_owned));
-    std::iter::once(head).chain(rows.iter().map(line)).collect::<Vec<_>>().join("\n")
+    std::iter::once(head)
+        .chain(rows.iter().map(line))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Characters that take room on a terminal: escape sequences (`ESC [ … m`) take none.

@@ -23,13 +23,13 @@ Lapwing's own: LAPWING_CONFIG, LAPWING_PLUGINS, LAPWING_ADMIN_LISTEN, LAPWING_AD
 
 Example:
   REDIS_HOST=127.0.0.1 lapwing worker --plugins ./plugins")]
-pub struct WorkerArgs {
+pub(crate) struct WorkerArgs {
     #[command(flatten)]
     shared: Shared,
 }
 
 /// Runs it.
-pub fn main(args: WorkerArgs, environment: &Environment) -> anyhow::Result<Exit> {
+pub(crate) fn main(args: &WorkerArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let mut config = Config::load(&args.shared, environment)?;
     telemetry::start(&config.log);
     let redis = config.redis.take().unwrap_or_else(|| environment.redis_default());
@@ -38,8 +38,11 @@ pub fn main(args: WorkerArgs, environment: &Environment) -> anyhow::Result<Exit>
         let server = admin::Server::bind(config.listen).await?;
         let stop = shutdown::on_signal()?;
         let (tracker, ended) = (TaskTracker::new(), CancellationToken::new());
-        info!("admin API at http://{}/api/v1/; tasks from Redis at {}", server.address, redis.shown);
-        let asynq = Asynq::connect(redis.url.reveal(), role.asynq_options(&config)).await?;
+        info!(
+            "admin API at http://{}/api/v1/; tasks from Redis at {}",
+            server.address, redis.shown
+        );
+        let asynq = Asynq::connect(redis.url.reveal(), Role::asynq_options(&config)).await?;
         // Producers stamp tasks with Redis' time; a task's age is only right by the same clock.
         role.prober.clock = Arc::new(asynq.clock());
         tracker.spawn(server.run(role.admin(&config), ended.clone()));

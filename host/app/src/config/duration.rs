@@ -7,25 +7,30 @@ use std::{borrow::Cow, str::FromStr, time::Duration};
 
 /// A duration written `500ms`, `10s`, `1m 30s` or `2h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HumanDuration(pub Duration);
+pub(crate) struct HumanDuration(pub Duration);
 
 /// Text that is no duration.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not a duration such as `500ms`, `10s` or `1m 30s`")]
-pub struct NotADuration(String);
+pub(crate) struct NotADuration(String);
 
 impl FromStr for HumanDuration {
     type Err = NotADuration;
 
     fn from_str(text: &str) -> Result<Self, NotADuration> {
-        let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+        let parsed = text
+            .parse::<SignedDuration>()
+            .ok()
+            .and_then(|duration| Duration::try_from(duration).ok());
         parsed.map(Self).ok_or_else(|| NotADuration(text.to_owned()))
     }
 }
 
 impl<'de> Deserialize<'de> for HumanDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
@@ -45,11 +50,26 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_people_write_them() {
-        for (text, ms) in [("500ms", 500), ("10s", 10_000), ("1m 30s", 90_000), ("2h", 7_200_000)] {
-            assert_eq!(text.parse::<HumanDuration>().unwrap().0, Duration::from_millis(ms), "{text}");
+        for (text, ms) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("1m 30s", 90_000),
+            ("2h", 7_200_000),
+        ] {
+            assert_eq!(
+                text.parse::<HumanDuration>().unwrap().0,
+                Duration::from_millis(ms),
+                "{text}"
+            );
         }
         for text in ["", "10", "-5s", "soon"] {
-            assert!(text.parse::<HumanDuration>().unwrap_err().to_string().contains("is not a duration"), "{text}");
+            assert!(
+                text.parse::<HumanDuration>()
+                    .unwrap_err()
+                    .to_string()
+                    .contains("is not a duration"),
+                "{text}"
+            );
         }
     }
 }

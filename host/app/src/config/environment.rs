@@ -3,37 +3,43 @@
 //! Peekaping's rules hold for its names: an empty variable counts as unset, and a number that is none is warned of and
 //! passed over.
 
-use super::{Faults, Redis, Secret, file::{LogFile, LogFormat}};
+use super::{
+    Faults, Redis, Secret,
+    file::{LogFile, LogFormat},
+};
 use std::{collections::HashMap, fmt::Write};
 use tracing::Level;
 
 /// The variables as they were when the process started.
 #[derive(Debug, Default)]
-pub struct Environment {
+pub(crate) struct Environment {
     variables: HashMap<String, String>,
 }
 
 /// How to log.
 #[derive(Debug, Clone)]
-pub struct Log {
+pub(crate) struct Log {
     /// The least severe level shown.
-    pub level: Level,
+    pub(crate) level: Level,
     /// Text or JSON.
-    pub format: LogFormat,
+    pub(crate) format: LogFormat,
     /// `SERVICE_NAME`: part of every JSON line, as `svc`.
-    pub service: Option<String>,
+    pub(crate) service: Option<String>,
 }
 
 impl Environment {
     /// The process's environment.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect()
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+        self.variables
+            .get(name)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
     }
 
     /// An integer of Peekaping's: what is none is warned of and passed over, what is out of range is a fault.
@@ -44,30 +50,33 @@ impl Environment {
             return None;
         };
         if !range.contains(&value) {
-            faults.push(name, format!("`{value}` is not between {} and {}", range.start(), range.end()));
+            faults.push(
+                name,
+                format!("`{value}` is not between {} and {}", range.start(), range.end()),
+            );
             return None;
         }
         Some(value)
     }
 
     /// `QUEUE_CONCURRENCY`; 0 counts as unset.
-    pub fn concurrency(&self, faults: &mut Faults) -> Option<usize> {
+    pub(crate) fn concurrency(&self, faults: &mut Faults) -> Option<usize> {
         let value = self.integer("QUEUE_CONCURRENCY", 0..=1_000_000, faults)?;
         usize::try_from(value).ok().filter(|value| *value > 0)
     }
 
     /// `LAPWING_CONFIG`, for commands whose `--config` is something else.
-    pub fn config_file(&self) -> Option<std::path::PathBuf> {
+    pub(crate) fn config_file(&self) -> Option<std::path::PathBuf> {
         self.get("LAPWING_CONFIG").map(Into::into)
     }
 
     /// `LAPWING_ADMIN_TOKEN`.
-    pub fn admin_token(&self) -> Option<Secret> {
+    pub(crate) fn admin_token(&self) -> Option<Secret> {
         self.get("LAPWING_ADMIN_TOKEN").map(Secret::new)
     }
 
     /// `REDIS_URL`, else `REDIS_HOST` with its companions, else the file's URL; `None` when none is set.
-    pub fn redis(&self, file: Option<&Secret>, faults: &mut Faults) -> Option<Redis> {
+    pub(crate) fn redis(&self, file: Option<&Secret>, faults: &mut Faults) -> Option<Redis> {
         if let Some(url) = self.get("REDIS_URL") {
             return Redis::from_url("REDIS_URL", url, faults);
         }
@@ -80,15 +89,17 @@ impl Environment {
     }
 
     /// Where Peekaping's worker looks when nothing says where Redis is: host `redis`.
-    pub fn redis_default(&self) -> Redis {
+    pub(crate) fn redis_default(&self) -> Redis {
         let mut ignored = Faults::default();
-        let port = self.integer("REDIS_PORT", 1..=65_535, &mut ignored).unwrap_or(6379);
+        let port = self
+            .integer("REDIS_PORT", 1..=65_535, &mut ignored)
+            .unwrap_or(6379);
         let db = self.integer("REDIS_DB", 0..=15, &mut ignored).unwrap_or(0);
         Redis::from_parts("redis", port, db, self.get("REDIS_PASSWORD"))
     }
 
     /// `LOG_LEVEL` (Peekaping's words too), `MODE` and `SERVICE_NAME`.
-    pub fn log(&self, file: &LogFile, flag: Option<&str>, faults: &mut Faults) -> Log {
+    pub(crate) fn log(&self, file: &LogFile, flag: Option<&str>, faults: &mut Faults) -> Log {
         let (field, level) = match (flag, self.get("LOG_LEVEL"), file.level.as_deref()) {
             (Some(level), ..) => ("--log-level", level),
             (None, Some(level), _) => ("LOG_LEVEL", level),
@@ -114,32 +125,54 @@ impl Environment {
                 false
             }
         };
-        let format = file.format.unwrap_or(if prod { LogFormat::Json } else { LogFormat::Text });
-        Log { level, format, service: self.get("SERVICE_NAME").map(str::to_owned) }
+        let format = file
+            .format
+            .unwrap_or(if prod { LogFormat::Json } else { LogFormat::Text });
+        Log {
+            level,
+            format,
+            service: self.get("SERVICE_NAME").map(str::to_owned),
+        }
     }
 }
 
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        Self { variables: variables.into_iter().collect() }
+        Self {
+            variables: variables.into_iter().collect(),
+        }
     }
 }
 
 impl Redis {
     fn from_url(field: &str, text: &str, faults: &mut Faults) -> Option<Self> {
-        let parsed = url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "redis" | "unix" | "redis+unix"));
+        let parsed = url::Url::parse(text)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "redis" | "unix" | "redis+unix"));
         let Some(url) = parsed else {
-            faults.push(field, "is not a Redis URL; expected redis://[user:password@]host[:port][/db]");
+            faults.push(
+                field,
+                "is not a Redis URL; expected redis://[user:password@]host[:port][/db]",
+            );
             return None;
         };
         let host = url.host_str().unwrap_or("");
         let shown = format!("{host}:{}{}", url.port().unwrap_or(6379), url.path());
-        Some(Self { url: Secret::new(text), shown })
+        Some(Self {
+            url: Secret::new(text),
+            shown,
+        })
     }
 
     fn from_parts(host: &str, port: u64, db: u64, password: Option<&str>) -> Self {
-        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
-        let credentials = password.map(|password| format!(":{}@", percent_encode(password))).unwrap_or_default();
+        let host = if host.contains(':') && !host.starts_with('[') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        let credentials = password
+            .map(|password| format!(":{}@", percent_encode(password)))
+            .unwrap_or_default();
         Self {
             url: Secret::new(format!("redis://{credentials}{host}:{port}/{db}")),
             shown: format!("{host}:{port}/{db}"),
@@ -164,26 +197,46 @@ mod tests {
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
-        pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+        pairs
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
     }
 
     #[test]
     fn peekapings_variables_make_a_redis_url() {
         let mut faults = Faults::default();
-        let set = environment(&[("REDIS_HOST", "cache"), ("REDIS_PASSWORD", "p@ss/w%"), ("REDIS_DB", "3")]);
+        let set = environment(&[
+            ("REDIS_HOST", "cache"),
+            ("REDIS_PASSWORD", "p@ss/w%"),
+            ("REDIS_DB", "3"),
+        ]);
         let redis = set.redis(None, &mut faults).unwrap();
         assert_eq!(redis.url.reveal(), "redis://:p%40ss%2Fw%25@cache:6379/3");
         assert_eq!(redis.shown, "cache:6379/3");
         assert!(faults.is_empty());
-        assert_eq!(environment(&[]).redis_default().url.reveal(), "redis://redis:6379/0");
+        assert_eq!(
+            environment(&[]).redis_default().url.reveal(),
+            "redis://redis:6379/0"
+        );
     }
 
     #[test]
     fn an_empty_variable_is_unset_and_a_non_number_falls_back() {
         let mut faults = Faults::default();
-        assert!(environment(&[("REDIS_HOST", " ")]).redis(None, &mut faults).is_none());
-        assert_eq!(environment(&[("QUEUE_CONCURRENCY", "many")]).concurrency(&mut faults), None);
-        assert_eq!(environment(&[("QUEUE_CONCURRENCY", "0")]).concurrency(&mut faults), None);
+        assert!(
+            environment(&[("REDIS_HOST", " ")])
+                .redis(None, &mut faults)
+                .is_none()
+        );
+        assert_eq!(
+            environment(&[("QUEUE_CONCURRENCY", "many")]).concurrency(&mut faults),
+            None
+        );
+        assert_eq!(
+            environment(&[("QUEUE_CONCURRENCY", "0")]).concurrency(&mut faults),
+            None
+        );
         assert!(faults.is_empty());
     }
 

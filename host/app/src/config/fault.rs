@@ -1,38 +1,46 @@
 //! What is wrong with a configuration: everything, at once.
 
 use serde::Serialize;
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// Where: a field of the file (`monitors[2].interval`), a variable or a flag.
-    pub field: String,
+    pub(crate) field: String,
     /// What is there and what was expected.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// Everything that is wrong.
 #[derive(Debug, Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// The file the fields are of.
-    pub file: Option<std::path::PathBuf>,
+    file: Option<PathBuf>,
     faults: Vec<Fault>,
 }
 
 impl Faults {
+    /// None yet, of `file`.
+    pub(crate) fn of(file: Option<&PathBuf>) -> Self {
+        Self { file: file.cloned(), faults: Vec::new() }
+    }
+
     /// Notes one fault.
-    pub fn push(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.faults.push(Fault { field: field.into(), message: message.into() });
+    pub(crate) fn push(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.faults.push(Fault {
+            field: field.into(),
+            message: message.into(),
+        });
     }
 
     /// Whether nothing is wrong.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.faults.is_empty()
     }
 
     /// `value`, if nothing was wrong.
-    pub fn into_result<T>(self, value: T) -> Result<T, Self> {
+    pub(crate) fn into_result<T>(self, value: T) -> Result<T, Self> {
         if self.is_empty() { Ok(value) } else { Err(self) }
     }
 }
@@ -45,7 +53,9 @@ impl fmt::Display for Faults {
             Some(file) => write!(f, "{}: {count} {faults}", file.display())?,
             None => write!(f, "configuration: {count} {faults}")?,
         }
-        self.faults.iter().try_for_each(|fault| write!(f, "\n  {}: {}", fault.field, fault.message))
+        self.faults
+            .iter()
+            .try_for_each(|fault| write!(f, "\n  {}: {}", fault.field, fault.message))
     }
 }
 

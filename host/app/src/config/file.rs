@@ -20,37 +20,37 @@ use std::{
 /// A configuration file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct FileConfig {
+pub(crate) struct FileConfig {
     /// The worker: how many checks at once, from which queues.
-    pub worker: Worker,
+    pub(crate) worker: Worker,
     /// Redis.
-    pub redis: RedisFile,
+    pub(crate) redis: RedisFile,
     /// The admin API.
-    pub admin: Admin,
+    pub(crate) admin: Admin,
     /// Plugins.
-    pub plugins: Plugins,
+    pub(crate) plugins: Plugins,
     /// What checks may reach.
-    pub network: EgressPolicy,
+    pub(crate) network: EgressPolicy,
     /// Logs.
-    pub log: LogFile,
+    pub(crate) log: LogFile,
     /// What `lapwing run` watches.
-    pub monitors: Vec<MonitorConfig>,
+    pub(crate) monitors: Vec<MonitorConfig>,
 }
 
 /// The worker.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Worker {
+pub(crate) struct Worker {
     /// How many checks run at once. `QUEUE_CONCURRENCY` wins.
-    pub concurrency: NonZeroUsize,
+    pub(crate) concurrency: NonZeroUsize,
     /// How long running checks may go on after a stop signal, before their tasks go back to the queue.
-    pub grace: HumanDuration,
+    pub(crate) grace: HumanDuration,
     /// After how long without a successful poll of the queue `GET /api/v1/health` says that the worker is dead.
-    pub liveness: HumanDuration,
+    pub(crate) liveness: HumanDuration,
     /// Where this worker is, in your words; part of every result.
-    pub region: Option<String>,
+    pub(crate) region: Option<String>,
     /// The Asynq queues to take tasks from, by weight: the highest is always served first.
-    pub queues: BTreeMap<String, NonZeroU32>,
+    pub(crate) queues: BTreeMap<String, NonZeroU32>,
 }
 
 impl Default for Worker {
@@ -72,24 +72,27 @@ impl Default for Worker {
 /// Redis.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct RedisFile {
+pub(crate) struct RedisFile {
     /// `redis://[user:password@]host[:port][/db]`. `REDIS_URL` and `REDIS_HOST` win.
-    pub url: Option<Secret>,
+    pub(crate) url: Option<Secret>,
 }
 
 /// The admin API.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Admin {
+pub(crate) struct Admin {
     /// Address and port. Anything but a loopback address needs a token.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// What clients send as `Authorization: Bearer …`. `LAPWING_ADMIN_TOKEN` wins.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8085)), token: None }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8085)),
+            token: None,
+        }
     }
 }
 
@@ -97,28 +100,28 @@ impl Default for Admin {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
-pub struct Plugins {
+pub(crate) struct Plugins {
     /// The folder whose `.wasm` files are loaded. Default `plugins`, if there is one.
-    pub dir: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
     /// How they are run, and what one run may use.
     #[serde(flatten)]
-    pub settings: PluginSettings,
+    pub(crate) settings: PluginSettings,
 }
 
 /// Logs.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct LogFile {
+pub(crate) struct LogFile {
     /// `debug`, `info`, `warn` or `error`. `LOG_LEVEL` wins.
-    pub level: Option<String>,
+    pub(crate) level: Option<String>,
     /// `text` or `json`. Default `json` with `MODE=prod`, else `text`.
-    pub format: Option<LogFormat>,
+    pub(crate) format: Option<LogFormat>,
 }
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// One object a line.
@@ -126,8 +129,7 @@ pub enum LogFormat {
 }
 
 /// Reads `path`. What is wrong with it goes to `faults`; the answer is then not to be used.
-pub fn read(path: &Path, faults: &mut Faults) -> FileConfig {
-    faults.file = Some(path.to_owned());
+pub(crate) fn read(path: &Path, faults: &mut Faults) -> FileConfig {
     let value = match parse(path) {
         Ok(value) => value,
         Err(message) => {
@@ -153,7 +155,9 @@ fn parse(path: &Path) -> Result<Value, String> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => toml::from_str(&text).map_err(|error| format!("is not TOML: {error}")),
         Some("yaml" | "yml") if text.trim().is_empty() => Ok(Value::Object(serde_json::Map::new())),
-        Some("yaml" | "yml") => serde_saphyr::from_str(&text).map_err(|error| format!("is not YAML: {error}")),
+        Some("yaml" | "yml") => {
+            serde_saphyr::from_str(&text).map_err(|error| format!("is not YAML: {error}"))
+        }
         _ => Err("has no extension that tells its format: expected `.toml`, `.yaml` or `.yml`".to_owned()),
     }
 }

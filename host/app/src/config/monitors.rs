@@ -13,21 +13,21 @@ const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 /// One thing to watch.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MonitorConfig {
+pub(crate) struct MonitorConfig {
     /// Stable and unique; default is the name, in lower case, with `-` for everything but letters and digits.
-    pub id: Option<String>,
+    pub(crate) id: Option<String>,
     /// For people; unique.
-    pub name: String,
+    pub(crate) name: String,
     /// Which check to run: `http`, `tcp`, a plugin's kind, …; `lapwing kinds` lists them.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Time between two runs, at least `1s`.
     #[serde(default = "default_interval")]
-    pub interval: HumanDuration,
+    pub(crate) interval: HumanDuration,
     /// Time one run may take; default four fifths of the interval, at most `16s`.
-    pub timeout: Option<HumanDuration>,
+    pub(crate) timeout: Option<HumanDuration>,
     /// The check's own settings; the kind's schema says which.
     #[serde(default)]
-    pub config: Map<String, Value>,
+    pub(crate) config: Map<String, Value>,
 }
 
 fn default_interval() -> HumanDuration {
@@ -35,7 +35,7 @@ fn default_interval() -> HumanDuration {
 }
 
 /// Turns the file's monitors into the model's.
-pub fn resolve(configured: Vec<MonitorConfig>, faults: &mut Faults) -> Vec<Monitor> {
+pub(crate) fn resolve(configured: Vec<MonitorConfig>, faults: &mut Faults) -> Vec<Monitor> {
     let mut ids = HashSet::new();
     let mut monitors = Vec::with_capacity(configured.len());
     for (index, monitor) in configured.into_iter().enumerate() {
@@ -44,14 +44,20 @@ pub fn resolve(configured: Vec<MonitorConfig>, faults: &mut Faults) -> Vec<Monit
         if interval < LEAST_INTERVAL {
             faults.push(field("interval"), "is shorter than the least interval, `1s`");
         }
-        let timeout = monitor.timeout.map_or_else(|| (interval * 4 / 5).min(lapwing_model::task::DEFAULT_TIMEOUT), |t| t.0);
+        let timeout = monitor.timeout.map_or_else(
+            || (interval * 4 / 5).min(lapwing_model::task::DEFAULT_TIMEOUT),
+            |t| t.0,
+        );
         if timeout.is_zero() || timeout > interval {
             faults.push(field("timeout"), "is not more than zero and at most the interval");
         }
         let named = monitor.id.is_none();
         let id = monitor.id.unwrap_or_else(|| slug(&monitor.name));
         if id.is_empty() {
-            faults.push(field(if named { "name" } else { "id" }), "is empty: expected a letter or digit");
+            faults.push(
+                field(if named { "name" } else { "id" }),
+                "is empty: expected a letter or digit",
+            );
         } else if !ids.insert(id.clone()) {
             let message = format!("two monitors have the id `{id}`; give one of them another `id`");
             faults.push(field(if named { "name" } else { "id" }), message);
@@ -72,7 +78,19 @@ pub fn resolve(configured: Vec<MonitorConfig>, faults: &mut Faults) -> Vec<Monit
 }
 
 fn slug(name: &str) -> String {
-    let dashed: String =
-        name.chars().map(|c| if c.is_alphanumeric() { c.to_lowercase().next().unwrap_or(c) } else { '-' }).collect();
-    dashed.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+    let dashed: String = name
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() {
+                c.to_lowercase().next().unwrap_or(c)
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    dashed
+        .split('-')
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
 }

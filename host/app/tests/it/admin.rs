@@ -14,10 +14,18 @@ async fn run(folder: &Path, token: Option<&str>) -> (tempfile::TempDir, Daemon) 
     let silent = targets::silent().await;
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("monitors.toml");
-    let monitor = format!("[[monitors]]\nname = \"one\"\nkind = \"tcp\"\ninterval = \"1s\"\n[monitors.config]\nhost = \"127.0.0.1\"\nport = {}\n", silent.port());
+    let monitor = format!(
+        "[[monitors]]\nname = \"one\"\nkind = \"tcp\"\ninterval = \"1s\"\n[monitors.config]\nhost = \"127.0.0.1\"\nport = {}\n",
+        silent.port()
+    );
     fs::write(&file, monitor).unwrap();
     let mut command = lapwing();
-    command.arg("run").arg("--config").arg(&file).arg("--plugins").arg(folder);
+    command
+        .arg("run")
+        .arg("--config")
+        .arg(&file)
+        .arg("--plugins")
+        .arg(folder);
     if let Some(token) = token {
         command.env("LAPWING_ADMIN_TOKEN", token);
     }
@@ -32,19 +40,41 @@ async fn kinds_plugins_and_checks_are_served() {
 
     let (code, executors) = daemon.get("/api/v1/executors").await;
     assert_eq!(code, 200);
-    let smtp = executors["executors"].as_array().unwrap().iter().find(|info| info["kind"] == "smtp").unwrap();
-    assert_eq!((&smtp["origin"], smtp["schema"]["properties"]["host"]["type"].as_str()), (&json!("plugin"), Some("string")));
+    let smtp = executors["executors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|info| info["kind"] == "smtp")
+        .unwrap();
+    assert_eq!(
+        (
+            &smtp["origin"],
+            smtp["schema"]["properties"]["host"]["type"].as_str()
+        ),
+        (&json!("plugin"), Some("string"))
+    );
 
     let (_, listed) = daemon.get("/api/v1/plugins").await;
     assert_eq!(listed["plugins"][0]["kinds"], json!(["smtp"]), "{listed}");
 
     let server = targets::smtp().await;
-    let request = json!({"kind": "smtp", "config": {"host": "127.0.0.1", "port": server.port()}, "timeout": "5s"});
+    let request =
+        json!({"kind": "smtp", "config": {"host": "127.0.0.1", "port": server.port()}, "timeout": "5s"});
     let (code, result) = daemon.post("/api/v1/checks", &request).await;
     assert_eq!((code, &result["status"]), (200, &json!("up")), "{result}");
 
-    let metrics = reqwest::get(format!("{}/metrics", daemon.admin)).await.unwrap().text().await.unwrap();
-    for name in ["lapwing_build_info", "lapwing_checks_total", "lapwing_check_duration_seconds_bucket", "lapwing_tasks_stale_total"] {
+    let metrics = reqwest::get(format!("{}/metrics", daemon.admin))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    for name in [
+        "lapwing_build_info",
+        "lapwing_checks_total",
+        "lapwing_check_duration_seconds_bucket",
+        "lapwing_tasks_stale_total",
+    ] {
         assert!(metrics.contains(name), "{name} in:\n{metrics}");
     }
 }
@@ -54,19 +84,35 @@ async fn every_refusal_has_the_one_envelope() {
     let (_files, daemon) = run(Path::new("."), None).await;
     for (request, status, code) in [
         (json!({"kind": "htpt"}), 404, "unknown_kind"),
-        (json!({"kind": "tcp", "config": {"host": "h", "port": 1, "foo": 1}}), 422, "invalid_config"),
+        (
+            json!({"kind": "tcp", "config": {"host": "h", "port": 1, "foo": 1}}),
+            422,
+            "invalid_config",
+        ),
         (json!({"kind": "tcp", "timeout": "1h"}), 422, "invalid_request"),
         (json!({"kind": "tcp", "extra": 1}), 422, "invalid_request"),
         (json!([1]), 422, "invalid_request"),
     ] {
         let (got, body) = daemon.post("/api/v1/checks", &request).await;
-        assert_eq!((got, body["error"]["code"].as_str()), (status, Some(code)), "{request}: {body}");
-        assert!(body["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+        assert_eq!(
+            (got, body["error"]["code"].as_str()),
+            (status, Some(code)),
+            "{request}: {body}"
+        );
+        assert!(
+            body["error"]["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{body}"
+        );
     }
     let (code, body) = daemon.get("/api/v1/nothing").await;
     assert_eq!((code, &body["error"]["code"]), (404, &json!("not_found")));
     let (code, body) = daemon.get("/api/v1/checks").await;
-    assert_eq!((code, &body["error"]["code"]), (405, &json!("method_not_allowed")));
+    assert_eq!(
+        (code, &body["error"]["code"]),
+        (405, &json!("method_not_allowed"))
+    );
     let large = json!({"kind": "tcp", "config": {"host": "x".repeat(2 << 20)}});
     let (code, body) = daemon.post("/api/v1/checks", &large).await;
     assert_eq!((code, &body["error"]["code"]), (413, &json!("payload_too_large")));
@@ -80,9 +126,32 @@ async fn with_a_token_only_its_bearer_gets_in() {
         let url = format!("{}{path}", daemon.admin);
         let refused = client.get(&url).send().await.unwrap();
         assert_eq!(refused.status(), 401, "{path}");
-        assert_eq!(refused.json::<Value>().await.unwrap()["error"]["code"], "unauthorized");
-        assert_eq!(client.get(&url).bearer_auth("s3cre").send().await.unwrap().status(), 401, "{path}");
-        assert_eq!(client.get(&url).bearer_auth("s3cret").send().await.unwrap().status(), 200, "{path}");
+        assert_eq!(
+            refused.json::<Value>().await.unwrap()["error"]["code"],
+            "unauthorized"
+        );
+        assert_eq!(
+            client
+                .get(&url)
+                .bearer_auth("s3cre")
+                .send()
+                .await
+                .unwrap()
+                .status(),
+            401,
+            "{path}"
+        );
+        assert_eq!(
+            client
+                .get(&url)
+                .bearer_auth("s3cret")
+                .send()
+                .await
+                .unwrap()
+                .status(),
+            200,
+            "{path}"
+        );
     }
     assert_eq!(daemon.get("/api/v1/health").await.0, 200, "health is open");
     assert!(!daemon.log().contains("s3cret"));
@@ -107,10 +176,18 @@ async fn a_reload_takes_up_new_files_and_drops_removed_ones() {
     let file = folder.path().join("smtp.wasm");
     fs::copy(plugins().join("smtp.wasm"), &file).unwrap();
     let (code, body) = daemon.post("/api/v1/plugins/reload", &json!(null)).await;
-    assert_eq!((code, &body["plugins"][0]["kinds"]), (200, &json!(["smtp"])), "{body}");
+    assert_eq!(
+        (code, &body["plugins"][0]["kinds"]),
+        (200, &json!(["smtp"])),
+        "{body}"
+    );
     let has_smtp = async || {
         let (_, executors) = daemon.get("/api/v1/executors").await;
-        executors["executors"].as_array().unwrap().iter().any(|info| info["kind"] == "smtp")
+        executors["executors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|info| info["kind"] == "smtp")
     };
     assert!(has_smtp().await);
     fs::remove_file(&file).unwrap();
@@ -125,19 +202,38 @@ async fn a_worker_that_cannot_poll_is_stalled() {
     let file = folder.path().join("lapwing.toml");
     fs::write(&file, "[worker]\nliveness = \"3s\"\n").unwrap();
     let mut command = lapwing();
-    command.arg("worker").arg("--config").arg(&file).env("REDIS_URL", redis.url());
+    command
+        .arg("worker")
+        .arg("--config")
+        .arg(&file)
+        .env("REDIS_URL", redis.url());
     let daemon = Daemon::start(command);
-    eventually("alive", Duration::from_secs(5), async || daemon.get("/api/v1/health").await.0 == 200).await;
+    eventually("alive", Duration::from_secs(5), async || {
+        daemon.get("/api/v1/health").await.0 == 200
+    })
+    .await;
     redis.stop();
-    eventually("stalled", Duration::from_secs(10), async || daemon.get("/api/v1/health").await.0 == 503).await;
+    eventually("stalled", Duration::from_secs(10), async || {
+        daemon.get("/api/v1/health").await.0 == 503
+    })
+    .await;
     redis.restart();
-    eventually("alive again", Duration::from_secs(5), async || daemon.get("/api/v1/health").await.0 == 200).await;
+    eventually("alive again", Duration::from_secs(5), async || {
+        daemon.get("/api/v1/health").await.0 == 200
+    })
+    .await;
 }
 
 #[test]
 fn without_a_token_only_loopback_is_bound() {
-    let output = lapwing().args(["worker", "--listen", "0.0.0.0:0"]).output().unwrap();
+    let output = lapwing()
+        .args(["worker", "--listen", "0.0.0.0:0"])
+        .output()
+        .unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64));
-    assert!(err.contains("0.0.0.0:0") && err.contains("LAPWING_ADMIN_TOKEN"), "{err}");
+    assert!(
+        err.contains("0.0.0.0:0") && err.contains("LAPWING_ADMIN_TOKEN"),
+        "{err}"
+    );
 }

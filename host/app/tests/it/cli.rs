@@ -6,20 +6,52 @@ use serde_json::{Value, json};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_ends_with_the_exit_code_of_what_it_saw() {
     let (http, closed) = (targets::http().await, targets::closed().await);
-    let up = say(&["check", "http", "--config", &json!({"url": format!("http://{http}/ok")}).to_string()]);
+    let up = say(&[
+        "check",
+        "http",
+        "--config",
+        &json!({"url": format!("http://{http}/ok")}).to_string(),
+    ]);
     assert_eq!(up.code, 0, "{}{}", up.out, up.err);
-    assert!(up.out.contains("200 - 200 OK") && up.out.contains("latency"), "{}", up.out);
+    assert!(
+        up.out.contains("200 - 200 OK") && up.out.contains("latency"),
+        "{}",
+        up.out
+    );
 
-    let down = say(&["check", "http", "--config", &json!({"url": format!("http://{http}/broken")}).to_string()]);
+    let down = say(&[
+        "check",
+        "http",
+        "--config",
+        &json!({"url": format!("http://{http}/broken")}).to_string(),
+    ]);
     assert_eq!(down.code, 1);
-    assert!(down.out.contains("HTTP request failed with status: 503") && down.out.contains("http_status"), "{}", down.out);
+    assert!(
+        down.out.contains("HTTP request failed with status: 503") && down.out.contains("http_status"),
+        "{}",
+        down.out
+    );
 
-    let refused = say(&["check", "tcp", "--json", "--config", &json!({"host": "127.0.0.1", "port": closed.port()}).to_string()]);
+    let refused = say(&[
+        "check",
+        "tcp",
+        "--json",
+        "--config",
+        &json!({"host": "127.0.0.1", "port": closed.port()}).to_string(),
+    ]);
     assert_eq!(refused.code, 1);
     let result: Value = serde_json::from_str(&refused.out).unwrap();
-    assert_eq!((&result["status"], &result["reason"]), (&json!("down"), &json!("connection_refused")));
+    assert_eq!(
+        (&result["status"], &result["reason"]),
+        (&json!("down"), &json!("connection_refused"))
+    );
 
-    let denied = say(&["check", "tcp", "--config", r#"{"host": "169.254.169.254", "port": 80}"#]);
+    let denied = say(&[
+        "check",
+        "tcp",
+        "--config",
+        r#"{"host": "169.254.169.254", "port": 80}"#,
+    ]);
     assert_eq!(denied.code, 2, "{}", denied.out);
     assert!(denied.out.contains("denied_by_policy"), "{}", denied.out);
 }
@@ -28,9 +60,15 @@ async fn a_check_ends_with_the_exit_code_of_what_it_saw() {
 fn a_wrong_command_line_exits_64_and_says_what_was_expected() {
     for (args, expected) in [
         (&["check", "htpt"][..], "unknown monitor type `htpt`; known: http"),
-        (&["check", "tcp", "--config", r#"{"host": "h", "prot": 1}"#], "prot"),
+        (
+            &["check", "tcp", "--config", r#"{"host": "h", "prot": 1}"#],
+            "prot",
+        ),
         (&["check", "tcp", "--config", "host=h"], "expected a JSON object"),
-        (&["check", "tcp", "--config", "@/nonexistent"], "cannot read `/nonexistent`"),
+        (
+            &["check", "tcp", "--config", "@/nonexistent"],
+            "cannot read `/nonexistent`",
+        ),
         (&["check", "tcp", "--timeout", "soon"], "is not a duration"),
         (&["chekc"], "unrecognized subcommand"),
         (&["run"], "there is nothing to watch"),
@@ -38,7 +76,12 @@ fn a_wrong_command_line_exits_64_and_says_what_was_expected() {
     ] {
         let said = say(args);
         assert_eq!(said.code, 64, "{args:?}: {}{}", said.out, said.err);
-        assert!(format!("{}{}", said.out, said.err).contains(expected), "{args:?}: {}{}", said.out, said.err);
+        assert!(
+            format!("{}{}", said.out, said.err).contains(expected),
+            "{args:?}: {}{}",
+            said.out,
+            said.err
+        );
     }
 }
 
@@ -54,18 +97,39 @@ fn help_has_examples_and_exit_codes() {
 #[test]
 fn output_to_a_pipe_has_no_colours() {
     let said = say(&["check", "tcp", "--config", r#"{"host": "127.0.0.1", "port": 1}"#]);
-    assert!(!said.out.contains('\x1b') && !said.err.contains('\x1b'), "{:?}{:?}", said.out, said.err);
+    assert!(
+        !said.out.contains('\x1b') && !said.err.contains('\x1b'),
+        "{:?}{:?}",
+        said.out,
+        said.err
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_kind_is_checked_like_any_other() {
     let smtp = targets::smtp().await;
-    let (folder, config) = (plugins(), json!({"host": "127.0.0.1", "port": smtp.port()}).to_string());
-    let said = say(&["check", "smtp", "--json", "--plugins", folder.to_str().unwrap(), "--config", &config]);
+    let (folder, config) = (
+        plugins(),
+        json!({"host": "127.0.0.1", "port": smtp.port()}).to_string(),
+    );
+    let said = say(&[
+        "check",
+        "smtp",
+        "--json",
+        "--plugins",
+        folder.to_str().unwrap(),
+        "--config",
+        &config,
+    ]);
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     let result: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(result["status"], "up");
-    assert!(result["phases"].as_array().is_some_and(|phases| phases.iter().any(|phase| phase["name"] == "connect")), "{result}");
+    assert!(
+        result["phases"]
+            .as_array()
+            .is_some_and(|phases| phases.iter().any(|phase| phase["name"] == "connect")),
+        "{result}"
+    );
 }
 
 #[test]
@@ -74,12 +138,20 @@ fn kinds_lists_native_and_plugin_kinds() {
     let said = say(&["kinds", "--json", "--plugins", folder.to_str().unwrap()]);
     assert_eq!(said.code, 0, "{}", said.err);
     let kinds: Vec<Value> = serde_json::from_str(&said.out).unwrap();
-    let origin = |kind: &str| kinds.iter().find(|info| info["kind"] == kind).map(|info| info["origin"].clone());
+    let origin = |kind: &str| {
+        kinds
+            .iter()
+            .find(|info| info["kind"] == kind)
+            .map(|info| info["origin"].clone())
+    };
     for kind in ["http", "http-keyword", "http-json-query", "tcp"] {
         assert_eq!(origin(kind), Some(json!("native")), "{kind}");
     }
     assert_eq!(origin("smtp"), Some(json!("plugin")));
-    assert!(kinds.iter().all(|info| info["schema"]["type"] == "object"), "every kind has a schema");
+    assert!(
+        kinds.iter().all(|info| info["schema"]["type"] == "object"),
+        "every kind has a schema"
+    );
 }
 
 #[test]
@@ -92,11 +164,20 @@ fn a_broken_plugin_is_listed_with_its_reason_and_stops_nothing_else() {
     let said = say(&["plugin", "list", "--plugins", folder.path().to_str().unwrap()]);
     assert_eq!(said.code, 2, "{}{}", said.out, said.err);
     for line in ["smtp.wasm", "text.wasm", "empty.wasm", "core.wasm"] {
-        let row = said.out.lines().find(|row| row.starts_with(line)).unwrap_or_else(|| panic!("{line} in\n{}", said.out));
+        let row = said
+            .out
+            .lines()
+            .find(|row| row.starts_with(line))
+            .unwrap_or_else(|| panic!("{line} in\n{}", said.out));
         assert_eq!(row.contains("failed: "), line != "smtp.wasm", "{row}");
     }
     let kinds = say(&["kinds", "--plugins", folder.path().to_str().unwrap()]);
-    assert!(kinds.code == 0 && kinds.out.contains("smtp"), "{}{}", kinds.out, kinds.err);
+    assert!(
+        kinds.code == 0 && kinds.out.contains("smtp"),
+        "{}{}",
+        kinds.out,
+        kinds.err
+    );
 }
 
 #[test]
@@ -109,5 +190,10 @@ fn inspect_shows_what_a_plugin_is() {
     assert_eq!(report["digest"].as_str().map(str::len), Some(64), "{report}");
     let missing = say(&["plugin", "inspect", "/nonexistent.wasm"]);
     assert_eq!(missing.code, 2);
-    assert!(missing.out.contains("nonexistent"), "{}{}", missing.out, missing.err);
+    assert!(
+        missing.out.contains("nonexistent"),
+        "{}{}",
+        missing.out,
+        missing.err
+    );
 }

@@ -75,11 +75,16 @@ timeout = "5m"
 
 #[test]
 fn a_monitors_own_settings_are_held_against_its_kind() {
-    let text = "monitors:\n- name: A\n  kind: tcp\n  config: {host: localhost, prot: 25}\n- name: B\n  kind: http\n";
+    let text =
+        "monitors:\n- name: A\n  kind: tcp\n  config: {host: localhost, prot: 25}\n- name: B\n  kind: http\n";
     let (_folder, path) = file("monitors.yaml", text);
     let said = say(&["run", "--once", "--config", &path]);
     assert_eq!(said.code, 64, "{}", said.err);
-    for expected in ["monitors[0].config.prot: unknown field", "monitors[0].config.port: is missing", "monitors[1].config.url: is missing"] {
+    for expected in [
+        "monitors[0].config.prot: unknown field",
+        "monitors[0].config.port: is missing",
+        "monitors[1].config.url: is missing",
+    ] {
         assert!(said.err.contains(expected), "no `{expected}` in:\n{}", said.err);
     }
 }
@@ -95,7 +100,11 @@ fn a_file_that_cannot_be_read_or_parsed_is_named() {
     ] {
         let said = say(&["run", "--config", path]);
         assert_eq!(said.code, 64);
-        assert!(said.err.contains(path) && said.err.contains(expected), "{}", said.err);
+        assert!(
+            said.err.contains(path) && said.err.contains(expected),
+            "{}",
+            said.err
+        );
     }
 }
 
@@ -108,5 +117,10 @@ fn a_bad_variable_is_named() {
         .unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64));
-    assert!(["REDIS_PORT", "LOG_LEVEL", "REDIS_DB"].iter().all(|name| err.contains(name)), "{err}");
+    assert!(
+        ["REDIS_PORT", "LOG_LEVEL", "REDIS_DB"]
+            .iter()
+            .all(|name| err.contains(name)),
+        "{err}"
+    );
 }

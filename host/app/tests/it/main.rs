@@ -1,5 +1,13 @@
 //! Drives the real binary: against a real Redis, real local targets and real plugins.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail like tests"
+)]
+
 mod admin;
 mod cli;
 mod config;

@@ -17,13 +17,23 @@ use std::time::Duration;
 /// Runs `checks` native checks, beside whatever else is queued already, and returns their pings' 99th percentile.
 async fn native_p99(redis: &mut MultiplexedConnection, prefix: &str, url: &str, checks: usize) -> u64 {
     for index in 0..checks {
-        enqueue_check(redis, &payload(&format!("{prefix}{index}"), "http", &json!({ "url": url }))).await;
+        enqueue_check(
+            redis,
+            &payload(&format!("{prefix}{index}"), "http", &json!({ "url": url })),
+        )
+        .await;
     }
     let mut pings = Vec::new();
     eventually("native results", Duration::from_secs(60), async || {
         let results = ingested(redis).await;
-        let native = results.iter().filter(|(_, result)| result["monitor_id"].as_str().is_some_and(|id| id.starts_with(prefix)));
-        pings = native.map(|(_, result)| result["ping_ms"].as_u64().unwrap()).collect();
+        let native = results.iter().filter(|(_, result)| {
+            result["monitor_id"]
+                .as_str()
+                .is_some_and(|id| id.starts_with(prefix))
+        });
+        pings = native
+            .map(|(_, result)| result["ping_ms"].as_u64().unwrap())
+            .collect();
         pings.len() == checks
     })
     .await;
@@ -38,24 +48,45 @@ async fn misbehaving_plugins_are_unknown_and_native_checks_do_not_notice() {
     let http = targets::http().await;
     let url = format!("http://{http}/slow/20");
     let mut command = lapwing();
-    command.arg("worker").arg("--plugins").arg(plugins().join("fixtures")).env("REDIS_URL", redis.url());
+    command
+        .arg("worker")
+        .arg("--plugins")
+        .arg(plugins().join("fixtures"))
+        .env("REDIS_URL", redis.url());
     let _worker = Daemon::start(command);
 
     let alone = native_p99(&mut connection, "alone", &url, 200).await;
-    let misdeeds = ["spin", "eat-memory", "trap", "stack-overflow", "dial-denied", "flood-output"];
+    let misdeeds = [
+        "spin",
+        "eat-memory",
+        "trap",
+        "stack-overflow",
+        "dial-denied",
+        "flood-output",
+    ];
     for round in 0..4 {
         for misdeed in misdeeds {
-            let mut task = payload(&format!("{misdeed}{round}"), &format!("fixture-{misdeed}"), &json!({}));
+            let mut task = payload(
+                &format!("{misdeed}{round}"),
+                &format!("fixture-{misdeed}"),
+                &json!({}),
+            );
             task["timeout"] = json!(4);
             enqueue_check(&mut connection, &task).await;
         }
     }
     let beside = native_p99(&mut connection, "beside", &url, 200).await;
     // Milliseconds are whole on the wire, and 20 of them are the target's own: this compares like with like.
-    assert!(beside <= 2 * alone, "p99 alone {alone} ms, beside misbehaving plugins {beside} ms");
+    assert!(
+        beside <= 2 * alone,
+        "p99 alone {alone} ms, beside misbehaving plugins {beside} ms"
+    );
 
     let all = 400 + 4 * misdeeds.len();
-    eventually("all results", Duration::from_secs(60), async || ingested_count(&mut connection).await == all).await;
+    eventually("all results", Duration::from_secs(60), async || {
+        ingested_count(&mut connection).await == all
+    })
+    .await;
     for (_, result) in ingested(&mut connection).await {
         if let Some(kind) = result["monitor_type"].as_str().unwrap().strip_prefix("fixture-") {
             // Lapwing's own trouble is pending on Peekaping's wire; a denied address is the user's to mend.

@@ -19,16 +19,31 @@ async fn monitors(yaml: bool) -> (tempfile::TempDir, PathBuf) {
         {"name": "Metadata", "kind": "tcp", "interval": "1s", "config": {"host": "169.254.169.254", "port": 80}},
     ]);
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join(if yaml { "monitors.yaml" } else { "monitors.toml" });
+    let file = folder
+        .path()
+        .join(if yaml { "monitors.yaml" } else { "monitors.toml" });
     let value = serde_json::json!({ "monitors": monitors });
     // JSON is YAML.
-    fs::write(&file, if yaml { value.to_string() } else { toml::to_string(&value).unwrap() }).unwrap();
+    fs::write(
+        &file,
+        if yaml {
+            value.to_string()
+        } else {
+            toml::to_string(&value).unwrap()
+        },
+    )
+    .unwrap();
     (folder, file)
 }
 
 fn run(file: &PathBuf) -> Command {
     let mut command = lapwing();
-    command.arg("run").arg("--config").arg(file).arg("--plugins").arg(plugins());
+    command
+        .arg("run")
+        .arg("--config")
+        .arg(file)
+        .arg("--plugins")
+        .arg(plugins());
     command
 }
 
@@ -38,13 +53,28 @@ async fn once_checks_each_monitor_once_and_prints_a_table() {
         let (_folder, file) = monitors(yaml).await;
         let output = run(&file).arg("--once").output().unwrap();
         let out = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{out}{}", String::from_utf8_lossy(&output.stderr));
-        for expected in ["STATUS", "up        Web", "down      Broken", "up        Mail", "unknown   Metadata", "2 up, 1 down, 1 unknown"] {
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{out}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        for expected in [
+            "STATUS",
+            "up        Web",
+            "down      Broken",
+            "up        Mail",
+            "unknown   Metadata",
+            "2 up, 1 down, 1 unknown",
+        ] {
             assert!(out.contains(expected), "no `{expected}` in:\n{out}");
         }
         let json = run(&file).args(["--once", "--json"]).output().unwrap();
         let results: Vec<Value> = serde_json::from_slice(&json.stdout).unwrap();
-        let statuses: Vec<_> = results.iter().map(|result| result["status"].as_str().unwrap()).collect();
+        let statuses: Vec<_> = results
+            .iter()
+            .map(|result| result["status"].as_str().unwrap())
+            .collect();
         assert_eq!(statuses, ["up", "down", "up", "unknown"]);
     }
 }
@@ -55,7 +85,9 @@ async fn it_watches_until_told_to_stop() {
     let mut daemon = Daemon::start(run(&file));
     eventually("each monitor twice", Duration::from_secs(20), async || {
         let log = daemon.log();
-        ["Web", "Broken", "Mail", "Metadata"].iter().all(|name| log.matches(&format!("  {name} ")).count() >= 2)
+        ["Web", "Broken", "Mail", "Metadata"]
+            .iter()
+            .all(|name| log.matches(&format!("  {name} ")).count() >= 2)
     })
     .await;
     daemon.signal("TERM");
@@ -71,12 +103,17 @@ async fn with_redis_set_its_tasks_go_through_redis() {
     let mut daemon = Daemon::start(command);
     eventually("each monitor twice", Duration::from_secs(20), async || {
         let log = daemon.log();
-        ["Web", "Broken", "Mail", "Metadata"].iter().all(|name| log.matches(&format!("  {name} ")).count() >= 2)
+        ["Web", "Broken", "Mail", "Metadata"]
+            .iter()
+            .all(|name| log.matches(&format!("  {name} ")).count() >= 2)
     })
     .await;
     let mut connection = crate::worker::connect(&redis).await;
-    let processed: u64 =
-        redis::cmd("GET").arg("asynq:{lapwing}:processed").query_async(&mut connection).await.unwrap();
+    let processed: u64 = redis::cmd("GET")
+        .arg("asynq:{lapwing}:processed")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
     assert!(processed >= 8, "{processed}");
     daemon.signal("TERM");
     assert!(daemon.wait(Duration::from_secs(5)).success());
@@ -90,6 +127,12 @@ async fn it_stops_by_itself_after_the_given_time() {
     let mut daemon = Daemon::start(command);
     assert!(daemon.wait(Duration::from_secs(10)).success());
     let log = daemon.log();
-    let results: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    assert!(results.len() >= 4 && results.iter().all(|result| result["id"].is_string()), "{log}");
+    let results: Vec<Value> = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    assert!(
+        results.len() >= 4 && results.iter().all(|result| result["id"].is_string()),
+        "{log}"
+    );
 }

@@ -12,7 +12,11 @@ use std::{
 /// Where `just build-plugins` puts components.
 pub(crate) fn plugins() -> PathBuf {
     let dist = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../plugins/dist");
-    assert!(dist.join("smtp.wasm").is_file(), "{} has no plugins: run `just build-plugins` first", dist.display());
+    assert!(
+        dist.join("smtp.wasm").is_file(),
+        "{} has no plugins: run `just build-plugins` first",
+        dist.display()
+    );
     dist
 }
 

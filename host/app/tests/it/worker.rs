@@ -31,8 +31,15 @@ pub(crate) async fn connect(redis: &RedisServer) -> MultiplexedConnection {
 }
 
 /// Waits until `count` results are there.
-pub(crate) async fn results(redis: &mut MultiplexedConnection, count: usize, limit: Duration) -> Vec<(TaskMessage, Value)> {
-    eventually(&format!("{count} results"), limit, async || ingested_count(redis).await >= count).await;
+pub(crate) async fn results(
+    redis: &mut MultiplexedConnection,
+    count: usize,
+    limit: Duration,
+) -> Vec<(TaskMessage, Value)> {
+    eventually(&format!("{count} results"), limit, async || {
+        ingested_count(redis).await >= count
+    })
+    .await;
     ingested(redis).await
 }
 
@@ -40,21 +47,50 @@ pub(crate) async fn results(redis: &mut MultiplexedConnection, count: usize, lim
 async fn a_thousand_tasks_of_four_kinds_become_a_thousand_results() {
     let redis = RedisServer::start();
     let mut connection = connect(&redis).await;
-    let (http, smtp, closed) = (targets::http().await, targets::smtp().await, targets::closed().await);
+    let (http, smtp, closed) = (
+        targets::http().await,
+        targets::smtp().await,
+        targets::closed().await,
+    );
     let url = |path: &str| format!("http://{http}{path}");
     // Each: kind, config, status on the wire, message.
     let cases = [
-        ("http", json!({"url": url("/ok"), "method": "GET", "accepted_statuscodes": ["2XX"]}), 1, "200 - 200 OK"),
-        ("http", json!({"url": url("/broken"), "accepted_statuscodes": ["2XX"]}), 0, "HTTP request failed with status: 503"),
+        (
+            "http",
+            json!({"url": url("/ok"), "method": "GET", "accepted_statuscodes": ["2XX"]}),
+            1,
+            "200 - 200 OK",
+        ),
+        (
+            "http",
+            json!({"url": url("/broken"), "accepted_statuscodes": ["2XX"]}),
+            0,
+            "HTTP request failed with status: 503",
+        ),
         (
             "http-json-query",
             json!({"url": url("/status"), "json_query": "load", "json_condition": ">", "expected_value": "9"}),
             0,
             "JSON query validation failed: query 'load' with condition '>' and expected value '9'",
         ),
-        ("tcp", json!({"host": "127.0.0.1", "port": http.port()}), 1, &format!("TCP port {} is open", http.port())),
-        ("tcp", json!({"host": "127.0.0.1", "port": closed.port()}), 0, "TCP connection failed: "),
-        ("smtp", json!({"host": "127.0.0.1", "port": smtp.port()}), 1, "220"),
+        (
+            "tcp",
+            json!({"host": "127.0.0.1", "port": http.port()}),
+            1,
+            &format!("TCP port {} is open", http.port()),
+        ),
+        (
+            "tcp",
+            json!({"host": "127.0.0.1", "port": closed.port()}),
+            0,
+            "TCP connection failed: ",
+        ),
+        (
+            "smtp",
+            json!({"host": "127.0.0.1", "port": smtp.port()}),
+            1,
+            "220",
+        ),
     ];
     let mut expected = HashMap::new();
     for index in 0..1000 {
@@ -70,12 +106,32 @@ async fn a_thousand_tasks_of_four_kinds_become_a_thousand_results() {
         let monitor = result["monitor_id"].as_str().unwrap();
         let (sent, status, message) = expected.remove(monitor).expect("one result for each monitor");
         // The envelope, as Peekaping's ingester expects it.
-        assert_eq!((envelope.r#type.as_str(), envelope.queue.as_str()), ("monitor:ingest", "ingester"));
-        assert_eq!((envelope.retry, envelope.timeout, envelope.retention, envelope.deadline), (3, 120, 3600, 0));
+        assert_eq!(
+            (envelope.r#type.as_str(), envelope.queue.as_str()),
+            ("monitor:ingest", "ingester")
+        );
+        assert_eq!(
+            (
+                envelope.retry,
+                envelope.timeout,
+                envelope.retention,
+                envelope.deadline
+            ),
+            (3, 120, 3600, 0)
+        );
         let started: jiff::Timestamp = result["start_time"].as_str().unwrap().parse().unwrap();
         let ended: jiff::Timestamp = result["end_time"].as_str().unwrap().parse().unwrap();
-        assert_eq!(envelope.id, format!("ingest:{monitor}:{}", started.as_nanosecond()));
-        assert!(envelope.unique_key.starts_with("asynq:{ingester}:unique:monitor:ingest:"), "{}", envelope.unique_key);
+        assert_eq!(
+            envelope.id,
+            format!("ingest:{monitor}:{}", started.as_nanosecond())
+        );
+        assert!(
+            envelope
+                .unique_key
+                .starts_with("asynq:{ingester}:unique:monitor:ingest:"),
+            "{}",
+            envelope.unique_key
+        );
         assert!(started <= ended);
         // What is echoed.
         for (there, here) in [
@@ -95,16 +151,35 @@ async fn a_thousand_tasks_of_four_kinds_become_a_thousand_results() {
         // What was seen.
         assert_eq!(result["status"], status, "{monitor}: {result}");
         assert!(result["message"].as_str().unwrap().contains(message), "{result}");
-        assert!(result["ping_ms"].as_u64().is_some_and(|ping| ping < 16_000), "{result}");
+        assert!(
+            result["ping_ms"].as_u64().is_some_and(|ping| ping < 16_000),
+            "{result}"
+        );
         assert!(result.get("tls_info").is_none(), "{result}");
     }
     assert!(expected.is_empty());
-    eventually("nothing left", Duration::from_secs(5), async || leftovers(&mut connection, "healthcheck").await.is_empty()).await;
+    eventually("nothing left", Duration::from_secs(5), async || {
+        leftovers(&mut connection, "healthcheck").await.is_empty()
+    })
+    .await;
     let (code, health) = worker.get("/api/v1/health").await;
     assert_eq!((code, &health["status"]), (200, &json!("ok")));
-    let metrics = reqwest::get(format!("{}/metrics", worker.admin)).await.unwrap().text().await.unwrap();
-    let count = |line: &str| metrics.lines().find_map(|l| l.strip_prefix(line)?.trim().parse::<f64>().ok());
-    assert_eq!(count(r#"lapwing_checks_total{kind="smtp",status="up",reason=""}"#), Some(166.0), "{metrics}");
+    let metrics = reqwest::get(format!("{}/metrics", worker.admin))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    let count = |line: &str| {
+        metrics
+            .lines()
+            .find_map(|l| l.strip_prefix(line)?.trim().parse::<f64>().ok())
+    };
+    assert_eq!(
+        count(r#"lapwing_checks_total{kind="smtp",status="up",reason=""}"#),
+        Some(166.0),
+        "{metrics}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,25 +189,54 @@ async fn what_no_check_can_run_is_told_and_never_silences_its_monitor() {
     let http = targets::http().await;
     let _worker = worker(&redis);
 
-    let mut maintained = payload("maintained", "http", &json!({"url": format!("http://{http}/broken")}));
+    let mut maintained = payload(
+        "maintained",
+        "http",
+        &json!({"url": format!("http://{http}/broken")}),
+    );
     maintained["is_under_maintenance"] = json!(true);
     let mut stale = payload("stale", "tcp", &json!({"host": "127.0.0.1", "port": 1}));
     stale["scheduled_at"] = json!("2020-01-01T00:00:00Z");
     enqueue_check(&mut connection, &stale).await;
     enqueue_check(&mut connection, &maintained).await;
     enqueue_check(&mut connection, &payload("unknown", "websockets", &json!({}))).await;
-    enqueue_check(&mut connection, &payload("unfit", "tcp", &json!({"host": "h", "port": 1, "foo": 2}))).await;
-    enqueue_check(&mut connection, &payload("denied", "tcp", &json!({"host": "169.254.169.254", "port": 80}))).await;
-    asynq::enqueue(&mut connection, "default", "monitor:healthcheck", "garbage", b"no json").await;
+    enqueue_check(
+        &mut connection,
+        &payload("unfit", "tcp", &json!({"host": "h", "port": 1, "foo": 2})),
+    )
+    .await;
+    enqueue_check(
+        &mut connection,
+        &payload("denied", "tcp", &json!({"host": "169.254.169.254", "port": 80})),
+    )
+    .await;
+    asynq::enqueue(
+        &mut connection,
+        "default",
+        "monitor:healthcheck",
+        "garbage",
+        b"no json",
+    )
+    .await;
     asynq::enqueue(&mut connection, "low", "email:send", "stranger", b"{}").await;
 
     let results = results(&mut connection, 4, Duration::from_secs(20)).await;
     let seen = |monitor: &str| {
-        let (_, result) = results.iter().find(|(_, result)| result["monitor_id"] == monitor).expect(monitor);
-        (result["status"].as_i64().unwrap(), result["message"].as_str().unwrap().to_owned(), result.clone())
+        let (_, result) = results
+            .iter()
+            .find(|(_, result)| result["monitor_id"] == monitor)
+            .expect(monitor);
+        (
+            result["status"].as_i64().unwrap(),
+            result["message"].as_str().unwrap().to_owned(),
+            result.clone(),
+        )
     };
     let (status, message, result) = seen("maintained");
-    assert_eq!((status, message.as_str(), &result["is_under_maintenance"]), (3, "Monitor under maintenance", &json!(true)));
+    assert_eq!(
+        (status, message.as_str(), &result["is_under_maintenance"]),
+        (3, "Monitor under maintenance", &json!(true))
+    );
     assert_eq!(result["ping_ms"], 0);
     let (status, message, _) = seen("unknown");
     assert_eq!(status, 0);
@@ -144,17 +248,31 @@ async fn what_no_check_can_run_is_told_and_never_silences_its_monitor() {
     assert_eq!(status, 0);
     assert!(message.contains("169.254"), "{message}");
 
-    eventually("all settled", Duration::from_secs(5), async || leftovers(&mut connection, "healthcheck").await.is_empty()).await;
-    assert_eq!(ingested_count(&mut connection).await, 4, "a stale task gives no result");
+    eventually("all settled", Duration::from_secs(5), async || {
+        leftovers(&mut connection, "healthcheck").await.is_empty()
+    })
+    .await;
+    assert_eq!(
+        ingested_count(&mut connection).await,
+        4,
+        "a stale task gives no result"
+    );
     for (queue, id, text) in [
         ("default", "garbage", "failed to unmarshal payload: "),
         ("low", "stranger", "handler not found for task \"email:send\""),
     ] {
-        let message: Vec<u8> =
-            redis::cmd("HGET").arg(format!("asynq:{{{queue}}}:t:{id}")).arg("msg").query_async(&mut connection).await.unwrap();
+        let message: Vec<u8> = redis::cmd("HGET")
+            .arg(format!("asynq:{{{queue}}}:t:{id}"))
+            .arg("msg")
+            .query_async(&mut connection)
+            .await
+            .unwrap();
         let message: TaskMessage = prost::Message::decode(message.as_slice()).unwrap();
         assert!(message.error_msg.starts_with(text), "{}", message.error_msg);
-        assert_eq!(leftovers(&mut connection, queue).await, [("archived".to_owned(), 1), ("tasks".to_owned(), 1)]);
+        assert_eq!(
+            leftovers(&mut connection, queue).await,
+            [("archived".to_owned(), 1), ("tasks".to_owned(), 1)]
+        );
     }
 }
 
@@ -169,7 +287,13 @@ async fn a_check_that_uses_its_whole_time_is_down_and_its_task_is_done() {
     enqueue_check(&mut connection, &hanging).await;
     let results = results(&mut connection, 1, Duration::from_secs(10)).await;
     assert_eq!(results[0].1["status"], 0, "{}", results[0].1);
-    assert!(results[0].1["ping_ms"].as_u64().is_some_and(|ping| (900..=1050).contains(&ping)), "{}", results[0].1);
+    assert!(
+        results[0].1["ping_ms"]
+            .as_u64()
+            .is_some_and(|ping| (900..=1050).contains(&ping)),
+        "{}",
+        results[0].1
+    );
     eventually("task done, not archived", Duration::from_secs(5), async || {
         leftovers(&mut connection, "healthcheck").await.is_empty()
     })
@@ -185,21 +309,44 @@ async fn sigterm_lets_checks_end_and_gives_the_rest_back() {
     let file = folder.path().join("lapwing.toml");
     std::fs::write(&file, "[worker]\ngrace = \"2s\"\n").unwrap();
     let mut command = lapwing();
-    command.arg("worker").arg("--config").arg(&file).env("REDIS_URL", redis.url());
+    command
+        .arg("worker")
+        .arg("--config")
+        .arg(&file)
+        .env("REDIS_URL", redis.url());
     let mut worker = Daemon::start(command);
     let slow = |id: &str, ms: u32| payload(id, "http", &json!({"url": format!("http://{http}/slow/{ms}")}));
     enqueue_check(&mut connection, &slow("soon", 1_000)).await;
     enqueue_check(&mut connection, &slow("late", 14_000)).await;
     eventually("both run", Duration::from_secs(10), async || {
-        redis::cmd("LLEN").arg("asynq:{healthcheck}:active").query_async(&mut connection).await.unwrap_or(0) == 2
+        redis::cmd("LLEN")
+            .arg("asynq:{healthcheck}:active")
+            .query_async(&mut connection)
+            .await
+            .unwrap_or(0)
+            == 2
     })
     .await;
     worker.signal("TERM");
     assert!(worker.wait(Duration::from_secs(8)).success(), "{}", worker.log());
     let results = ingested(&mut connection).await;
-    assert_eq!(results.iter().map(|(_, result)| result["monitor_id"].as_str().unwrap()).collect::<Vec<_>>(), ["soon"]);
+    assert_eq!(
+        results
+            .iter()
+            .map(|(_, result)| result["monitor_id"].as_str().unwrap())
+            .collect::<Vec<_>>(),
+        ["soon"]
+    );
     let left = leftovers(&mut connection, "healthcheck").await;
-    assert_eq!(left, [("pending".to_owned(), 1), ("tasks".to_owned(), 1)], "`late` is back on the queue");
-    let servers: usize = redis::cmd("ZCARD").arg("asynq:servers").query_async(&mut connection).await.unwrap();
+    assert_eq!(
+        left,
+        [("pending".to_owned(), 1), ("tasks".to_owned(), 1)],
+        "`late` is back on the queue"
+    );
+    let servers: usize = redis::cmd("ZCARD")
+        .arg("asynq:servers")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(servers, 0, "the worker has left the presence list");
 }

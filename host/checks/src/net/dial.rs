@@ -14,7 +14,11 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Connects to the first of `addresses` that answers; tries them in turn, families alternating. Cancel safe: dropping
 /// the future abandons every attempt.
 pub(super) async fn race(addresses: Vec<SocketAddr>, deadline: Instant) -> Result<TcpStream, NetError> {
-    let target = addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
+    let target = addresses
+        .iter()
+        .map(SocketAddr::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
     let mut waiting = alternate(addresses).into_iter();
     let mut attempts = FuturesUnordered::new();
     let mut first_error = None;
@@ -28,7 +32,9 @@ pub(super) async fn race(addresses: Vec<SocketAddr>, deadline: Instant) -> Resul
             }
             slow = Some(Instant::now() + ATTEMPT_DELAY);
         }
-        let pause = slow.filter(|_| waiting.len() > 0).map_or(deadline, |at| at.min(deadline));
+        let pause = slow
+            .filter(|_| waiting.len() > 0)
+            .map_or(deadline, |at| at.min(deadline));
         match time::timeout_at(pause, attempts.next()).await {
             Ok(Some((_, Ok(stream)))) => {
                 // Probes are single small writes: waiting to coalesce them would only be measured as latency.
@@ -38,7 +44,10 @@ pub(super) async fn race(addresses: Vec<SocketAddr>, deadline: Instant) -> Resul
             Ok(Some((address, Err(error)))) => {
                 let error = NetError::from_io(&error, &address.to_string());
                 // A host without IPv6 fails those attempts at once: the other family's story is the telling one.
-                if first_error.as_ref().is_none_or(|first| matches!(first, NetError::Unreachable(_))) {
+                if first_error
+                    .as_ref()
+                    .is_none_or(|first| matches!(first, NetError::Unreachable(_)))
+                {
                     first_error = Some(error);
                 }
                 slow = None;
@@ -77,8 +86,21 @@ mod tests {
 
     #[test]
     fn families_alternate_from_the_first() {
-        let parse = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<SocketAddr>>();
-        let order = alternate(parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"]));
-        assert_eq!(order, parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"]));
+        let parse = |list: &[&str]| {
+            list.iter()
+                .map(|a| a.parse().unwrap())
+                .collect::<Vec<SocketAddr>>()
+        };
+        let order = alternate(parse(&[
+            "[::1]:1",
+            "[::2]:1",
+            "[::3]:1",
+            "1.1.1.1:1",
+            "2.2.2.2:1",
+        ]));
+        assert_eq!(
+            order,
+            parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"])
+        );
     }
 }

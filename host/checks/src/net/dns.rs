@@ -61,13 +61,21 @@ impl Net {
         deadline: Instant,
     ) -> Result<Reply, NetError> {
         let question = question(name, rtype)?;
-        let plain = question.name().to_ascii().trim_end_matches('.').to_ascii_lowercase();
+        let plain = question
+            .name()
+            .to_ascii()
+            .trim_end_matches('.')
+            .to_ascii_lowercase();
         self.inner.policy.judge_name(&plain).map_err(NetError::Denied)?;
         let servers = match server {
             None => self.inner.resolver.servers.clone(),
             Some((host, port)) => {
                 let found = self.resolve(host, IpFamily::Any, deadline).await?;
-                found.addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()
+                found
+                    .addresses
+                    .into_iter()
+                    .map(|address| SocketAddr::new(address, port))
+                    .collect()
             }
         };
         let mut last = NetError::DnsTimeout(format!("`{plain}`: no answer"));
@@ -97,7 +105,9 @@ fn question(name: &str, rtype: &str) -> Result<Query, NetError> {
     let mut parsed = Name::from_str(name).map_err(|_| unfit("name", name))?;
     parsed.set_fqdn(true);
     let upper = rtype.to_ascii_uppercase();
-    let number = upper.strip_prefix("TYPE").and_then(|number| number.parse::<u16>().ok());
+    let number = upper
+        .strip_prefix("TYPE")
+        .and_then(|number| number.parse::<u16>().ok());
     let rtype = match number {
         Some(number) => RecordType::from(number),
         None => RecordType::from_str(&upper).map_err(|_| unfit("record type", rtype))?,
@@ -118,9 +128,15 @@ async fn ask(question: &Query, server: SocketAddr) -> Result<Reply, NetError> {
     let mut edns = Edns::new();
     edns.set_max_payload(DEFAULT_MAX_PAYLOAD_LEN);
     message.set_edns(edns);
-    let bytes = message.to_vec().map_err(|error| NetError::InvalidInput(error.to_string()))?;
+    let bytes = message
+        .to_vec()
+        .map_err(|error| NetError::InvalidInput(error.to_string()))?;
 
-    let any = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any = if server.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await.map_err(fail)?;
     socket.connect(server).await.map_err(fail)?;
     socket.send(&bytes).await.map_err(fail)?;
@@ -130,7 +146,9 @@ async fn ask(question: &Query, server: SocketAddr) -> Result<Reply, NetError> {
         // Anybody can send us a datagram: only one with our id and our question is the answer.
         let parsed = Message::from_vec(buffer.get(..length).unwrap_or_default());
         match parsed.ok().filter(|reply| answers(reply, &message)) {
-            Some(reply) if reply.metadata.truncation => break over_tcp(&bytes, server).await.map_err(fail)?,
+            Some(reply) if reply.metadata.truncation => {
+                break over_tcp(&bytes, server).await.map_err(fail)?;
+            }
             Some(reply) => break reply,
             None => {}
         }
@@ -150,7 +168,9 @@ async fn ask(question: &Query, server: SocketAddr) -> Result<Reply, NetError> {
 async fn over_tcp(question: &[u8], server: SocketAddr) -> std::io::Result<Message> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(question.len()).map_err(std::io::Error::other)?;
-    stream.write_all(&[&length.to_be_bytes(), question].concat()).await?;
+    stream
+        .write_all(&[&length.to_be_bytes(), question].concat())
+        .await?;
     let length = stream.read_u16().await?;
     let mut reply = vec![0; usize::from(length)];
     stream.read_exact(&mut reply).await?;

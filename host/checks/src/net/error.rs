@@ -129,7 +129,10 @@ impl NetError {
     /// Sorts what the operating system or the TLS library said of an exchange with `what`.
     pub fn from_io(error: &io::Error, what: &str) -> Self {
         use io::ErrorKind as Kind;
-        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        if let Some(tls) = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        {
             return Self::from_tls(tls, what);
         }
         let text = || what.to_owned();
@@ -154,7 +157,10 @@ impl NetError {
     /// Sorts what the TLS library said; certificates are sorted where they are verified.
     fn from_tls(error: &rustls::Error, what: &str) -> Self {
         match error {
-            rustls::Error::InvalidCertificate(_) => Self::Certificate { message: error.to_string(), info: None },
+            rustls::Error::InvalidCertificate(_) => Self::Certificate {
+                message: error.to_string(),
+                info: None,
+            },
             rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
                 Self::Tls(format!("{what} does not speak TLS"))
             }
@@ -195,7 +201,11 @@ mod tests {
     fn our_own_trouble_never_becomes_down() {
         let emfile = NetError::from_io(&io::Error::from_raw_os_error(24), "10.0.0.1:80");
         assert_eq!(emfile.reason(), Reason::Internal);
-        for error in [emfile, NetError::Denied("rule".into()), NetError::InvalidInput("host".into())] {
+        for error in [
+            emfile,
+            NetError::Denied("rule".into()),
+            NetError::InvalidInput("host".into()),
+        ] {
             assert!(!error.blames_target());
             assert!(error.into_verdict(|_| String::new()).is_err());
         }
@@ -209,7 +219,9 @@ mod tests {
             (io::ErrorKind::UnexpectedEof, Reason::ConnectionClosed),
             (io::ErrorKind::HostUnreachable, Reason::NetworkUnreachable),
         ] {
-            let seen = NetError::from_io(&kind.into(), "t").into_verdict(|e| e.to_string()).unwrap();
+            let seen = NetError::from_io(&kind.into(), "t")
+                .into_verdict(|e| e.to_string())
+                .unwrap();
             assert_eq!(seen.reason, Some(reason));
         }
     }

@@ -22,11 +22,16 @@ pub enum Host {
 impl Host {
     /// Reads a strict IPv4 literal, an IPv6 literal (bare or in brackets) or a DNS name (also in Unicode, per IDNA).
     pub fn parse(text: &str) -> Result<Self, NetError> {
-        let refuse = || NetError::InvalidInput(format!("host `{text}` is neither an IP address nor a DNS name"));
+        let refuse =
+            || NetError::InvalidInput(format!("host `{text}` is neither an IP address nor a DNS name"));
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         if let Ok(address) = bare.unwrap_or(text).parse::<IpAddr>() {
             let bracketed_v4 = bare.is_some() && address.is_ipv4();
-            return if bracketed_v4 { Err(refuse()) } else { Ok(Self::Address(address.to_canonical())) };
+            return if bracketed_v4 {
+                Err(refuse())
+            } else {
+                Ok(Self::Address(address.to_canonical()))
+            };
         }
         let name = text.strip_suffix('.').unwrap_or(text);
         let name = if name.is_ascii() {
@@ -37,7 +42,11 @@ impl Host {
                 _ => return Err(refuse()),
             }
         };
-        if is_name(&name) { Ok(Self::Name(name)) } else { Err(refuse()) }
+        if is_name(&name) {
+            Ok(Self::Name(name))
+        } else {
+            Err(refuse())
+        }
     }
 }
 
@@ -53,7 +62,10 @@ impl fmt::Display for Host {
 /// Underscores are allowed: they are no host name (RFC 952), but resolvers and container networks use them.
 fn is_name(name: &str) -> bool {
     let label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     name.len() <= MAX_NAME && name.split('.').all(label) && !name.rsplit('.').next().is_some_and(is_number)
 }
@@ -80,7 +92,11 @@ mod tests {
             ("::ffff:10.0.0.1", "10.0.0.1"),
             ("[::ffff:7f00:1]", "127.0.0.1"),
         ] {
-            assert_eq!(Host::parse(text), Ok(Host::Address(address.parse().unwrap())), "{text}");
+            assert_eq!(
+                Host::parse(text),
+                Ok(Host::Address(address.parse().unwrap())),
+                "{text}"
+            );
         }
     }
 
@@ -101,11 +117,36 @@ mod tests {
     #[test]
     fn odd_spellings_of_addresses_are_refused() {
         for text in [
-            "0x7f.1", "2130706433", "127.1", "0177.0.0.1", "0x7f000001", "127.0.0.1.", "0", "１２７.0.0.1",
-            "127。0。0。1", "%31%32%37.0.0.1", "[127.0.0.1]", "[::1", "::1]", "fe80::1%eth0", "1.2.3.4.5", "0x", "",
-            ".", "a..b", "-a b", "user@host", "host:80", "a/b", "a\0b", "example.com..",
+            "0x7f.1",
+            "2130706433",
+            "127.1",
+            "0177.0.0.1",
+            "0x7f000001",
+            "127.0.0.1.",
+            "0",
+            "１２７.0.0.1",
+            "127。0。0。1",
+            "%31%32%37.0.0.1",
+            "[127.0.0.1]",
+            "[::1",
+            "::1]",
+            "fe80::1%eth0",
+            "1.2.3.4.5",
+            "0x",
+            "",
+            ".",
+            "a..b",
+            "-a b",
+            "user@host",
+            "host:80",
+            "a/b",
+            "a\0b",
+            "example.com..",
         ] {
-            assert!(matches!(Host::parse(text), Err(NetError::InvalidInput(_))), "{text:?}");
+            assert!(
+                matches!(Host::parse(text), Err(NetError::InvalidInput(_))),
+                "{text:?}"
+            );
         }
     }
 }

@@ -12,20 +12,25 @@ mod stamp;
 use super::{IpFamily, Net, NetError, tls::TlsOptions};
 use hop::Hop;
 use http::{HeaderMap, Method, StatusCode, Version};
-use lapwing_model::{Proxy, TlsInfo};
+use lapwing_model::{Phase, Proxy, TlsInfo};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use std::{net::SocketAddr, time::Duration};
 use tokio::time::Instant;
 use url::Url;
 
 /// Which versions to speak.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum HttpVersion {
     /// HTTP/2 where ALPN agrees, else HTTP/1.1.
     #[default]
+    #[serde(rename = "any")]
     Any,
     /// HTTP/1.1 only.
+    #[serde(rename = "1.1")]
     Http11,
     /// HTTP/2 only (prior knowledge on plain TCP).
+    #[serde(rename = "2")]
     Http2,
 }
 
@@ -76,6 +81,27 @@ pub struct Timing {
     pub total: Duration,
 }
 
+impl Timing {
+    /// The phases that took place, under their names in a result.
+    pub fn phases(&self) -> Vec<Phase> {
+        let phases = [
+            ("resolve", self.resolve),
+            ("connect", self.connect),
+            ("tls", self.tls.unwrap_or_default()),
+            ("send", self.send),
+            ("first_byte", self.first_byte),
+            ("receive", self.receive),
+        ];
+        let spent = phases.into_iter().filter(|(_, elapsed)| !elapsed.is_zero());
+        spent
+            .map(|(name, elapsed)| Phase {
+                name: name.to_owned(),
+                elapsed,
+            })
+            .collect()
+    }
+}
+
 /// What came back from the last hop.
 #[derive(Debug, Clone)]
 pub struct Response {
@@ -120,7 +146,12 @@ impl Net {
     /// future closes the connection.
     pub async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Box<Failure>> {
         let start = Instant::now();
-        let mut seen = Seen { start, timing: Timing::default(), status: None, tls: None };
+        let mut seen = Seen {
+            start,
+            timing: Timing::default(),
+            status: None,
+            tls: None,
+        };
         match self.follow(&request, &mut seen, deadline).await {
             Ok(mut response) => {
                 response.timing.total = start.elapsed();
@@ -131,20 +162,36 @@ impl Net {
                     seen.tls = Some((**info).clone());
                 }
                 seen.timing.total = start.elapsed();
-                let Seen { timing, status, tls, .. } = seen;
-                Err(Box::new(Failure { error, status, tls, timing }))
+                let Seen {
+                    timing, status, tls, ..
+                } = seen;
+                Err(Box::new(Failure {
+                    error,
+                    status,
+                    tls,
+                    timing,
+                }))
             }
         }
     }
 
-    async fn follow(&self, request: &Request, seen: &mut Seen, deadline: Instant) -> Result<Response, NetError> {
+    async fn follow(
+        &self,
+        request: &Request,
+        seen: &mut Seen,
+        deadline: Instant,
+    ) -> Result<Response, NetError> {
         let mut hop = Hop::first(request)?;
         let mut redirects = 0;
         loop {
             let reached = self.reach(request, &hop.url, seen, deadline).await?;
             let peer = reached.peer;
             let wanted = |parts: &http::response::Parts| {
-                if request.max_redirects > 0 && hop::location(parts).is_some() { None } else { request.max_body_bytes }
+                if request.max_redirects > 0 && hop::location(parts).is_some() {
+                    None
+                } else {
+                    request.max_body_bytes
+                }
             };
             let message = hop.message(&reached.form)?;
             let (parts, body) = exchange::exchange(reached, message, wanted, seen, deadline).await?;
@@ -164,7 +211,9 @@ impl Net {
                 });
             };
             if redirects == request.max_redirects {
-                return Err(NetError::TooManyRedirects(format!("more than {redirects}, the last to `{location}`")));
+                return Err(NetError::TooManyRedirects(format!(
+                    "more than {redirects}, the last to `{location}`"
+                )));
             }
             redirects += 1;
             hop.redirect(&parts, &location)?;

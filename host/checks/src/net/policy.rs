@@ -56,8 +56,7 @@ impl Mode {
     /// The name of the forbidden range that `address` is in, if any.
     fn forbids(self, address: IpAddr) -> Option<&'static str> {
         match (self, ranges::reach(address)) {
-            (Self::Open, _) | (_, Reach::Global) => None,
-            (Self::NoMetadata, Reach::Local(_)) => None,
+            (Self::Open, _) | (_, Reach::Global) | (Self::NoMetadata, Reach::Local(_)) => None,
             (_, Reach::Metadata(name)) | (Self::PublicOnly, Reach::Local(name)) => Some(name),
         }
     }
@@ -68,9 +67,14 @@ impl EgressPolicy {
     /// says which rule forbids it and what to change.
     pub fn judge(&self, host: &str, address: IpAddr) -> Result<(), String> {
         let address = address.to_canonical();
-        let what = if host.parse() == Ok(address) { format!("`{host}`") } else { format!("`{host}` ({address})") };
+        let what = if host.parse() == Ok(address) {
+            format!("`{host}`")
+        } else {
+            format!("`{host}` ({address})")
+        };
         let ends = ranges::ends(address);
-        let holds = |rule: &Rule| rule.names(host) || rule.holds(address) || ends.iter().any(|end| rule.holds(*end));
+        let holds =
+            |rule: &Rule| rule.names(host) || rule.holds(address) || ends.iter().any(|end| rule.holds(*end));
         if let Some(rule) = self.deny.iter().find(|rule| holds(rule)) {
             return Err(denied(&what, rule));
         }

@@ -1,4 +1,4 @@
-//! Forward proxies: HTTP (`CONNECT`, RFC 9110 §9.3.6), SOCKS4, SOCKS4a and SOCKS5 (RFC 1928, RFC 1929).
+//! Forward proxies: HTTP (`CONNECT`, RFC 9110 §9.3.6), SOCKS4, `SOCKS4a` and SOCKS5 (RFC 1928, RFC 1929).
 //!
 //! As Peekaping does, every SOCKS5 spelling has the proxy resolve the target's name. The proxy's own address is judged
 //! by the policy where it is dialled.
@@ -20,11 +20,11 @@ use tokio_socks::{
 };
 
 /// Any stream of bytes in both directions.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A stream, however deeply wrapped.
-pub(super) type Stream = Box<dyn Duplex>;
+pub(crate) type Stream = Box<dyn Duplex>;
 
 /// How to speak to a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +59,24 @@ impl Via {
                 )));
             }
         };
-        let credentials = proxy.credentials().map(|(user, password)| (user.to_owned(), password.to_owned()));
-        Ok(Self { kind, host: proxy.host.clone(), port: proxy.port, credentials })
+        let credentials = proxy
+            .credentials()
+            .map(|(user, password)| (user.to_owned(), password.to_owned()));
+        Ok(Self {
+            kind,
+            host: proxy.host.clone(),
+            port: proxy.port,
+            credentials,
+        })
     }
 
     /// The proxy's fault, unless it is ours.
     pub(super) fn blame(&self, error: NetError) -> NetError {
-        if error.blames_target() { NetError::Proxy(format!("{}:{}: {error}", self.host, self.port)) } else { error }
+        if error.blames_target() {
+            NetError::Proxy(format!("{}:{}: {error}", self.host, self.port))
+        } else {
+            error
+        }
     }
 
     /// `Proxy-Authorization`, if there are credentials.
@@ -87,14 +98,19 @@ impl Via {
         let opened: Result<Stream, _> = match self.kind {
             Kind::Http | Kind::Https => return self.connect(stream, target, port).await,
             Kind::Socks5 => match user {
-                None => Socks5Stream::connect_with_socket(stream, address).await.map(|s| Box::new(s) as Stream),
+                None => Socks5Stream::connect_with_socket(stream, address)
+                    .await
+                    .map(|s| Box::new(s) as Stream),
                 Some((user, password)) => {
-                    let opened = Socks5Stream::connect_with_password_and_socket(stream, address, user, password);
+                    let opened =
+                        Socks5Stream::connect_with_password_and_socket(stream, address, user, password);
                     opened.await.map(|s| Box::new(s) as Stream)
                 }
             },
             Kind::Socks4 | Kind::Socks4a => match user {
-                None => Socks4Stream::connect_with_socket(stream, address).await.map(|s| Box::new(s) as Stream),
+                None => Socks4Stream::connect_with_socket(stream, address)
+                    .await
+                    .map(|s| Box::new(s) as Stream),
                 Some((user, _)) => {
                     let opened = Socks4Stream::connect_with_userid_and_socket(stream, address, user);
                     opened.await.map(|s| Box::new(s) as Stream)
@@ -144,14 +160,22 @@ impl Via {
             Host::Address(ip) => SocketAddr::new(*ip, port).to_string(),
             Host::Name(name) => format!("{name}:{port}"),
         };
-        let mut request = Request::builder().method(Method::CONNECT).uri(&authority).header(header::HOST, &authority);
+        let mut request = Request::builder()
+            .method(Method::CONNECT)
+            .uri(&authority)
+            .header(header::HOST, &authority);
         if let Some(authorization) = self.authorization() {
             request = request.header(header::PROXY_AUTHORIZATION, authorization);
         }
-        request.body(Empty::new()).map_err(|error| NetError::InvalidInput(format!("proxy request: {error}")))
+        request
+            .body(Empty::new())
+            .map_err(|error| NetError::InvalidInput(format!("proxy request: {error}")))
     }
 
     fn refused(&self, status: StatusCode) -> NetError {
-        NetError::Proxy(format!("{}:{}: answered CONNECT with {status}", self.host, self.port))
+        NetError::Proxy(format!(
+            "{}:{}: answered CONNECT with {status}",
+            self.host, self.port
+        ))
     }
 }

@@ -40,20 +40,38 @@ impl Resolver {
         let (config, mut options) = read_system_conf().unwrap_or_else(|error| {
             tracing::warn!(%error, "no usable resolver settings on this system; asking 127.0.0.1:53");
             let local = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
-            (ResolverConfig::from_name_servers(vec![local]), ResolverOpts::default())
+            (
+                ResolverConfig::from_name_servers(vec![local]),
+                ResolverOpts::default(),
+            )
         });
         options.cache_size = 0;
         options.use_hosts_file = ResolveHosts::Always;
-        let port = |server: &NameServerConfig| server.connections.first().map_or(53, |connection| connection.port);
-        let servers = config.name_servers().iter().map(|server| SocketAddr::new(server.ip, port(server))).collect();
+        let port = |server: &NameServerConfig| {
+            server
+                .connections
+                .first()
+                .map_or(53, |connection| connection.port)
+        };
+        let servers = config
+            .name_servers()
+            .iter()
+            .map(|server| SocketAddr::new(server.ip, port(server)))
+            .collect();
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let lookup = builder.with_options(options).build().map_err(|error| error.to_string());
+        let lookup = builder
+            .with_options(options)
+            .build()
+            .map_err(|error| error.to_string());
         Self { lookup, servers }
     }
 
     /// The addresses of `name`, IPv6 first; at least one. The caller bounds the time.
     pub(super) async fn addresses(&self, name: &str, family: IpFamily) -> Result<Vec<IpAddr>, NetError> {
-        let (v4, v6) = (pin!(self.records(name, RecordType::A)), pin!(self.records(name, RecordType::AAAA)));
+        let (v4, v6) = (
+            pin!(self.records(name, RecordType::A)),
+            pin!(self.records(name, RecordType::AAAA)),
+        );
         let found = match family {
             IpFamily::V4 => v4.await,
             IpFamily::V6 => v6.await,
@@ -72,25 +90,47 @@ impl Resolver {
 
     /// The addresses of one family; at least one.
     async fn records(&self, name: &str, rtype: RecordType) -> Result<Vec<IpAddr>, NetError> {
-        let lookup = self.lookup.as_ref().map_err(|error| NetError::Local(format!("resolver: {error}")))?;
-        let reply = lookup.lookup(name, rtype).await.map_err(|error| sort(&error, name))?;
+        let lookup = self
+            .lookup
+            .as_ref()
+            .map_err(|error| NetError::Local(format!("resolver: {error}")))?;
+        let reply = lookup
+            .lookup(name, rtype)
+            .await
+            .map_err(|error| sort(&error, name))?;
         let address = |data: &RData| match data {
             RData::A(v4) => Some(IpAddr::V4(v4.0)),
             RData::AAAA(v6) => Some(IpAddr::V6(v6.0).to_canonical()),
             _ => None,
         };
-        let found: Vec<IpAddr> = reply.answers().iter().filter_map(|record| address(&record.data)).collect();
-        if found.is_empty() { Err(NetError::DnsNotFound(format!("`{name}` has no {rtype} record"))) } else { Ok(found) }
+        let found: Vec<IpAddr> = reply
+            .answers()
+            .iter()
+            .filter_map(|record| address(&record.data))
+            .collect();
+        if found.is_empty() {
+            Err(NetError::DnsNotFound(format!("`{name}` has no {rtype} record")))
+        } else {
+            Ok(found)
+        }
     }
 }
 
 async fn within_delay(other: impl Future<Output = Result<Vec<IpAddr>, NetError>>) -> Vec<IpAddr> {
-    time::timeout(RESOLUTION_DELAY, other).await.ok().and_then(Result::ok).unwrap_or_default()
+    time::timeout(RESOLUTION_DELAY, other)
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .unwrap_or_default()
 }
 
 /// Of two failures the one that says more: a name is only "not found" when both families said so.
 fn graver(one: NetError, other: NetError) -> NetError {
-    if matches!(one, NetError::DnsNotFound(_)) { other } else { one }
+    if matches!(one, NetError::DnsNotFound(_)) {
+        other
+    } else {
+        one
+    }
 }
 
 fn sort(error: &LookupError, name: &str) -> NetError {

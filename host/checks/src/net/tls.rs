@@ -97,20 +97,30 @@ impl Roots {
         }
         let crypto = Arc::new(rustls::crypto::ring::default_provider());
         let system = WebPkiServerVerifier::builder_with_provider(store.into(), crypto.clone());
-        let system = system.build().map_err(|error| NetError::Local(format!("root certificates: {error}")))?;
+        let system = system
+            .build()
+            .map_err(|error| NetError::Local(format!("root certificates: {error}")))?;
         Ok(Self { crypto, system })
     }
 
     /// A verifier that trusts `pem` alone, and its certificates.
-    fn only(&self, pem: &str) -> Result<(Arc<dyn ServerCertVerifier>, Vec<CertificateDer<'static>>), NetError> {
+    fn only(
+        &self,
+        pem: &str,
+    ) -> Result<(Arc<dyn ServerCertVerifier>, Vec<CertificateDer<'static>>), NetError> {
         let fail = |why: String| NetError::InvalidInput(format!("CA certificate: {why}"));
         let certificates = certificates(pem).map_err(fail)?;
         let mut store = RootCertStore::empty();
         for certificate in &certificates {
-            store.add(certificate.clone()).map_err(|error| fail(error.to_string()))?;
+            store
+                .add(certificate.clone())
+                .map_err(|error| fail(error.to_string()))?;
         }
         let verifier = WebPkiServerVerifier::builder_with_provider(store.into(), self.crypto.clone());
-        Ok((verifier.build().map_err(|error| fail(error.to_string()))?, certificates))
+        Ok((
+            verifier.build().map_err(|error| fail(error.to_string()))?,
+            certificates,
+        ))
     }
 }
 
@@ -122,7 +132,11 @@ impl TlsOptions {
             None => (roots.system.clone(), Vec::new()),
         };
         let witness = Arc::new(Witness::new(verifier, pinned, self.verify));
-        let versions: &[_] = if self.min_version_13 { &[&TLS13] } else { &[&TLS13, &TLS12] };
+        let versions: &[_] = if self.min_version_13 {
+            &[&TLS13]
+        } else {
+            &[&TLS13, &TLS12]
+        };
         let builder = ClientConfig::builder_with_provider(roots.crypto.clone())
             .with_protocol_versions(versions)
             .map_err(|error| NetError::Local(error.to_string()))?
@@ -132,13 +146,20 @@ impl TlsOptions {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
                 let fail = |why: String| NetError::InvalidInput(format!("client certificate: {why}"));
-                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| fail(error.to_string()))?;
+                let key =
+                    PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| fail(error.to_string()))?;
                 let chain = certificates(chain).map_err(fail)?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| fail(error.to_string()))?
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| fail(error.to_string()))?
             }
         };
         config.resumption = Resumption::disabled();
-        config.alpn_protocols = self.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        config.alpn_protocols = self
+            .alpn
+            .iter()
+            .map(|protocol| protocol.as_bytes().to_vec())
+            .collect();
         Ok((config, witness))
     }
 }
@@ -172,18 +193,31 @@ impl Net {
             Ok(Ok(stream)) => {
                 let session = stream.get_ref().1;
                 let info = TlsInfo {
-                    protocol: session.protocol_version().and_then(|v| v.as_str()).unwrap_or_default().replace('_', "."),
+                    protocol: session
+                        .protocol_version()
+                        .and_then(|v| v.as_str())
+                        .unwrap_or_default()
+                        .replace('_', "."),
                     cipher: session.negotiated_cipher_suite().map(cipher).unwrap_or_default(),
-                    alpn: session.alpn_protocol().map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
+                    alpn: session
+                        .alpn_protocol()
+                        .map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
                     ..witness.info(name)
                 };
-                Ok(TlsSession { stream, info, elapsed: start.elapsed() })
+                Ok(TlsSession {
+                    stream,
+                    info,
+                    elapsed: start.elapsed(),
+                })
             }
             Ok(Err(error)) => Err(match NetError::from_io(&error, host) {
                 NetError::Certificate { message, .. } => {
                     let info = witness.info(name);
                     let message = info.verify_error.clone().unwrap_or(message);
-                    NetError::Certificate { message, info: Some(Box::new(info)) }
+                    NetError::Certificate {
+                        message,
+                        info: Some(Box::new(info)),
+                    }
                 }
                 NetError::Closed(_) => NetError::Closed(format!("{host}, during the TLS handshake")),
                 error => error,
@@ -211,5 +245,9 @@ fn server_name(name: &str) -> Result<ServerName<'static>, NetError> {
 
 /// IANA's name: rustls says `TLS13_` where the registry has `TLS_`.
 fn cipher(suite: rustls::SupportedCipherSuite) -> String {
-    suite.suite().as_str().unwrap_or_default().replacen("TLS13_", "TLS_", 1)
+    suite
+        .suite()
+        .as_str()
+        .unwrap_or_default()
+        .replacen("TLS13_", "TLS_", 1)
 }

@@ -64,7 +64,7 @@ async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueErro
         let decoded = Envelope::decode(&bytes).map_err(|error| format!("failed to decode message: {error}"));
         let (envelope, fault) = match decoded {
             Ok(envelope) => (envelope, None),
-            Err(fault) => (wrap(&id, bytes), Some(fault)),
+            Err(fault) => (wrap(shared, queue, &id, bytes), Some(fault)),
         };
         let reservation = Arc::new(Reservation {
             queue,
@@ -84,8 +84,9 @@ async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueErro
 }
 
 /// A message in place of bytes that are none, so that tools can show what was there.
-fn wrap(id: &str, bytes: Vec<u8>) -> Envelope {
-    let message = TaskMessage { id: id.to_owned(), payload: bytes, ..TaskMessage::default() };
+fn wrap(shared: &Shared, queue: usize, id: &str, bytes: Vec<u8>) -> Envelope {
+    let queue = shared.queues.get(queue).map(|keys| keys.queue.clone()).unwrap_or_default();
+    let message = TaskMessage { id: id.to_owned(), queue, payload: bytes, ..TaskMessage::default() };
     Envelope { message, unknown: Vec::new() }
 }
 

@@ -54,6 +54,7 @@ async fn results_seen_while_redis_was_killed_are_told_when_it_is_back() {
     for outcome in timeout(Duration::from_secs(10), settling.join_all()).await.unwrap() {
         outcome.unwrap();
     }
+    eprintln!("BACK {:?}", back.elapsed());
     assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
     redis.reconnect().await;
     all_settled(&mut redis, 50).await;

@@ -75,7 +75,8 @@ async fn a_task_that_ended_while_writes_were_refused_runs_exactly_once() {
 
 #[tokio::test]
 async fn a_wrong_password_is_told_in_clear_words() {
-    let redis = Redis::start_with(&["--user", "default on nopass ~* &* +@all", "--user", "lap on >secret ~* &* +@all"]).await;
+    let mut redis = Redis::start().await;
+    let () = redis.run("ACL SETUSER lap on >secret ~* &* +@all").await;
     let url = |password: &str| format!("redis://lap:{password}@127.0.0.1:{}/0", redis.server.port());
     let error = Asynq::connect(url("wrong"), Options::default()).await.unwrap_err();
     assert!(matches!(&error, QueueError::Denied(_)), "{error:?}");
@@ -85,7 +86,8 @@ async fn a_wrong_password_is_told_in_clear_words() {
 
 #[tokio::test]
 async fn a_missing_permission_is_told_in_clear_words() {
-    let redis = Redis::start_with(&["--user", "default on nopass ~* &* +@all", "--user", "lap on >secret ~* &* +@all -evalsha -eval"]).await;
+    let mut redis = Redis::start().await;
+    let () = redis.run("ACL SETUSER lap on >secret ~* &* +@all -evalsha").await;
     let asynq = Asynq::connect(format!("redis://lap:secret@127.0.0.1:{}/0", redis.server.port()), quick()).await.unwrap();
     let error = asynq.enqueue(&task("a")).await.unwrap_err();
     assert!(matches!(&error, QueueError::Denied(text) if text.contains("evalsha")), "{error:?}");

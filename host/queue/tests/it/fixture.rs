@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-pub fn task(monitor: &str) -> Task {
+pub(crate) fn task(monitor: &str) -> Task {
     Task {
         monitor: Monitor {
             id: monitor.to_owned(),
@@ -37,19 +37,19 @@ pub fn task(monitor: &str) -> Task {
     }
 }
 
-pub fn result(task: &Task) -> CheckResult {
+pub(crate) fn result(task: &Task) -> CheckResult {
     let worker = WorkerIdentity { name: "here:1".to_owned(), region: None };
     let at = |text: &str| text.parse().unwrap();
     let observation = Observation::up("TCP port 6379 is open").with_latency(Duration::from_millis(3));
     CheckResult::new(task, &worker, at("2026-04-11T08:15:20.2Z"), at("2026-04-11T08:15:20.203Z"), observation)
 }
 
-pub fn room(count: usize) -> NonZeroUsize {
+pub(crate) fn room(count: usize) -> NonZeroUsize {
     NonZeroUsize::new(count).unwrap()
 }
 
 /// Waits for a condition, with a bound.
-pub async fn eventually(limit: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(limit: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + limit;
     while !holds().await {
         assert!(Instant::now() < end, "not within {limit:?}: {what}");
@@ -58,7 +58,7 @@ pub async fn eventually(limit: Duration, what: &str, mut holds: impl AsyncFnMut(
 }
 
 /// Reserves until `count` tasks are there.
-pub async fn take(source: &dyn Source, count: usize) -> Vec<Lease> {
+pub(crate) async fn take(source: &dyn Source, count: usize) -> Vec<Lease> {
     let end = Instant::now() + Duration::from_secs(30);
     let mut taken = Vec::new();
     while taken.len() < count {
@@ -68,12 +68,12 @@ pub async fn take(source: &dyn Source, count: usize) -> Vec<Lease> {
     taken
 }
 
-pub fn monitors(leases: &[Lease]) -> Vec<&str> {
+pub(crate) fn monitors(leases: &[Lease]) -> Vec<&str> {
     leases.iter().map(|lease| lease.task().monitor.id.as_str()).collect()
 }
 
 /// Asynq's intervals, five times as fast.
-pub fn quick() -> Options {
+pub(crate) fn quick() -> Options {
     let ms = Duration::from_millis;
     let timing = Timing {
         lease: ms(6000),
@@ -89,66 +89,62 @@ pub fn quick() -> Options {
 }
 
 /// A Redis server, and a connection to look into it.
-pub struct Redis {
-    pub server: RedisServer,
-    pub connection: MultiplexedConnection,
+pub(crate) struct Redis {
+    pub(crate) server: RedisServer,
+    pub(crate) connection: MultiplexedConnection,
 }
 
 impl Redis {
-    pub async fn start() -> Self {
-        Self::start_with(&[]).await
-    }
-
-    pub async fn start_with(arguments: &[&str]) -> Self {
-        let server = RedisServer::start_with(arguments);
+    pub(crate) async fn start() -> Self {
+        let server = RedisServer::start();
         let connection = connect(&server.url()).await;
         Self { server, connection }
     }
 
     /// After a restart the old connection is gone.
-    pub async fn reconnect(&mut self) {
+    pub(crate) async fn reconnect(&mut self) {
         self.connection = connect(&self.server.url()).await;
     }
 
-    pub async fn asynq(&self, options: Options) -> Arc<Asynq> {
+    pub(crate) async fn asynq(&self, options: Options) -> Arc<Asynq> {
         Asynq::connect(self.server.url(), options).await.unwrap()
     }
 
     /// Runs a command, its words parted by spaces.
-    pub async fn run<T: redis::FromRedisValue>(&mut self, words: &str) -> T {
+    pub(crate) async fn run<T: redis::FromRedisValue>(&mut self, words: &str) -> T {
         let mut words = words.split(' ');
         let mut command = redis::cmd(words.next().unwrap());
         command.arg(words.collect::<Vec<_>>());
         command.query_async(&mut self.connection).await.unwrap()
     }
 
-    pub async fn list(&mut self, queue: &str, name: &str) -> Vec<String> {
+    pub(crate) async fn list(&mut self, queue: &str, name: &str) -> Vec<String> {
         self.connection.lrange(format!("asynq:{{{queue}}}:{name}"), 0, -1).await.unwrap()
     }
 
-    pub async fn zset(&mut self, queue: &str, name: &str) -> Vec<(String, f64)> {
+    pub(crate) async fn zset(&mut self, queue: &str, name: &str) -> Vec<(String, f64)> {
         self.connection.zrange_withscores(format!("asynq:{{{queue}}}:{name}"), 0, -1).await.unwrap()
     }
 
-    pub async fn hash(&mut self, queue: &str, id: &str) -> HashMap<String, Vec<u8>> {
+    pub(crate) async fn hash(&mut self, queue: &str, id: &str) -> HashMap<String, Vec<u8>> {
         self.connection.hgetall(format!("asynq:{{{queue}}}:t:{id}")).await.unwrap()
     }
 
-    pub async fn state(&mut self, queue: &str, id: &str) -> Option<String> {
+    pub(crate) async fn state(&mut self, queue: &str, id: &str) -> Option<String> {
         self.connection.hget(format!("asynq:{{{queue}}}:t:{id}"), "state").await.unwrap()
     }
 
-    pub async fn message(&mut self, queue: &str, id: &str) -> TaskMessage {
+    pub(crate) async fn message(&mut self, queue: &str, id: &str) -> TaskMessage {
         TaskMessage::decode(&*self.hash(queue, id).await["msg"]).unwrap()
     }
 
     /// Whole seconds of the server's clock.
-    pub async fn now(&mut self) -> i64 {
+    pub(crate) async fn now(&mut self) -> i64 {
         self.run::<(i64, i64)>("TIME").await.0
     }
 
     /// Enqueues as a stock client does, without a lock.
-    pub async fn push(&mut self, message: &TaskMessage, more: &[u8]) {
+    pub(crate) async fn push(&mut self, message: &TaskMessage, more: &[u8]) {
         let bytes = [message.encode_to_vec().as_slice(), more].concat();
         let key = format!("asynq:{{{}}}:t:{}", message.queue, message.id);
         let fields = [("msg", bytes.as_slice()), ("state", b"pending"), ("pending_since", b"1")];
@@ -158,7 +154,7 @@ impl Redis {
     }
 
     /// Takes the next task as a stock worker does, for a lease of `seconds`; none when 0.
-    pub async fn stock_dequeue(&mut self, queue: &str, seconds: i64) -> String {
+    pub(crate) async fn stock_dequeue(&mut self, queue: &str, seconds: i64) -> String {
         let id: String = self.run(&format!("RPOPLPUSH asynq:{{{queue}}}:pending asynq:{{{queue}}}:active")).await;
         let task = format!("asynq:{{{queue}}}:t:{id}");
         let () = self.connection.hset(&task, "state", "active").await.unwrap();
@@ -174,7 +170,7 @@ async fn connect(url: &str) -> MultiplexedConnection {
 }
 
 /// A check as a stock producer writes it.
-pub fn check(queue: &str, monitor: &str) -> TaskMessage {
+pub(crate) fn check(queue: &str, monitor: &str) -> TaskMessage {
     TaskMessage {
         kind: "monitor:healthcheck".to_owned(),
         payload: lapwing_model::peekaping::encode_task(&task(monitor)),
@@ -186,7 +182,7 @@ pub fn check(queue: &str, monitor: &str) -> TaskMessage {
 }
 
 /// A dialect as the contract suite sees it.
-pub trait Dialect {
+pub(crate) trait Dialect {
     async fn start() -> Self;
     fn source(&self) -> Arc<dyn Source>;
     fn queue(&self) -> Arc<dyn Queue>;
@@ -199,7 +195,7 @@ pub trait Dialect {
     async fn published(&mut self) -> Vec<String>;
 }
 
-pub struct OnRedis {
+pub(crate) struct OnRedis {
     redis: Redis,
     asynq: Arc<Asynq>,
 }
@@ -248,7 +244,7 @@ impl Dialect for OnRedis {
     }
 }
 
-pub struct InMemory {
+pub(crate) struct InMemory {
     memory: Memory,
     results: Arc<Results>,
     receiver: mpsc::Receiver<CheckResult>,

@@ -9,12 +9,7 @@ use wasmtime::{
     component::{HasSelf, Linker},
 };
 
-#[expect(
-    missing_debug_implementations,
-    unreachable_pub,
-    clippy::pedantic,
-    reason = "generated code follows its generator's habits"
-)]
+#[expect(clippy::pedantic, reason = "generated code follows its generator's habits")]
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../../wit/v1",

@@ -46,19 +46,7 @@ pub(crate) fn peer(address: SocketAddr) -> Peer {
 
 /// `client_identity` is a secret's name and none is granted: the caller refuses it before.
 pub(crate) fn tls_options(options: GuestTls) -> TlsOptions {
-    TlsOptions { server_name: options.server_name, verify: options.verify, alpn: options.alpn, ..tls_defaults() }
-}
-
-/// Verified against the system's roots.
-pub(crate) fn tls_defaults() -> TlsOptions {
-    TlsOptions {
-        server_name: None,
-        verify: true,
-        alpn: Vec::new(),
-        ca_pem: None,
-        client_identity: None,
-        min_version_13: false,
-    }
+    TlsOptions { server_name: options.server_name, verify: options.verify, alpn: options.alpn, ..TlsOptions::default() }
 }
 
 pub(crate) fn tls_info(info: &TlsInfo) -> types::TlsInfo {

@@ -7,6 +7,7 @@ use crate::{
         net_types::{NetError as GuestError, Timing as GuestTiming},
     },
     guest::Guest,
+    text,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use lapwing_checks::{
@@ -14,6 +15,7 @@ use lapwing_checks::{
     net::{
         NetError,
         http::{Failure, HttpVersion, Request, Response, Timing},
+        tls::TlsOptions,
     },
 };
 use std::time::Duration;
@@ -48,43 +50,35 @@ impl Guest {
             return Err(self.refuse(&format!("secret `{name}` is not granted")));
         }
         let max_body = self.room_for(request.max_response_bytes)?;
-        let invalid = |what: &str| GuestError::Protocol(format!("invalid {what}"));
         let mut headers = HeaderMap::new();
         for (name, value) in request.headers {
             let GuestHeader::Text(value) = value else {
                 return Err(self.refuse(&format!("a secret for header `{name}` is not granted")));
             };
-            let name = HeaderName::try_from(name).map_err(|_| invalid("header name"))?;
-            let value = HeaderValue::try_from(value).map_err(|_| invalid("header value"))?;
-            headers.try_append(name, value).map_err(|_| invalid("number of headers"))?;
+            let value = HeaderValue::try_from(value)
+                .map_err(|_| self.unfit(&format!("header `{}` has an invalid value", text::line(&name, 64))))?;
+            let name = HeaderName::try_from(name).map_err(|_| self.unfit("a header has an invalid name"))?;
+            headers.try_append(name, value).map_err(|_| self.unfit("too many headers"))?;
         }
         // Every hop is a connection; those not made are given back.
         let hops = u32::from(request.max_redirects).min(self.quotas.connects);
         Ok(Request {
-            method: Method::from_bytes(request.method.as_bytes()).map_err(|_| invalid("method"))?,
-            url: Url::parse(&request.url).map_err(|error| invalid(&format!("url: {error}")))?,
+            method: Method::from_bytes(request.method.as_bytes()).map_err(|_| self.unfit("invalid method"))?,
+            url: Url::parse(&request.url).map_err(|error| self.unfit(&format!("invalid url: {error}")))?,
             headers,
             body: request.body.unwrap_or_default().into(),
             max_redirects: u8::try_from(hops).unwrap_or(u8::MAX),
             family: convert::family(request.family),
             version: HttpVersion::Any,
-            tls: request.tls.map_or_else(convert::tls_defaults, convert::tls_options),
+            tls: request.tls.map_or_else(TlsOptions::default, convert::tls_options),
             proxy: None,
             max_body_bytes: Some(max_body),
         })
     }
 
     fn book_exchange(&self, timing: &Timing, tls: Option<&lapwing_model::TlsInfo>) {
-        let phases = [
-            ("resolve", timing.resolve),
-            ("connect", timing.connect),
-            ("tls", timing.tls.unwrap_or_default()),
-            ("send", timing.send),
-            ("first_byte", timing.first_byte),
-            ("receive", timing.receive),
-        ];
-        for (name, elapsed) in phases.into_iter().filter(|(_, elapsed)| !elapsed.is_zero()) {
-            self.ledger.spend(name, elapsed);
+        for phase in timing.phases() {
+            self.ledger.spend(&phase.name, phase.elapsed);
         }
         if let Some(tls) = tls {
             self.ledger.entries().tls = Some(tls.clone());

@@ -110,7 +110,7 @@ impl Extent {
             Self::Some => Ok((!buffer.is_empty() || max == 0).then(|| buffer.len().min(max))),
             Self::All => Ok((buffer.len() >= max).then_some(max)),
             Self::Until(delimiter) if delimiter.is_empty() => {
-                Err(NetError::Protocol("`read-until` needs a delimiter".into()))
+                Err(NetError::InvalidInput("`read-until` needs a delimiter".into()))
             }
             Self::Until(delimiter) => {
                 let window = buffer.get(..max).unwrap_or(buffer);
@@ -134,23 +134,8 @@ async fn within<T>(
     work: impl Future<Output = io::Result<T>>,
 ) -> Result<T, NetError> {
     match timeout_at(deadline, work).await {
-        Ok(result) => result.map_err(|error| io_error(&error)),
+        Ok(result) => result.map_err(|error| NetError::from_io(&error, what)),
         Err(_) => Err(NetError::ResponseTimeout(format!("{what} took too long"))),
-    }
-}
-
-pub(crate) fn io_error(error: &io::Error) -> NetError {
-    let text = error.to_string();
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => NetError::Refused(text),
-        io::ErrorKind::ConnectionReset => NetError::Reset(text),
-        io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::NotConnected
-        | io::ErrorKind::UnexpectedEof => NetError::Closed(text),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => NetError::Unreachable(text),
-        io::ErrorKind::InvalidData => NetError::Tls(text),
-        _ => NetError::Other(text),
     }
 }
 

@@ -23,7 +23,7 @@ impl Host for Guest {
         let (plugin, kind, monitor) = (&*self.errand.plugin, &*self.errand.kind, &*self.errand.monitor);
         macro_rules! forward {
             ($level:ident) => {
-                tracing::$level!(target: "lapwing::plugin", plugin, check.kind = kind, monitor.id = monitor, "{message}")
+                tracing::$level!(target: "plugin", plugin, check.kind = kind, monitor.id = monitor, "{message}")
             };
         }
         match level {

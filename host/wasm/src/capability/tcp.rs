@@ -22,6 +22,7 @@ use wasmtime::{Result, component::Resource};
 
 /// One connection of a guest.
 #[derive(Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Connection {
     /// `None` after a failed handshake.
     link: Option<Link>,

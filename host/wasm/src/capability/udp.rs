@@ -1,6 +1,6 @@
 //! `udp`: datagrams to one judged address. Connected sockets only, so that no plugin becomes an amplifier.
 
-use super::{Answer, convert, link::io_error};
+use super::{Answer, convert};
 use crate::{
     abi::v1::wit::{
         net_types::{Endpoint, IpFamily},
@@ -27,6 +27,7 @@ const DATAGRAM: usize = 65_535;
 
 /// One connected socket of a guest.
 #[derive(Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Socket {
     socket: Arc<UdpSocket>,
     host: String,
@@ -45,7 +46,7 @@ impl HostSocket for Guest {
             let resolved = net.resolve(&host, family, deadline).await?;
             let address = resolved.addresses.first().copied();
             let address = address.ok_or_else(|| NetError::DnsNotFound(host.clone()))?;
-            connect(SocketAddr::new(address, port)).await.map_err(|error| io_error(&error))
+            connect(SocketAddr::new(address, port)).await.map_err(|error| NetError::from_io(&error, "datagram"))
         };
         let done = self.on_network(step, convert::nanoseconds(OPEN_TIMEOUT), work).await?;
         self.ledger.spend("resolve", done.elapsed);
@@ -67,7 +68,7 @@ impl HostSocket for Guest {
         let work = move |_: Net, deadline| async move {
             let sent = timeout_at(deadline, socket.send(&data)).await;
             sent.map_err(|_| NetError::ResponseTimeout("sending took too long".into()))?
-                .map_err(|error| io_error(&error))?;
+                .map_err(|error| NetError::from_io(&error, "datagram"))?;
             Ok(())
         };
         let done = self.on_network(step, convert::nanoseconds(OPEN_TIMEOUT), work).await?;
@@ -115,7 +116,7 @@ async fn receive(socket: &UdpSocket, max: usize, deadline: Instant) -> Result<Ve
     let length = timeout_at(deadline, socket.recv(&mut datagram)).await;
     let length = length
         .map_err(|_| NetError::ResponseTimeout("no datagram came".into()))?
-        .map_err(|error| io_error(&error))?;
+        .map_err(|error| NetError::from_io(&error, "datagram"))?;
     datagram.truncate(length);
     Ok(datagram)
 }

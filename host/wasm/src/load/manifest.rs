@@ -4,7 +4,7 @@ use super::{LoadError, world::Facts};
 use crate::{
     abi::v1::wit::types,
     executor::{PluginExecutor, Program},
-    plugin::{Capability, Plugin, PluginInfo},
+    plugin::{About, Capability, Plugin},
     quarantine::Quarantine,
     schema::Schema,
     settings::QuarantineSettings,
@@ -33,32 +33,30 @@ pub(crate) fn plugin(
     }
     check_kinds(&described.check_types)?;
     let version = text::line(&described.version, 64);
-    let mut info = PluginInfo {
-        name: program.name.to_string(),
-        version: version.clone(),
+    let name = program.name.to_string();
+    let mut about = About {
         summary: text::line(&described.summary, 200),
         license: described.license.map(|license| text::line(&license, 100)),
         homepage: described.homepage.map(|homepage| text::line(&homepage, 200)),
         interface: facts.interface,
         imports: facts.imports,
-        kinds: described.check_types.iter().map(|kind| kind.name.clone()).collect(),
         capabilities: Vec::new(),
         memory_kib: facts.memory_kib,
         compile_ms: u64::try_from(compile.as_millis()).unwrap_or(u64::MAX),
     };
     let program = Arc::new(program);
-    let origin = Origin::Plugin { plugin: info.name.clone(), version, digest: digest.to_owned() };
+    let origin = Origin::Plugin { plugin: name.clone(), version: version.clone(), digest: digest.to_owned() };
     let mut executors = Vec::new();
     for kind in described.check_types {
         let (entry, schema) = entry(&kind, origin.clone()).map_err(|why| {
             LoadError::Manifest(format!("kind `{}`: {why}", kind.name))
         })?;
         let capabilities = kind.capabilities.into_iter();
-        info.capabilities.extend(capabilities.map(|capability| Capability::new(&kind.name, capability)));
+        about.capabilities.extend(capabilities.map(|capability| Capability::new(&kind.name, capability)));
         let executor = PluginExecutor::new(entry, schema, Quarantine::new(quarantine), program.clone());
         executors.push(Arc::new(executor));
     }
-    Ok(Plugin { info, executors })
+    Ok(Plugin { name, version, about, executors })
 }
 
 fn check_kinds(kinds: &[types::CheckType]) -> Result<(), LoadError> {

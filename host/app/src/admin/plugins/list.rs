@@ -5,6 +5,8 @@ use crate::admin::State;
 use axum::{Json, extract};
 
 /// Every file of the folder, loaded or refused with its reason.
-pub async fn list(extract::State(state): extract::State<State>) -> Json<Plugins> {
-    Json(Plugins { plugins: state.kinds.plugins() })
+pub(crate) async fn list(extract::State(state): extract::State<State>) -> Json<Plugins> {
+    Json(Plugins {
+        plugins: state.kinds.plugins(),
+    })
 }

@@ -5,9 +5,13 @@ use crate::admin::{State, error::ApiError};
 use axum::{Json, extract, http::StatusCode};
 
 /// Reads the folder again; answers when the new set is in force. Running checks end on the code they began with.
-pub async fn reload(extract::State(state): extract::State<State>) -> Result<Json<Plugins>, ApiError> {
+pub(crate) async fn reload(extract::State(state): extract::State<State>) -> Result<Json<Plugins>, ApiError> {
     let plugins = state.kinds.reload().await.map_err(|error| {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "reload_failed", format!("{error:#}"))
+        ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "reload_failed",
+            format!("{error:#}"),
+        )
     })?;
     Ok(Json(Plugins { plugins }))
 }

@@ -48,11 +48,19 @@ pub(crate) fn payload(id: &str, kind: &str, config: &Value) -> Value {
 /// The present, as the producer spells it.
 pub(crate) fn now() -> String {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
-    jiff::Timestamp::from_millisecond(i64::try_from(now.as_millis()).expect("fits")).expect("in range").to_string()
+    jiff::Timestamp::from_millisecond(i64::try_from(now.as_millis()).expect("fits"))
+        .expect("in range")
+        .to_string()
 }
 
 /// Puts a task on `queue`, with the writes of Asynq's enqueue script.
-pub(crate) async fn enqueue(redis: &mut MultiplexedConnection, queue: &str, r#type: &str, id: &str, payload: &[u8]) {
+pub(crate) async fn enqueue(
+    redis: &mut MultiplexedConnection,
+    queue: &str,
+    r#type: &str,
+    id: &str,
+    payload: &[u8],
+) {
     let message = TaskMessage {
         r#type: r#type.into(),
         payload: payload.into(),
@@ -61,9 +69,16 @@ pub(crate) async fn enqueue(redis: &mut MultiplexedConnection, queue: &str, r#ty
         timeout: 16,
         ..TaskMessage::default()
     };
-    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos().to_string();
-    let fields: [(&str, &[u8]); 3] =
-        [("msg", &message.encode_to_vec()), ("state", b"pending"), ("pending_since", since.as_bytes())];
+    let since = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .expect("after 1970")
+        .as_nanos()
+        .to_string();
+    let fields: [(&str, &[u8]); 3] = [
+        ("msg", &message.encode_to_vec()),
+        ("state", b"pending"),
+        ("pending_since", since.as_bytes()),
+    ];
     redis::pipe()
         .atomic()
         .sadd("asynq:queues", queue)
@@ -77,7 +92,14 @@ pub(crate) async fn enqueue(redis: &mut MultiplexedConnection, queue: &str, r#ty
 /// A check task of a monitor.
 pub(crate) async fn enqueue_check(redis: &mut MultiplexedConnection, payload: &Value) {
     let id = format!("healthcheck:{}", payload["monitor_id"].as_str().expect("an id"));
-    enqueue(redis, "healthcheck", "monitor:healthcheck", &id, payload.to_string().as_bytes()).await;
+    enqueue(
+        redis,
+        "healthcheck",
+        "monitor:healthcheck",
+        &id,
+        payload.to_string().as_bytes(),
+    )
+    .await;
 }
 
 /// Every message on the ingester's queue, as (envelope, payload).
@@ -91,7 +113,11 @@ pub(crate) async fn ingested(redis: &mut MultiplexedConnection) -> Vec<(TaskMess
     for id in &ids {
         pipe.hget(format!("asynq:{{ingester}}:t:{id}"), "msg");
     }
-    let messages: Vec<Vec<u8>> = if ids.is_empty() { vec![] } else { pipe.query_async(redis).await.expect("messages") };
+    let messages: Vec<Vec<u8>> = if ids.is_empty() {
+        vec![]
+    } else {
+        pipe.query_async(redis).await.expect("messages")
+    };
     let decode = |bytes: Vec<u8>| {
         let message = TaskMessage::decode(bytes.as_slice()).expect("a TaskMessage");
         let payload = serde_json::from_slice(&message.payload).expect("JSON");
@@ -102,21 +128,37 @@ pub(crate) async fn ingested(redis: &mut MultiplexedConnection) -> Vec<(TaskMess
 
 /// How many results there are.
 pub(crate) async fn ingested_count(redis: &mut MultiplexedConnection) -> usize {
-    redis::cmd("LLEN").arg("asynq:{ingester}:pending").query_async(redis).await.expect("a length")
+    redis::cmd("LLEN")
+        .arg("asynq:{ingester}:pending")
+        .query_async(redis)
+        .await
+        .expect("a length")
 }
 
 /// Keys of `queue` that hold a task in any state, as (key, entries).
 pub(crate) async fn leftovers(redis: &mut MultiplexedConnection, queue: &str) -> Vec<(String, usize)> {
     let mut left = Vec::new();
-    for (name, length) in [("pending", "LLEN"), ("active", "LLEN"), ("lease", "ZCARD"), ("archived", "ZCARD"), ("retry", "ZCARD")] {
-        let count: usize =
-            redis::cmd(length).arg(format!("asynq:{{{queue}}}:{name}")).query_async(redis).await.expect("a length");
+    for (name, length) in [
+        ("pending", "LLEN"),
+        ("active", "LLEN"),
+        ("lease", "ZCARD"),
+        ("archived", "ZCARD"),
+        ("retry", "ZCARD"),
+    ] {
+        let count: usize = redis::cmd(length)
+            .arg(format!("asynq:{{{queue}}}:{name}"))
+            .query_async(redis)
+            .await
+            .expect("a length");
         if count > 0 {
             left.push((name.to_owned(), count));
         }
     }
-    let hashes: Vec<String> =
-        redis::cmd("KEYS").arg(format!("asynq:{{{queue}}}:t:*")).query_async(redis).await.expect("keys");
+    let hashes: Vec<String> = redis::cmd("KEYS")
+        .arg(format!("asynq:{{{queue}}}:t:*"))
+        .query_async(redis)
+        .await
+        .expect("keys");
     if !hashes.is_empty() {
         left.push(("tasks".to_owned(), hashes.len()));
     }

@@ -50,7 +50,10 @@ impl Daemon {
             .expect("the binary runs");
         let log = Arc::new(Mutex::new(String::new()));
         let (sender, addresses) = mpsc::channel();
-        let (stderr, stdout) = (child.stderr.take().expect("piped"), child.stdout.take().expect("piped"));
+        let (stderr, stdout) = (
+            child.stderr.take().expect("piped"),
+            child.stdout.take().expect("piped"),
+        );
         for stream in [Box::new(stderr) as Box<dyn Read + Send>, Box::new(stdout)] {
             let (log, sender) = (log.clone(), sender.clone());
             std::thread::spawn(move || {
@@ -67,7 +70,8 @@ impl Daemon {
         }
         drop(sender);
         let admin = addresses.recv_timeout(Duration::from_secs(60));
-        let admin = admin.unwrap_or_else(|_| panic!("it names its admin address; it said:\n{}", log.lock().unwrap()));
+        let admin =
+            admin.unwrap_or_else(|_| panic!("it names its admin address; it said:\n{}", log.lock().unwrap()));
         Self { child, admin, log }
     }
 
@@ -82,7 +86,9 @@ impl Daemon {
 
     /// Sends a signal by name (`TERM`, `KILL`, …).
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status();
         assert!(status.expect("kill runs").success());
     }
 
@@ -93,20 +99,28 @@ impl Daemon {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 return status;
             }
-            assert!(start.elapsed() < limit, "did not end within {limit:?}; it said:\n{}", self.log());
+            assert!(
+                start.elapsed() < limit,
+                "did not end within {limit:?}; it said:\n{}",
+                self.log()
+            );
             std::thread::park_timeout(Duration::from_millis(20));
         }
     }
 
     /// `GET` of its admin API.
     pub(crate) async fn get(&self, path: &str) -> (u16, serde_json::Value) {
-        let answer = reqwest::get(format!("{}{path}", self.admin)).await.expect("the API answers");
+        let answer = reqwest::get(format!("{}{path}", self.admin))
+            .await
+            .expect("the API answers");
         (answer.status().as_u16(), answer.json().await.expect("JSON"))
     }
 
     /// `POST` of JSON to its admin API.
     pub(crate) async fn post(&self, path: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
-        let request = reqwest::Client::new().post(format!("{}{path}", self.admin)).json(body);
+        let request = reqwest::Client::new()
+            .post(format!("{}{path}", self.admin))
+            .json(body);
         let answer = request.send().await.expect("the API answers");
         (answer.status().as_u16(), answer.json().await.expect("JSON"))
     }

@@ -16,7 +16,10 @@ pub(crate) async fn http() -> SocketAddr {
     let app = Router::new()
         .route("/ok", get(async || "all is well"))
         .route("/broken", get(async || StatusCode::SERVICE_UNAVAILABLE))
-        .route("/status", get(async || r#"{"status":{"indicator":"none"},"load":3}"#))
+        .route(
+            "/status",
+            get(async || r#"{"status":{"indicator":"none"},"load":3}"#),
+        )
         .route("/slow/{ms}", get(slow));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");

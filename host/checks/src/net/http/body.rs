@@ -1,7 +1,9 @@
 //! Reading a response body: decompressed, and never more than the cap, whatever the peer sends.
 
 use crate::net::NetError;
-use async_compression::tokio::bufread::{BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
+use async_compression::tokio::bufread::{
+    BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder,
+};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use http::{HeaderMap, header};
@@ -36,17 +38,31 @@ pub(super) async fn read(incoming: Incoming, headers: &HeaderMap, cap: usize) ->
     }
     let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
-    reader.take(limit).read_to_end(&mut bytes).await.map_err(|error| sort(&error))?;
+    reader
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .await
+        .map_err(|error| sort(&error))?;
     let truncated = bytes.len() > cap;
     bytes.truncate(cap);
-    Ok(Body { bytes: bytes.into(), truncated })
+    Ok(Body {
+        bytes: bytes.into(),
+        truncated,
+    })
 }
 
 /// What to undo, the last applied first; empty when any of it is unknown, for then none of it can be undone.
 fn encodings(headers: &HeaderMap) -> Vec<String> {
-    let values = headers.get_all(header::CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let names = values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase());
-    let mut names: Vec<String> = names.filter(|name| !name.is_empty() && name != "identity").collect();
+    let values = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let names = values
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase());
+    let mut names: Vec<String> = names
+        .filter(|name| !name.is_empty() && name != "identity")
+        .collect();
     let known = |name: &String| matches!(name.as_str(), "gzip" | "x-gzip" | "deflate" | "br" | "zstd");
     if names.len() > MAX_LAYERS || !names.iter().all(known) {
         names.clear();
@@ -85,7 +101,10 @@ async fn decode(mut reader: Reader, encoding: &str) -> io::Result<Reader> {
 
 /// The transport's errors come wrapped through the decoders; what is no transport error is a decoder's.
 fn sort(error: &io::Error) -> NetError {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<hyper::Error>()) {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<hyper::Error>())
+    {
         Some(transport) => NetError::from_hyper(transport, "while reading the body"),
         None => NetError::BodyInvalid(error.to_string()),
     }

@@ -27,8 +27,14 @@ impl Jar {
     /// suffixes, which a check has no use for.
     pub(super) fn learn(&mut self, url: &Url, headers: &HeaderMap) {
         for line in headers.get_all(header::SET_COOKIE) {
-            let Ok(parsed) = cookie::Cookie::parse(String::from_utf8_lossy(line.as_bytes()).into_owned()) else { continue };
-            let path = parsed.path().filter(|path| path.starts_with('/')).unwrap_or_else(|| default_path(url));
+            let Ok(parsed) = cookie::Cookie::parse(String::from_utf8_lossy(line.as_bytes()).into_owned())
+            else {
+                continue;
+            };
+            let path = parsed
+                .path()
+                .filter(|path| path.starts_with('/'))
+                .unwrap_or_else(|| default_path(url));
             let cookie = Cookie {
                 name: parsed.name().to_owned(),
                 value: parsed.value().to_owned(),
@@ -36,7 +42,9 @@ impl Jar {
                 path: path.to_owned(),
                 secure: parsed.secure().unwrap_or_default(),
             };
-            self.cookies.retain(|old| (&old.name, &old.host, &old.path) != (&cookie.name, &cookie.host, &cookie.path));
+            self.cookies.retain(|old| {
+                (&old.name, &old.host, &old.path) != (&cookie.name, &cookie.host, &cookie.path)
+            });
             if !is_removal(&parsed) {
                 self.cookies.push(cookie);
             }
@@ -48,7 +56,9 @@ impl Jar {
     /// The `Cookie` header for `url`: the user's own first, then those learnt. `None` when nothing was learnt.
     pub(super) fn header(&self, url: &Url, own: Option<&HeaderValue>) -> Option<HeaderValue> {
         let learnt = self.cookies.iter().filter(|cookie| cookie.fits(url));
-        let learnt: Vec<String> = learnt.map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
+        let learnt: Vec<String> = learnt
+            .map(|cookie| format!("{}={}", cookie.name, cookie.value))
+            .collect();
         if learnt.is_empty() {
             return None;
         }
@@ -62,7 +72,8 @@ impl Cookie {
     /// RFC 6265 §5.4 and §5.1.4.
     fn fits(&self, url: &Url) -> bool {
         let beneath = url.path().strip_prefix(self.path.as_str());
-        let path = beneath.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || self.path.ends_with('/'));
+        let path =
+            beneath.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || self.path.ends_with('/'));
         path && url.host_str() == Some(self.host.as_str()) && (!self.secure || url.scheme() == "https")
     }
 }
@@ -91,20 +102,30 @@ mod tests {
     }
 
     fn learn(jar: &mut Jar, from: &str, lines: &[&str]) {
-        let lines = lines.iter().map(|line| (header::SET_COOKIE, HeaderValue::from_str(line).unwrap()));
+        let lines = lines
+            .iter()
+            .map(|line| (header::SET_COOKIE, HeaderValue::from_str(line).unwrap()));
         jar.learn(&url(from), &lines.collect());
     }
 
     fn sent(jar: &Jar, to: &str) -> Option<String> {
-        jar.header(&url(to), None).map(|value| value.to_str().unwrap().to_owned())
+        jar.header(&url(to), None)
+            .map(|value| value.to_str().unwrap().to_owned())
     }
 
     #[test]
     fn cookies_return_to_their_host_and_path_only() {
         let mut jar = Jar::default();
-        learn(&mut jar, "https://a.example/app/login", &["s=1; Domain=example; Secure", "r=2; Path=/"]);
+        learn(
+            &mut jar,
+            "https://a.example/app/login",
+            &["s=1; Domain=example; Secure", "r=2; Path=/"],
+        );
         assert_eq!(sent(&jar, "https://a.example/app/x").as_deref(), Some("s=1; r=2"));
-        assert_eq!(sent(&jar, "https://a.example/application").as_deref(), Some("r=2"));
+        assert_eq!(
+            sent(&jar, "https://a.example/application").as_deref(),
+            Some("r=2")
+        );
         assert_eq!(sent(&jar, "http://a.example/app").as_deref(), Some("r=2"));
         assert_eq!(sent(&jar, "https://b.example/app"), None);
     }
@@ -113,7 +134,11 @@ mod tests {
     fn a_cookie_is_replaced_and_removed_as_the_server_says() {
         let mut jar = Jar::default();
         learn(&mut jar, "http://a/", &["s=1", "t=1"]);
-        learn(&mut jar, "http://a/", &["s=2", "t=; Expires=Thu, 01 Jan 1970 00:00:00 GMT"]);
+        learn(
+            &mut jar,
+            "http://a/",
+            &["s=2", "t=; Expires=Thu, 01 Jan 1970 00:00:00 GMT"],
+        );
         assert_eq!(sent(&jar, "http://a/").as_deref(), Some("s=2"));
         learn(&mut jar, "http://a/", &["s=; Max-Age=0"]);
         assert_eq!(sent(&jar, "http://a/"), None);

@@ -45,20 +45,31 @@ pub(super) async fn exchange(
     let stamps = Stamps::default();
     let io = TokioIo::new(Stamped::new(reached.stream, stamps.clone()));
     let guard = Guard::default();
-    let opened = time::timeout_at(deadline, open(io, message, reached.form == Form::Http2, guard.0.clone())).await;
+    let opened = time::timeout_at(
+        deadline,
+        open(io, message, reached.form == Form::Http2, guard.0.clone()),
+    )
+    .await;
     let timed_out = |what: &str| NetError::ResponseTimeout(format!("{} {what}", reached.target));
     let broken = |error: hyper::Error| NetError::from_hyper(&error, &reached.target);
-    let (mut connection, head) = opened.map_err(|_| timed_out("did not take the request"))?.map_err(broken)?;
+    let (mut connection, head) = opened
+        .map_err(|_| timed_out("did not take the request"))?
+        .map_err(broken)?;
 
     let head = time::timeout_at(deadline, drive(&mut connection, head)).await;
     let written = stamps.written().unwrap_or(began).max(began);
     seen.timing.send += written - began;
     seen.timing.first_byte += written.elapsed();
     seen.timing.to_head = seen.start.elapsed();
-    let (parts, incoming) = head.map_err(|_| timed_out("did not answer"))?.map_err(broken)?.into_parts();
+    let (parts, incoming) = head
+        .map_err(|_| timed_out("did not answer"))?
+        .map_err(broken)?
+        .into_parts();
     seen.status = Some(parts.status);
 
-    let Some(cap) = wanted(&parts) else { return Ok((parts, Body::default())) };
+    let Some(cap) = wanted(&parts) else {
+        return Ok((parts, Body::default()));
+    };
     let reading = Instant::now();
     let body = drive(&mut connection, body::read(incoming, &parts.headers, cap));
     let body = time::timeout_at(deadline, body).await;
@@ -66,7 +77,10 @@ pub(super) async fn exchange(
     Ok((parts, body.map_err(|_| timed_out("did not finish its body"))??))
 }
 
-type Opened = (BoxFuture<'static, ()>, BoxFuture<'static, Result<Head, hyper::Error>>);
+type Opened = (
+    BoxFuture<'static, ()>,
+    BoxFuture<'static, Result<Head, hyper::Error>>,
+);
 
 /// Begins an HTTP connection. What it returns must be polled together: the connection, and the response's head.
 async fn open<S>(io: S, message: Message, http2: bool, helpers: Helpers) -> Result<Opened, hyper::Error>
@@ -76,10 +90,19 @@ where
     // How a connection ends is told to whoever waits for its response; here only its end matters.
     if http2 {
         let (mut sender, connection) = http2::handshake(helpers, io).await?;
-        Ok((connection.map(drop).fuse().boxed(), async move { sender.send_request(message).await }.boxed()))
+        Ok((
+            connection.map(drop).fuse().boxed(),
+            async move { sender.send_request(message).await }.boxed(),
+        ))
     } else {
-        let (mut sender, connection) = http1::Builder::new().title_case_headers(true).handshake(io).await?;
-        Ok((connection.map(drop).fuse().boxed(), async move { sender.send_request(message).await }.boxed()))
+        let (mut sender, connection) = http1::Builder::new()
+            .title_case_headers(true)
+            .handshake(io)
+            .await?;
+        Ok((
+            connection.map(drop).fuse().boxed(),
+            async move { sender.send_request(message).await }.boxed(),
+        ))
     }
 }
 
@@ -105,7 +128,11 @@ struct Guard(Helpers);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        self.0
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .abort_all();
     }
 }
 
@@ -114,6 +141,9 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(future.map(drop));
+        self.tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .spawn(future.map(drop));
     }
 }

@@ -3,10 +3,7 @@
 use super::{Request, cookies::Jar};
 use crate::net::NetError;
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header,
-    response::Parts,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, response::Parts};
 use http_body_util::Full;
 use url::{Position, Url};
 
@@ -33,22 +30,34 @@ pub(super) struct Hop {
 /// Framing belongs to the connection; a value of the user's could only contradict it (request smuggling).
 const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 /// RFC 9113 §8.2.2: connection-specific fields must not be sent in HTTP/2.
-const CONNECTION: [HeaderName; 4] =
-    [header::CONNECTION, header::UPGRADE, HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
+const CONNECTION: [HeaderName; 4] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 /// What speaks of a body that is no longer sent.
-const CONTENT: [HeaderName; 4] =
-    [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION];
+const CONTENT: [HeaderName; 4] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LOCATION,
+];
 const CREDENTIALS: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
 
 impl Hop {
     pub(super) fn first(request: &Request) -> Result<Self, NetError> {
         let mut headers = request.headers.clone();
-        for name in FRAMING {
-            headers.remove(name);
-        }
+        strip(&mut headers, &FRAMING);
         let url = admit(request.url.clone()).map_err(NetError::InvalidInput)?;
         let (method, body) = (request.method.clone(), request.body.clone());
-        Ok(Self { method, url, headers, body, jar: Jar::default() })
+        Ok(Self {
+            method,
+            url,
+            headers,
+            body,
+            jar: Jar::default(),
+        })
     }
 
     /// The request in the form its connection wants.
@@ -72,7 +81,7 @@ impl Hop {
         *message.uri_mut() = uri.parse::<Uri>().map_err(unfit)?;
         match form {
             Form::Http2 => {
-                CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
+                strip(&mut headers, &CONNECTION);
                 *message.version_mut() = Version::HTTP_2;
             }
             Form::Origin | Form::Absolute(_) => {
@@ -91,23 +100,36 @@ impl Hop {
     pub(super) fn redirect(&mut self, parts: &Parts, location: &str) -> Result<(), NetError> {
         let invalid = |why: String| NetError::RedirectInvalid(format!("`{location}`: {why}"));
         self.jar.learn(&self.url, &parts.headers);
-        let next = self.url.join(location).map_err(|error| invalid(error.to_string()))?;
+        let next = self
+            .url
+            .join(location)
+            .map_err(|error| invalid(error.to_string()))?;
         let next = admit(next).map_err(invalid)?;
         if leaves_origin(&self.url, &next) {
             self.headers.remove(header::HOST);
-            CREDENTIALS.iter().for_each(|name| drop(self.headers.remove(name)));
-            let secrets: Vec<HeaderName> =
-                self.headers.iter().filter(|(_, value)| value.is_sensitive()).map(|(name, _)| name.clone()).collect();
-            secrets.iter().for_each(|name| drop(self.headers.remove(name)));
+            strip(&mut self.headers, &CREDENTIALS);
+            let secrets: Vec<HeaderName> = self
+                .headers
+                .iter()
+                .filter(|(_, value)| value.is_sensitive())
+                .map(|(name, _)| name.clone())
+                .collect();
+            strip(&mut self.headers, &secrets);
         }
         let see_other = matches!(parts.status.as_u16(), 301..=303);
         if see_other && self.method != Method::GET && self.method != Method::HEAD {
             self.method = Method::GET;
             self.body.clear();
-            CONTENT.iter().for_each(|name| drop(self.headers.remove(name)));
+            strip(&mut self.headers, &CONTENT);
         }
         self.url = next;
         Ok(())
+    }
+}
+
+fn strip(headers: &mut HeaderMap, names: &[HeaderName]) {
+    for name in names {
+        headers.remove(name);
     }
 }
 
@@ -136,7 +158,8 @@ fn admit(mut url: Url) -> Result<Url, String> {
 fn leaves_origin(from: &Url, to: &Url) -> bool {
     let port = Url::port_or_known_default;
     let same = from.scheme() == to.scheme() && port(from) == port(to);
-    let upgrade = (from.scheme(), port(from), to.scheme(), port(to)) == ("http", Some(80), "https", Some(443));
+    let upgrade =
+        (from.scheme(), port(from), to.scheme(), port(to)) == ("http", Some(80), "https", Some(443));
     from.host_str() != to.host_str() || !(same || upgrade)
 }
 

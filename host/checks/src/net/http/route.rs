@@ -35,7 +35,11 @@ impl Net {
         let encrypted = url.scheme() == "https";
         let target = format!("{host}:{port}");
         let via = request.proxy.as_ref().map(Via::parse).transpose()?;
-        let mut way = Way { net: self, seen, deadline };
+        let mut way = Way {
+            net: self,
+            seen,
+            deadline,
+        };
         let (stream, peer, form) = match &via {
             None => {
                 let (stream, peer) = way.dial(host, port, request.family).await?;
@@ -47,21 +51,40 @@ impl Net {
             }
         };
         if !encrypted {
-            let form = if request.version == HttpVersion::Http2 && form == Form::Origin { Form::Http2 } else { form };
-            return Ok(Reached { stream, peer, form, target });
+            let form = if request.version == HttpVersion::Http2 && form == Form::Origin {
+                Form::Http2
+            } else {
+                form
+            };
+            return Ok(Reached {
+                stream,
+                peer,
+                form,
+                target,
+            });
         }
-        let options = TlsOptions { alpn: offer(request), ..request.tls.clone() };
+        let options = TlsOptions {
+            alpn: offer(request),
+            ..request.tls.clone()
+        };
         let (stream, info) = way.encrypt(stream, host, &options).await?;
         let form = match (request.version, info.alpn.as_deref()) {
             (HttpVersion::Http11, _) => Form::Origin,
             (_, Some("h2")) => Form::Http2,
             (HttpVersion::Any, _) => Form::Origin,
             (HttpVersion::Http2, _) => {
-                return Err(NetError::VersionMismatch(format!("{target} does not offer HTTP/2")));
+                return Err(NetError::VersionMismatch(format!(
+                    "{target} does not offer HTTP/2"
+                )));
             }
         };
         seen.tls = Some(info);
-        Ok(Reached { stream, peer, form, target })
+        Ok(Reached {
+            stream,
+            peer,
+            form,
+            target,
+        })
     }
 }
 
@@ -76,18 +99,33 @@ impl Way<'_> {
     async fn resolve(&mut self, host: &str, family: IpFamily) -> Result<Vec<IpAddr>, NetError> {
         let start = Instant::now();
         let found = self.net.resolve(host, family, self.deadline).await;
-        self.seen.timing.resolve += found.as_ref().map_or_else(|_| start.elapsed(), |found| found.elapsed);
+        self.seen.timing.resolve += found
+            .as_ref()
+            .map_or_else(|_| start.elapsed(), |found| found.elapsed);
         found.map(|found| found.addresses)
     }
 
-    async fn dial(&mut self, host: &str, port: u16, family: IpFamily) -> Result<(Stream, SocketAddr), NetError> {
+    async fn dial(
+        &mut self,
+        host: &str,
+        port: u16,
+        family: IpFamily,
+    ) -> Result<(Stream, SocketAddr), NetError> {
         let addresses = self.resolve(host, family).await?;
         let start = Instant::now();
-        let stream = dial::race(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect(), self.deadline);
+        let stream = dial::race(
+            addresses
+                .into_iter()
+                .map(|ip| SocketAddr::new(ip, port))
+                .collect(),
+            self.deadline,
+        );
         let stream = stream.await;
         self.seen.timing.connect += start.elapsed();
         let stream = stream?;
-        let peer = stream.peer_addr().map_err(|error| NetError::from_io(&error, host))?;
+        let peer = stream
+            .peer_addr()
+            .map_err(|error| NetError::from_io(&error, host))?;
         Ok((Box::new(stream), peer))
     }
 
@@ -108,7 +146,11 @@ impl Way<'_> {
         // SOCKS4 carries addresses only, and only IPv4.
         if via.kind == Kind::Socks4 {
             let found = self.resolve(host, IpFamily::V4).await?;
-            return found.into_iter().next().map(Host::Address).ok_or_else(|| NetError::DnsNotFound(host.to_owned()));
+            return found
+                .into_iter()
+                .next()
+                .map(Host::Address)
+                .ok_or_else(|| NetError::DnsNotFound(host.to_owned()));
         }
         let target = Host::parse(host)?;
         let judged = match &target {

@@ -46,7 +46,11 @@ impl<S> Stamped<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Stamped<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         self.stamps.read();
         Poll::Ready(Ok(()))

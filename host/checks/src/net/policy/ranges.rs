@@ -16,8 +16,12 @@ pub(super) enum Reach {
 
 /// Names under which clouds serve machine credentials. Their addresses are covered by [`reach`]; the names matter
 /// where somebody else resolves them.
-pub(super) const METADATA_NAMES: &[&str] =
-    &["metadata.google.internal", "metadata.goog", "metadata.tencentyun.com", "instance-data.ec2.internal"];
+pub(super) const METADATA_NAMES: &[&str] = &[
+    "metadata.google.internal",
+    "metadata.goog",
+    "metadata.tencentyun.com",
+    "instance-data.ec2.internal",
+];
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> IpNet {
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix))
@@ -25,19 +29,37 @@ const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> IpNet {
 
 const fn v6(head: [u16; 4], last: u16, prefix: u8) -> IpNet {
     let [a, b, c, d] = head;
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, 0, 0, 0, last), prefix))
+    IpNet::V6(Ipv6Net::new_assert(
+        Ipv6Addr::new(a, b, c, d, 0, 0, 0, last),
+        prefix,
+    ))
 }
 
-/// AWS (169.254.169.254, fd00:ec2::254; EKS fd00:ec2::23), Google Cloud (fd20:ce::254), Alibaba Cloud
-/// (100.100.100.200), Oracle Cloud (192.0.0.192), Azure's host channel (168.63.129.16), Scaleway (fd00:42::42): the
-/// addresses their documentation gives. Most others use 169.254.169.254, too.
+/// As the clouds' documentation has them: AWS (`169.254.169.254`, `fd00:ec2::254`; EKS `fd00:ec2::23`), Google
+/// (`fd20:ce::254`), Alibaba (`100.100.100.200`), Oracle (`192.0.0.192`), Azure's host channel (`168.63.129.16`),
+/// Scaleway (`fd00:42::42`). Most others use `169.254.169.254`, too.
 const METADATA: &[(IpNet, &str)] = &[
-    (v4(169, 254, 0, 0, 16), "169.254.0.0/16 (link-local, cloud metadata)"),
+    (
+        v4(169, 254, 0, 0, 16),
+        "169.254.0.0/16 (link-local, cloud metadata)",
+    ),
     (v6([0xfe80, 0, 0, 0], 0, 10), "fe80::/10 (link-local)"),
-    (v6([0xfd00, 0xec2, 0, 0], 0x254, 128), "fd00:ec2::254 (cloud metadata)"),
-    (v6([0xfd00, 0xec2, 0, 0], 0x23, 128), "fd00:ec2::23 (cloud metadata)"),
-    (v6([0xfd20, 0xce, 0, 0], 0x254, 128), "fd20:ce::254 (cloud metadata)"),
-    (v6([0xfd00, 0x42, 0, 0], 0x42, 128), "fd00:42::42 (cloud metadata)"),
+    (
+        v6([0xfd00, 0xec2, 0, 0], 0x254, 128),
+        "fd00:ec2::254 (cloud metadata)",
+    ),
+    (
+        v6([0xfd00, 0xec2, 0, 0], 0x23, 128),
+        "fd00:ec2::23 (cloud metadata)",
+    ),
+    (
+        v6([0xfd20, 0xce, 0, 0], 0x254, 128),
+        "fd20:ce::254 (cloud metadata)",
+    ),
+    (
+        v6([0xfd00, 0x42, 0, 0], 0x42, 128),
+        "fd00:42::42 (cloud metadata)",
+    ),
     (v4(100, 100, 100, 200, 32), "100.100.100.200 (cloud metadata)"),
     (v4(192, 0, 0, 192, 32), "192.0.0.192 (cloud metadata)"),
     (v4(168, 63, 129, 16, 32), "168.63.129.16 (cloud metadata)"),
@@ -75,7 +97,10 @@ const GLOBAL_V6: IpNet = v6([0x2000, 0, 0, 0], 0, 3);
 /// How far `address` (canonical) reaches.
 pub(super) fn reach(address: IpAddr) -> Reach {
     let find = |table: &[(IpNet, &'static str)]| {
-        table.iter().find(|(range, _)| range.contains(&address)).map(|&(_, name)| name)
+        table
+            .iter()
+            .find(|(range, _)| range.contains(&address))
+            .map(|&(_, name)| name)
     };
     if let Some(name) = find(METADATA) {
         Reach::Metadata(name)
@@ -90,21 +115,24 @@ pub(super) fn reach(address: IpAddr) -> Reach {
 
 /// Where packets to `address` (canonical) may end: itself, or the IPv4 addresses it is a wrapping of.
 pub(super) fn ends(address: IpAddr) -> Vec<IpAddr> {
-    let IpAddr::V6(v6) = address else { return vec![address] };
+    let IpAddr::V6(v6) = address else {
+        return vec![address];
+    };
     let bits = v6.to_bits();
     let at = |shift: u32| u32::try_from((bits >> shift) & 0xffff_ffff).unwrap_or_default();
     let inner = |bits: u32| IpAddr::V4(Ipv4Addr::from_bits(bits));
     match v6.segments() {
         // RFC 6052 §2.1 well-known prefix, RFC 8215 local-use prefix (read as /96, its usual length).
-        [0x64, 0xff9b, 0, 0, 0, 0, _, _] | [0x64, 0xff9b, 1, ..] => vec![inner(at(0))],
+        // RFC 2765 §2.1 IPv4-translated ::ffff:0:a.b.c.d.
+        [0x64, 0xff9b, 0, 0, 0, 0, _, _] | [0x64, 0xff9b, 1, ..] | [0, 0, 0, 0, 0xffff, 0, _, _] => {
+            vec![inner(at(0))]
+        }
         // RFC 3056 §2: 2002:V4ADDR::/48.
         [0x2002, ..] => vec![inner(at(80))],
         // RFC 4380 §4: the server's address, then the client's with every bit flipped.
         [0x2001, 0, ..] => vec![inner(at(64)), inner(!at(0))],
         // RFC 5214 §6.1: an ISATAP interface identifier in any network, which counts, too.
         [.., 0x0000 | 0x0200, 0x5efe, _, _] => vec![address, inner(at(0))],
-        // RFC 2765 §2.1 IPv4-translated ::ffff:0:a.b.c.d.
-        [0, 0, 0, 0, 0xffff, 0, _, _] => vec![inner(at(0))],
         // RFC 4291 §2.5.5.1 IPv4-compatible, deprecated; `::` and `::1` are not of them.
         [0, 0, 0, 0, 0, 0, high, _] if high != 0 => vec![inner(at(0))],
         _ => vec![address],

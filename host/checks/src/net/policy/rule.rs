@@ -44,22 +44,37 @@ impl FromStr for Rule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Self, RuleError> {
-        let fail = |why| Err(RuleError { text: text.to_owned(), why });
+        let fail = |why| {
+            Err(RuleError {
+                text: text.to_owned(),
+                why,
+            })
+        };
         let trimmed = text.trim();
-        let bare = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(trimmed);
-        let network = bare.parse::<IpNet>().or_else(|_| bare.parse::<IpAddr>().map(IpNet::from));
+        let bare = trimmed
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(trimmed);
+        let network = bare
+            .parse::<IpNet>()
+            .or_else(|_| bare.parse::<IpAddr>().map(IpNet::from));
         let matcher = match network {
             Ok(network) => Matcher::Network(canonical(network)),
             Err(_) if trimmed.is_empty() => return fail("it is empty"),
             Err(_) if trimmed.contains(['/', ':', '@']) => {
-                return fail("expected a network like `10.0.0.0/8`, an address, or a host pattern like `*.example.com`");
+                return fail(
+                    "expected a network like `10.0.0.0/8`, an address, or a host pattern like `*.example.com`",
+                );
             }
             Err(_) if trimmed.contains('.') && trimmed.bytes().all(|b| b"0123456789.*?".contains(&b)) => {
                 return fail("addresses have no wildcards, write a network like `10.0.0.0/8`");
             }
             Err(_) => Matcher::Pattern(trimmed.trim_end_matches('.').to_ascii_lowercase()),
         };
-        Ok(Self { text: text.to_owned(), matcher })
+        Ok(Self {
+            text: text.to_owned(),
+            matcher,
+        })
     }
 }
 
@@ -67,7 +82,9 @@ impl FromStr for Rule {
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else { return network };
     let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
-    mapped.and_then(|(v4, prefix)| Ipv4Net::new(v4, prefix).ok()).map_or(network, IpNet::V4)
+    mapped
+        .and_then(|(v4, prefix)| Ipv4Net::new(v4, prefix).ok())
+        .map_or(network, IpNet::V4)
 }
 
 /// Linear in the product of both lengths at worst; no recursion.

@@ -29,28 +29,75 @@ fn spellings(address: Ipv4Addr) -> Vec<Ipv6Addr> {
 #[test]
 fn by_default_everything_but_metadata_is_reachable() {
     let policy = EgressPolicy::default();
-    for address in ["127.0.0.1", "10.0.0.1", "192.168.1.1", "8.8.8.8", "::1", "fd00::1", "2a00:1450::1", "0.0.0.0"] {
+    for address in [
+        "127.0.0.1",
+        "10.0.0.1",
+        "192.168.1.1",
+        "8.8.8.8",
+        "::1",
+        "fd00::1",
+        "2a00:1450::1",
+        "0.0.0.0",
+    ] {
         assert_eq!(judge(&policy, address), Ok(()), "{address}");
     }
     for address in [
-        "169.254.169.254", "169.254.0.1", "100.100.100.200", "fe80::1", "febf::1", "fd00:ec2::254", "192.0.0.192",
-        "168.63.129.16", "fd20:ce::254", "::169.254.169.254",
+        "169.254.169.254",
+        "169.254.0.1",
+        "100.100.100.200",
+        "fe80::1",
+        "febf::1",
+        "fd00:ec2::254",
+        "192.0.0.192",
+        "168.63.129.16",
+        "fd20:ce::254",
+        "::169.254.169.254",
     ] {
         let text = judge(&policy, address).unwrap_err();
-        assert!(text.contains("mode `no-metadata` forbids") && text.contains("network.allow"), "{text}");
+        assert!(
+            text.contains("mode `no-metadata` forbids") && text.contains("network.allow"),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn public_only_means_global_unicast() {
     let policy = policy(r#"{"mode":"public-only"}"#);
-    for address in ["8.8.8.8", "1.1.1.1", "2a00:1450::1", "2606:4700::1111", "64:ff9b::8.8.8.8", "2002:808:808::1"] {
+    for address in [
+        "8.8.8.8",
+        "1.1.1.1",
+        "2a00:1450::1",
+        "2606:4700::1111",
+        "64:ff9b::8.8.8.8",
+        "2002:808:808::1",
+    ] {
         assert_eq!(judge(&policy, address), Ok(()), "{address}");
     }
     for address in [
-        "127.0.0.1", "0.0.0.0", "10.1.2.3", "172.31.255.255", "192.168.0.1", "100.64.0.1", "169.254.169.254",
-        "192.0.2.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "fc00::1", "fe80::1", "fec0::1",
-        "ff02::1", "2001:db8::1", "100::1", "5f00::1", "64:ff9b::7f00:1", "64:ff9b::a00:1", "168.63.129.16",
+        "127.0.0.1",
+        "0.0.0.0",
+        "10.1.2.3",
+        "172.31.255.255",
+        "192.168.0.1",
+        "100.64.0.1",
+        "169.254.169.254",
+        "192.0.2.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "fc00::1",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+        "2001:db8::1",
+        "100::1",
+        "5f00::1",
+        "64:ff9b::7f00:1",
+        "64:ff9b::a00:1",
+        "168.63.129.16",
     ] {
         assert!(judge(&policy, address).is_err(), "{address}");
     }
@@ -62,7 +109,10 @@ fn metadata_is_denied_in_every_spelling() {
         let policy = policy(&format!(r#"{{"mode":"{mode}"}}"#));
         for inner in ["169.254.169.254", "100.100.100.200"] {
             for spelling in spellings(inner.parse().unwrap()) {
-                assert!(policy.judge("h", spelling.into()).is_err(), "{mode} {inner} as {spelling}");
+                assert!(
+                    policy.judge("h", spelling.into()).is_err(),
+                    "{mode} {inner} as {spelling}"
+                );
             }
         }
     }
@@ -75,15 +125,29 @@ fn deny_wins_over_allow_and_allow_over_mode() {
     );
     assert_eq!(judge(&policy, "10.1.1.1"), Ok(()));
     assert_eq!(judge(&policy, "::ffff:10.1.1.1"), Ok(()));
-    assert_eq!(judge(&policy, "64:ff9b::10.1.1.1"), Ok(()), "a rule holds for what the spelling leads to");
+    assert_eq!(
+        judge(&policy, "64:ff9b::10.1.1.1"),
+        Ok(()),
+        "a rule holds for what the spelling leads to"
+    );
     assert!(judge(&policy, "192.168.1.1").is_err());
-    assert_eq!(policy.judge("git.corp.example", "192.168.1.1".parse().unwrap()), Ok(()));
-    for (host, address) in [("x", "10.66.1.1"), ("git.corp.example", "10.66.1.1"), ("bad.corp.example", "8.8.8.8")] {
+    assert_eq!(
+        policy.judge("git.corp.example", "192.168.1.1".parse().unwrap()),
+        Ok(())
+    );
+    for (host, address) in [
+        ("x", "10.66.1.1"),
+        ("git.corp.example", "10.66.1.1"),
+        ("bad.corp.example", "8.8.8.8"),
+    ] {
         let text = policy.judge(host, address.parse().unwrap()).unwrap_err();
         assert!(text.contains("`network.deny`"), "{text}");
     }
     for spelling in spellings("10.66.0.1".parse().unwrap()) {
-        assert!(policy.judge("git.corp.example", spelling.into()).is_err(), "{spelling}");
+        assert!(
+            policy.judge("git.corp.example", spelling.into()).is_err(),
+            "{spelling}"
+        );
     }
 }
 
@@ -105,10 +169,18 @@ fn unfit_rules_are_refused_with_the_reason() {
         ("host:80", "expected a network"),
     ] {
         let text = rule.parse::<Rule>().unwrap_err().to_string();
-        assert!(text.contains(why) && text.contains(&format!("`{rule}`")), "{text}");
+        assert!(
+            text.contains(why) && text.contains(&format!("`{rule}`")),
+            "{text}"
+        );
     }
-    let unknown = serde_json::from_str::<EgressPolicy>(r#"{"mod":"open"}"#).unwrap_err().to_string();
-    assert!(unknown.contains("unknown field `mod`") && unknown.contains("`mode`"), "{unknown}");
+    let unknown = serde_json::from_str::<EgressPolicy>(r#"{"mod":"open"}"#)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        unknown.contains("unknown field `mod`") && unknown.contains("`mode`"),
+        "{unknown}"
+    );
 }
 
 #[test]

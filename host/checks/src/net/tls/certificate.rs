@@ -45,7 +45,7 @@ fn name(name: &X509Name<'_>) -> String {
         .map(|rdn| {
             let attributes = rdn.iter().map(|attribute| {
                 let value = attribute.as_str().map_or_else(
-                    |_| attribute.as_slice().iter().map(|byte| format!("{byte:02x}")).collect(),
+                    |_| hex(attribute.as_slice()).concat(),
                     escape,
                 );
                 format!("{}={value}", attribute_name(attribute.attr_type()))
@@ -89,8 +89,12 @@ fn escape(value: &str) -> String {
     escaped.collect()
 }
 
+fn hex(bytes: &[u8]) -> Vec<String> {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
 fn fingerprint(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
+    hex(digest).join(":")
 }
 
 fn time(time: ASN1Time) -> Option<Timestamp> {
@@ -105,9 +109,12 @@ fn dns_name(name: &GeneralName<'_>) -> Option<String> {
 }
 
 fn ip_address(name: &GeneralName<'_>) -> Option<String> {
-    let GeneralName::IPAddress(bytes) = name else { return None };
+    let GeneralName::IPAddress(bytes) = name else {
+        return None;
+    };
     let v4 = <[u8; 4]>::try_from(*bytes).map(|octets| Ipv4Addr::from(octets).to_string());
-    v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(|octets| Ipv6Addr::from(octets).to_string())).ok()
+    v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(|octets| Ipv6Addr::from(octets).to_string()))
+        .ok()
 }
 
 /// As Go's `SignatureAlgorithm.String` prints it; the object identifier where Go has no name.
@@ -125,12 +132,14 @@ fn signature_algorithm(algorithm: &AlgorithmIdentifier<'_>) -> String {
         "1.2.840.10045.4.3.4" => "ECDSA-SHA512",
         "1.3.101.112" => "Ed25519",
         "1.2.840.113549.1.1.10" => match SignatureAlgorithm::try_from(algorithm) {
-            Ok(SignatureAlgorithm::RSASSA_PSS(params)) => match params.hash_algorithm_oid().to_id_string().as_str() {
-                "2.16.840.1.101.3.4.2.1" => "SHA256-RSAPSS",
-                "2.16.840.1.101.3.4.2.2" => "SHA384-RSAPSS",
-                "2.16.840.1.101.3.4.2.3" => "SHA512-RSAPSS",
-                _ => &oid,
-            },
+            Ok(SignatureAlgorithm::RSASSA_PSS(params)) => {
+                match params.hash_algorithm_oid().to_id_string().as_str() {
+                    "2.16.840.1.101.3.4.2.1" => "SHA256-RSAPSS",
+                    "2.16.840.1.101.3.4.2.2" => "SHA384-RSAPSS",
+                    "2.16.840.1.101.3.4.2.3" => "SHA512-RSAPSS",
+                    _ => &oid,
+                }
+            }
             _ => &oid,
         },
         other => other,

@@ -36,7 +36,12 @@ impl Witness {
         pinned: Vec<CertificateDer<'static>>,
         enforce: bool,
     ) -> Self {
-        Self { inner, pinned, enforce, seen: Mutex::default() }
+        Self {
+            inner,
+            pinned,
+            enforce,
+            seen: Mutex::default(),
+        }
     }
 
     /// What was seen; protocol and cipher are the caller's to add.
@@ -49,7 +54,11 @@ impl Witness {
             server_name: Some(server_name.to_owned()),
             verified: seen.error.is_none() && !seen.chain.is_empty(),
             verify_error: seen.error.clone(),
-            chain: seen.chain.iter().filter_map(|der| certificate::describe(der)).collect(),
+            chain: seen
+                .chain
+                .iter()
+                .filter_map(|der| certificate::describe(der))
+                .collect(),
         }
     }
 
@@ -80,7 +89,8 @@ impl ServerCertVerifier for Witness {
         let verdict = if self.pinned.contains(end_entity) {
             verify_pinned(end_entity, server_name, now)
         } else {
-            self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            self.inner
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
         };
         self.excuse(verdict, end_entity, ServerCertVerified::assertion())
     }
@@ -125,14 +135,26 @@ fn verify_pinned(
 ) -> Result<ServerCertVerified, Error> {
     let bad = || Error::InvalidCertificate(CertificateError::BadEncoding);
     let (_, parsed) = X509Certificate::from_der(der).map_err(|_| bad())?;
-    let at = |seconds: i64| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds.unsigned_abs()));
-    let (not_before, not_after) = (parsed.validity.not_before.timestamp(), parsed.validity.not_after.timestamp());
+    let at =
+        |seconds: i64| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds.unsigned_abs()));
+    let (not_before, not_after) = (
+        parsed.validity.not_before.timestamp(),
+        parsed.validity.not_after.timestamp(),
+    );
     let time = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     if time > not_after {
-        return Err(CertificateError::ExpiredContext { time: now, not_after: at(not_after) }.into());
+        return Err(CertificateError::ExpiredContext {
+            time: now,
+            not_after: at(not_after),
+        }
+        .into());
     }
     if time < not_before {
-        return Err(CertificateError::NotValidYetContext { time: now, not_before: at(not_before) }.into());
+        return Err(CertificateError::NotValidYetContext {
+            time: now,
+            not_before: at(not_before),
+        }
+        .into());
     }
     verify_server_name(&ParsedCertificate::try_from(der)?, name)?;
     Ok(ServerCertVerified::assertion())
@@ -140,15 +162,23 @@ fn verify_pinned(
 
 /// For people, in the words users know from other tools.
 fn explain(error: &Error, leaf: &CertificateDer<'_>) -> String {
-    let Error::InvalidCertificate(fault) = error else { return error.to_string() };
+    let Error::InvalidCertificate(fault) = error else {
+        return error.to_string();
+    };
     match fault {
         CertificateError::UnknownIssuer if is_self_signed(leaf) => "certificate is self-signed".to_owned(),
         CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
         CertificateError::ExpiredContext { time, not_after } => {
-            format!("certificate has expired {} ago", span(time.as_secs().saturating_sub(not_after.as_secs())))
+            format!(
+                "certificate has expired {} ago",
+                span(time.as_secs().saturating_sub(not_after.as_secs()))
+            )
         }
         CertificateError::NotValidYetContext { time, not_before } => {
-            format!("certificate is not valid before {} from now", span(not_before.as_secs().saturating_sub(time.as_secs())))
+            format!(
+                "certificate is not valid before {} from now",
+                span(not_before.as_secs().saturating_sub(time.as_secs()))
+            )
         }
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "certificate is self-signed and marked as an authority".to_owned()

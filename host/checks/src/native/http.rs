@@ -1,0 +1,184 @@
+//! Kinds `http`, `http-keyword` and `http-json-query`: one implementation, three names, as in Peekaping.
+//!
+//! The engine under it is [`Net::send`](crate::Net::send); here is only what makes an answer good or bad. Called by
+//! the executor adapter. Judging must not look further than the answer: what Lapwing could not try is an `Err`.
+
+mod assertions;
+mod auth;
+mod config;
+mod fields;
+mod oauth;
+mod query;
+
+pub use config::HttpConfig;
+pub use oauth::Tokens;
+
+use crate::{
+    Check, CheckError, ProbeContext,
+    net::http::{Failure, Response, Timing},
+};
+use auth::Auth;
+use config::Plan;
+use lapwing_model::{Observation, Reason};
+
+/// The whole of one probe, whichever kind it is.
+async fn probe(
+    config: HttpConfig,
+    json: bool,
+    tokens: &Tokens,
+    cx: &ProbeContext,
+) -> Result<Observation, CheckError> {
+    let plan = Plan::new(config, json, cx)?;
+    let mut request = plan.request.clone();
+    let token = match &plan.auth {
+        Auth::OAuth(grant) => match tokens.token(grant, cx).await? {
+            Ok(token) => Some(token),
+            Err(down) => return Ok(down),
+        },
+        Auth::Other => None,
+    };
+    if let Some(token) = &token {
+        request.headers.insert(http::header::AUTHORIZATION, token.clone());
+    }
+    let mut answer = cx.net.send(request.clone(), cx.deadline).await;
+    if let (Auth::OAuth(grant), Some(token), Ok(response)) = (&plan.auth, &token, &answer)
+        && response.status == http::StatusCode::UNAUTHORIZED
+        && tokens.forget(grant, token)
+    {
+        // The token was an old one: it may have been revoked before its time. Once more with a fresh one.
+        match tokens.token(grant, cx).await? {
+            Ok(token) => request.headers.insert(http::header::AUTHORIZATION, token),
+            Err(down) => return Ok(down),
+        };
+        answer = cx.net.send(request, cx.deadline).await;
+    }
+    match answer {
+        Ok(response) => Ok(plan.judge(&response, cx.clock.now())),
+        Err(failure) => plan.explain(*failure),
+    }
+}
+
+impl Plan {
+    /// The verdict on an answer.
+    fn judge(&self, response: &Response, now: jiff::Timestamp) -> Observation {
+        let seen = self.verdict(response, now).with_latency(response.timing.to_head);
+        let mut seen = seen
+            .with_attribute("http.status", response.status.as_u16())
+            .with_attribute("http.version", format!("{:?}", response.version))
+            .with_attribute("peer", response.peer.to_string());
+        if response.redirects > 0 {
+            let mut url = response.final_url.clone();
+            url.set_query(None);
+            seen = seen
+                .with_attribute("http.redirects", response.redirects)
+                .with_attribute("http.final_url", url.to_string());
+        }
+        seen.phases = response.timing.phases();
+        seen.tls.clone_from(&response.tls);
+        seen
+    }
+
+    fn verdict(&self, response: &Response, now: jiff::Timestamp) -> Observation {
+        let status = response.status;
+        if !self.accepted.iter().any(|range| range.contains(status.as_u16())) {
+            let text = format!("HTTP request failed with status: {}", status.as_u16());
+            return Observation::down(Reason::HttpStatus, text);
+        }
+        if response.truncated {
+            let cap = self.request.max_body_bytes.unwrap_or_default();
+            let text = format!("response body is larger than {cap} bytes (`max_body_bytes`)");
+            return Observation::down(Reason::BodyTooLarge, text);
+        }
+        if let Err(fault) = self.assertions.check(response) {
+            return Observation::down(Reason::AssertionFailed, fault);
+        }
+        // Peekaping's text: the code, then the status line's own "code reason".
+        let text = format!("{} - {status}", status.as_u16());
+        let text = text
+            .strip_suffix(" <unknown status code>")
+            .unwrap_or(&text)
+            .to_owned();
+        match self.days_left(response, now) {
+            Some(days) if days < i64::from(self.warn_days) => Observation::degraded(
+                Reason::CertificateExpiring,
+                format!("{text}; certificate expires in {days} days"),
+            ),
+            _ => Observation::up(text),
+        }
+    }
+
+    /// Whole days until the leaf certificate ends, when that is watched.
+    fn days_left(&self, response: &Response, now: jiff::Timestamp) -> Option<i64> {
+        let leaf = response
+            .tls
+            .as_ref()
+            .filter(|_| self.warn_days > 0)?
+            .chain
+            .first()?;
+        Some(leaf.not_after.duration_since(now).as_hours() / 24)
+    }
+
+    /// The verdict on a failed exchange.
+    fn explain(&self, failure: Failure) -> Result<Observation, CheckError> {
+        let Failure {
+            error,
+            status,
+            tls,
+            timing,
+        } = failure;
+        let mut seen = error.into_verdict(|error| format!("{} \"{}\": {error}", self.verb, self.shown))?;
+        if let Some(status) = status {
+            seen = seen.with_attribute("http.status", status.as_u16());
+        }
+        let Timing { to_head, total, .. } = timing;
+        seen.latency = Some(if to_head.is_zero() { total } else { to_head });
+        seen.phases = timing.phases();
+        seen.tls = tls;
+        Ok(seen)
+    }
+}
+
+macro_rules! kinds {
+    ($( $(#[$doc:meta])* $name:ident, $kind:literal, $aliases:expr, $json:literal, $summary:literal, $example:expr; )*) => { $(
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            tokens: Tokens,
+        }
+
+        impl $name {
+            /// With the tokens it shares with its siblings.
+            pub fn new(tokens: Tokens) -> Self {
+                Self { tokens }
+            }
+        }
+
+        impl Check for $name {
+            const KIND: &'static str = $kind;
+            const ALIASES: &'static [&'static str] = $aliases;
+            const SUMMARY: &'static str = $summary;
+            const EXAMPLE: &'static str = $example;
+            const SENSITIVE: &'static [&'static str] = config::SENSITIVE;
+            type Config = HttpConfig;
+
+            async fn probe(&self, config: HttpConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
+                probe(config, $json, &self.tokens, cx).await
+            }
+        }
+    )* };
+}
+
+kinds! {
+    /// Kind `http`.
+    Http, "http", &["https"], false,
+        "Requests a URL and judges the status, headers and body of the answer",
+        r#"{"url": "https://example.com/health", "accepted_statuscodes": ["2XX"], "cert_expiry_warn_days": 14}"#;
+    /// Kind `http-keyword`.
+    HttpKeyword, "http-keyword", &[], false,
+        "Requests a URL and looks for a keyword in the body",
+        r#"{"url": "https://example.com/", "keyword": "Example Domain"}"#;
+    /// Kind `http-json-query`.
+    HttpJsonQuery, "http-json-query", &[], true,
+        "Requests a URL and compares a value of its JSON body",
+        r#"{"url": "https://example.com/status.json", "json_query": "queue.length", "json_condition": "<", "expected_value": "100"}"#;
+}

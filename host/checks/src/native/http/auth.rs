@@ -1,0 +1,139 @@
+//! How a request shows who it is.
+
+use super::{
+    config::{HttpConfig, invalid},
+    oauth::Grant,
+};
+use crate::{CheckError, net::tls::TlsOptions};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderValue, header};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use url::Url;
+
+/// Ways to authenticate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMethod {
+    /// Not at all.
+    #[default]
+    #[serde(alias = "")]
+    None,
+    /// User name and password in each request (RFC 7617, UTF-8).
+    Basic,
+    /// A fixed token (RFC 6750).
+    Bearer,
+    /// Challenge and response (RFC 7616). Not supported by this version.
+    Digest,
+    /// Microsoft's challenge and response. Not supported by this version.
+    Ntlm,
+    /// OAuth 2.0 client credentials (RFC 6749 §4.4).
+    #[serde(rename = "oauth2-cc")]
+    OAuth2Cc,
+    /// A client certificate.
+    Mtls,
+}
+
+/// How a client shows its secret to the token endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OAuthStyle {
+    /// In the form.
+    #[default]
+    #[serde(alias = "")]
+    ClientSecretPost,
+    /// As basic authentication, and, as Peekaping does, in the form.
+    ClientSecretBasic,
+}
+
+/// What is left to do once headers and TLS options are set.
+pub(super) enum Auth {
+    /// Nothing.
+    Other,
+    /// Get a token.
+    OAuth(Grant),
+}
+
+impl Auth {
+    /// Sets what `config` asks for.
+    pub(super) fn apply(
+        config: &HttpConfig,
+        url: &Url,
+        headers: &mut HeaderMap,
+        tls: &mut TlsOptions,
+    ) -> Result<Self, CheckError> {
+        match config.auth_method {
+            AuthMethod::None => {
+                if !url.username().is_empty() && !headers.contains_key(header::AUTHORIZATION) {
+                    let plain = |text: &str| percent_decoded(text);
+                    let value = basic(&plain(url.username()), &plain(url.password().unwrap_or_default()))?;
+                    headers.insert(header::AUTHORIZATION, value);
+                }
+            }
+            AuthMethod::Basic => {
+                headers.insert(
+                    header::AUTHORIZATION,
+                    basic(&config.basic_auth_user, &config.basic_auth_pass)?,
+                );
+            }
+            AuthMethod::Bearer => {
+                headers.insert(
+                    header::AUTHORIZATION,
+                    bearer(&config.bearer_token, "bearer_token")?,
+                );
+            }
+            AuthMethod::Digest => return Err(unsupported("digest")),
+            AuthMethod::Ntlm => return Err(unsupported("ntlm")),
+            AuthMethod::OAuth2Cc => return Ok(Self::OAuth(Grant::new(config)?)),
+            AuthMethod::Mtls => {
+                for (field, pem) in [("tlsCert", &config.tls_cert), ("tlsKey", &config.tls_key)] {
+                    if pem.trim().is_empty() {
+                        return Err(invalid(field, "`mtls` needs it"));
+                    }
+                }
+                tls.client_identity = Some((config.tls_cert.clone(), config.tls_key.clone()));
+            }
+        }
+        Ok(Self::Other)
+    }
+}
+
+/// Lapwing's own lack: nobody must be told that the target is down.
+fn unsupported(method: &str) -> CheckError {
+    CheckError::Internal(format!("authMethod `{method}` is not supported by this version"))
+}
+
+/// RFC 7617 §2: a user name has no colon.
+pub(super) fn basic(user: &str, password: &str) -> Result<HeaderValue, CheckError> {
+    if user.contains(':') {
+        return Err(invalid("basic_auth_user", "a user name cannot contain a colon"));
+    }
+    secret(
+        &format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}"))),
+        "basic_auth_user",
+    )
+}
+
+/// RFC 6750 §2.1.
+pub(super) fn bearer(token: &str, field: &str) -> Result<HeaderValue, CheckError> {
+    if token.is_empty() {
+        return Err(invalid(field, "no token"));
+    }
+    secret(&format!("Bearer {token}"), field)
+}
+
+fn secret(text: &str, field: &str) -> Result<HeaderValue, CheckError> {
+    let mut value =
+        HeaderValue::from_str(text).map_err(|_| invalid(field, "has characters no header may have"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Userinfo in a URL is percent-encoded.
+fn percent_decoded(text: &str) -> String {
+    // A form value is percent-encoded, too, but for `+`.
+    let text = text.replace('+', "%2B");
+    url::form_urlencoded::parse(text.replace('&', "%26").replace('=', "%3D").as_bytes())
+        .map(|(key, _)| key.into_owned())
+        .collect()
+}

@@ -1,0 +1,315 @@
+//! What a user may set, and the plan one probe makes of it.
+
+use super::{
+    assertions::Assertions,
+    auth::{Auth, AuthMethod, OAuthStyle},
+    fields::{Headers, StatusRange},
+    query::Condition,
+};
+use crate::{
+    CheckError, ProbeContext,
+    native::pattern::Pattern,
+    net::{
+        IpFamily,
+        http::{HttpVersion, Request},
+        tls::TlsOptions,
+    },
+};
+use http::{HeaderMap, HeaderValue, Method, header};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use url::Url;
+
+/// Pointers to what must not be shown.
+pub(super) const SENSITIVE: &[&str] = &[
+    "/headers",
+    "/basic_auth_pass",
+    "/bearer_token",
+    "/oauth_client_secret",
+    "/tlsKey",
+];
+
+/// Configuration of the `http` kinds. Peekaping's fields have Peekaping's names and meanings.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// What to request: `http://…` or `https://…`. Userinfo becomes basic authentication.
+    #[schemars(length(min = 1))]
+    pub url: String,
+    /// Request method. Default: `GET`.
+    #[serde(default)]
+    pub method: Verb,
+    /// Request headers; a `Host` or `Content-Type` here wins over Lapwing's.
+    #[serde(default)]
+    pub headers: Headers,
+    /// What `body` is: decides the `Content-Type`. Default: `json`.
+    #[serde(default)]
+    pub encoding: Encoding,
+    /// Request body, sent with any method when not empty.
+    #[serde(default)]
+    pub body: String,
+    /// Statuses that count as good: classes, codes and ranges. Default: `["2XX"]`.
+    #[serde(default = "success")]
+    #[schemars(length(min = 1))]
+    pub accepted_statuscodes: Vec<StatusRange>,
+    /// Redirects to follow; with 0 the redirect itself is the answer. Default: 10.
+    #[serde(default = "ten")]
+    pub max_redirects: u8,
+    /// Accept any certificate; what is wrong with it is still reported.
+    #[serde(default)]
+    pub ignore_tls_errors: bool,
+    /// Whether the ingester watches the certificate's end; no effect on the check.
+    #[serde(default)]
+    pub check_cert_expiry: bool,
+    /// Text the body must contain (case matters).
+    #[serde(default)]
+    pub keyword: String,
+    /// Turns `keyword` around: the body must not contain it.
+    #[serde(default)]
+    pub invert_keyword: bool,
+    /// `http-json-query`: a gjson path, or with a leading `$` a `JSONPath` (RFC 9535).
+    #[serde(default)]
+    pub json_query: String,
+    /// `http-json-query`: how the value is compared. Default: `==`.
+    #[serde(default)]
+    pub json_condition: Condition,
+    /// `http-json-query`: what the value is compared with.
+    #[serde(default)]
+    pub expected_value: String,
+    /// How to authenticate. Default: `none`.
+    #[serde(default, rename = "authMethod")]
+    pub auth_method: AuthMethod,
+    /// User name for `basic` (and `digest`, `ntlm`).
+    #[serde(default)]
+    pub basic_auth_user: String,
+    /// Password for `basic` (and `digest`, `ntlm`).
+    #[serde(default)]
+    pub basic_auth_pass: String,
+    /// Token for `bearer`.
+    #[serde(default)]
+    pub bearer_token: String,
+    /// Domain for `ntlm`.
+    #[serde(default, rename = "authDomain")]
+    pub auth_domain: String,
+    /// Workstation for `ntlm`.
+    #[serde(default, rename = "authWorkstation")]
+    pub auth_workstation: String,
+    /// How `oauth2-cc` shows its secret. Default: `client_secret_post`.
+    #[serde(default)]
+    pub oauth_auth_method: OAuthStyle,
+    /// Where `oauth2-cc` gets its token.
+    #[serde(default)]
+    pub oauth_token_url: String,
+    /// Client id for `oauth2-cc`.
+    #[serde(default)]
+    pub oauth_client_id: String,
+    /// Client secret for `oauth2-cc`.
+    #[serde(default)]
+    pub oauth_client_secret: String,
+    /// Scopes for `oauth2-cc`, separated by spaces.
+    #[serde(default)]
+    pub oauth_scopes: String,
+    /// Client certificate for `mtls`, PEM.
+    #[serde(default, rename = "tlsCert")]
+    pub tls_cert: String,
+    /// Client key for `mtls`, PEM.
+    #[serde(default, rename = "tlsKey")]
+    pub tls_key: String,
+    /// Root certificates for `mtls`, PEM; as `tls_ca`.
+    #[serde(default, rename = "tlsCa")]
+    pub mtls_ca: String,
+    /// Root certificates to trust instead of the system's, PEM. A server's own certificate may be among them.
+    #[serde(default)]
+    pub tls_ca: String,
+    /// Name for SNI and for the certificate's verification. Default: the URL's host.
+    #[serde(default)]
+    pub server_name: String,
+    /// Oldest TLS version to speak. Default: `1.2`.
+    #[serde(default)]
+    pub min_tls_version: TlsVersion,
+    /// Below this many days until the server's certificate ends the target is degraded. Default: 0, never.
+    #[serde(default)]
+    pub cert_expiry_warn_days: u32,
+    /// HTTP version to speak. Default: `any`.
+    #[serde(default)]
+    pub http_version: HttpVersion,
+    /// Address family to use. Default: `any`.
+    #[serde(default)]
+    pub ip_family: IpFamily,
+    /// Largest body to accept, in bytes after decompression, where the body is looked at. Default: 10485760.
+    #[serde(default = "ten_mebibytes")]
+    #[schemars(range(min = 1, max = 1_073_741_824))]
+    pub max_body_bytes: usize,
+    /// Patterns the body must match, all of them.
+    #[serde(default)]
+    pub body_must_match: Vec<Pattern>,
+    /// Patterns the body must not match, none of them.
+    #[serde(default)]
+    pub body_must_not_match: Vec<Pattern>,
+    /// Response headers that must be there and match.
+    #[serde(default)]
+    pub header_must_match: Vec<HeaderRule>,
+    /// Response headers that must not match; a missing header does not.
+    #[serde(default)]
+    pub header_must_not_match: Vec<HeaderRule>,
+}
+
+/// A condition on a response header.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderRule {
+    /// The header's name; case does not matter.
+    #[schemars(length(min = 1))]
+    pub header: String,
+    /// Matched against each of its values.
+    pub pattern: Pattern,
+}
+
+macro_rules! words {
+    ($( $(#[$doc:meta])* $name:ident { $( $(#[$attribute:meta])* $variant:ident = $word:literal, )* } )*) => { $(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+        pub enum $name {
+            $( $(#[$attribute])* #[serde(rename = $word)] #[doc = concat!("`", $word, "`")] $variant, )*
+        }
+    )* };
+}
+
+words! {
+    /// Request methods.
+    Verb {
+        #[default] Get = "GET", Post = "POST", Put = "PUT", Delete = "DELETE", Patch = "PATCH", Head = "HEAD",
+        Options = "OPTIONS",
+    }
+    /// What a request body is.
+    Encoding { #[default] Json = "json", Form = "form", Xml = "xml", Text = "text", }
+    /// TLS versions.
+    TlsVersion { #[default] V12 = "1.2", V13 = "1.3", }
+}
+
+fn success() -> Vec<StatusRange> {
+    vec![StatusRange::SUCCESS]
+}
+
+fn ten() -> u8 {
+    10
+}
+
+fn ten_mebibytes() -> usize {
+    10 * 1024 * 1024
+}
+
+/// A configuration made ready: what to send, and what to make of the answer.
+pub(super) struct Plan {
+    pub(super) request: Request,
+    pub(super) auth: Auth,
+    pub(super) accepted: Vec<StatusRange>,
+    pub(super) assertions: Assertions,
+    pub(super) warn_days: u32,
+    /// `Get`, as Peekaping writes it in messages.
+    pub(super) verb: &'static str,
+    /// The URL without what may be secret.
+    pub(super) shown: String,
+}
+
+impl Plan {
+    pub(super) fn new(mut config: HttpConfig, json: bool, cx: &ProbeContext) -> Result<Self, CheckError> {
+        let url = Url::parse(config.url.trim()).map_err(|error| invalid("url", error))?;
+        if config.accepted_statuscodes.is_empty() {
+            return Err(invalid("accepted_statuscodes", "an empty list accepts nothing"));
+        }
+        let (method, verb) = config.method.names();
+        let mut headers = config.default_headers();
+        // A name of the user's replaces ours, whatever the number of its values.
+        std::mem::take(&mut config.headers)
+            .0
+            .into_iter()
+            .fold(None, |last, (name, value)| {
+                let name = name.or(last)?;
+                headers.insert(name.clone(), value);
+                Some(name)
+            });
+        let mut tls = config.tls_options();
+        let auth = Auth::apply(&config, &url, &mut headers, &mut tls)?;
+        let assertions = Assertions::new(&mut config, json)?;
+        let mut shown = url.clone();
+        shown.set_query(None);
+        shown.set_fragment(None);
+        let _ = shown.set_username("").and_then(|()| shown.set_password(None));
+        Ok(Self {
+            auth,
+            accepted: config.accepted_statuscodes,
+            warn_days: config.cert_expiry_warn_days,
+            verb,
+            shown: shown.to_string(),
+            request: Request {
+                method,
+                url,
+                headers,
+                body: config.body.into(),
+                max_redirects: config.max_redirects,
+                family: config.ip_family,
+                version: config.http_version,
+                tls,
+                proxy: cx.task.proxy.clone(),
+                max_body_bytes: assertions.need_body().then_some(config.max_body_bytes),
+            },
+            assertions,
+        })
+    }
+}
+
+impl HttpConfig {
+    fn default_headers(&self) -> HeaderMap {
+        let content = match self.encoding {
+            Encoding::Json => "application/json",
+            Encoding::Form => "application/x-www-form-urlencoded",
+            Encoding::Xml => "application/xml",
+            Encoding::Text => "text/plain",
+        };
+        HeaderMap::from_iter([
+            (
+                header::USER_AGENT,
+                HeaderValue::from_static(concat!("lapwing/", env!("CARGO_PKG_VERSION"))),
+            ),
+            (header::ACCEPT, HeaderValue::from_static("*/*")),
+            (
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("gzip, deflate, br, zstd"),
+            ),
+            (header::CONTENT_TYPE, HeaderValue::from_static(content)),
+        ])
+    }
+
+    fn tls_options(&self) -> TlsOptions {
+        let ca = [&self.tls_ca, &self.mtls_ca]
+            .into_iter()
+            .find(|pem| !pem.is_empty());
+        TlsOptions {
+            server_name: Some(self.server_name.clone()).filter(|name| !name.is_empty()),
+            verify: !self.ignore_tls_errors,
+            ca_pem: ca.cloned(),
+            min_version_13: self.min_tls_version == TlsVersion::V13,
+            ..TlsOptions::default()
+        }
+    }
+}
+
+impl Verb {
+    fn names(self) -> (Method, &'static str) {
+        match self {
+            Self::Get => (Method::GET, "Get"),
+            Self::Post => (Method::POST, "Post"),
+            Self::Put => (Method::PUT, "Put"),
+            Self::Delete => (Method::DELETE, "Delete"),
+            Self::Patch => (Method::PATCH, "Patch"),
+            Self::Head => (Method::HEAD, "Head"),
+            Self::Options => (Method::OPTIONS, "Options"),
+        }
+    }
+}
+
+/// A fault of one field.
+pub(super) fn invalid(field: &str, why: impl std::fmt::Display) -> CheckError {
+    CheckError::InvalidConfig(format!("`{field}`: {why}"))
+}

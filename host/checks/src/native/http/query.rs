@@ -1,0 +1,306 @@
+//! A value of a JSON body, compared. Paths, values and texts are those of Peekaping (gjson v1.18's `Result.String`).
+
+use super::config::{HttpConfig, invalid};
+use crate::CheckError;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json_path::JsonPath;
+use std::cmp::Ordering;
+
+/// How a value is compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Condition {
+    /// Not set: `==`.
+    #[default]
+    #[serde(rename = "")]
+    Unset,
+    /// Equal.
+    #[serde(rename = "==")]
+    Equal,
+    /// Not equal.
+    #[serde(rename = "!=")]
+    NotEqual,
+    /// Greater: as numbers where both are numbers, else byte by byte.
+    #[serde(rename = ">")]
+    Greater,
+    /// Less, as `>`.
+    #[serde(rename = "<")]
+    Less,
+    /// Greater or equal, as `>`.
+    #[serde(rename = ">=")]
+    GreaterOrEqual,
+    /// Less or equal, as `>`.
+    #[serde(rename = "<=")]
+    LessOrEqual,
+}
+
+/// One comparison.
+pub(super) struct Query {
+    text: String,
+    path: Option<JsonPath>,
+    condition: Condition,
+    expected: String,
+}
+
+impl Query {
+    /// `None` when nothing is asked.
+    pub(super) fn new(config: &HttpConfig) -> Result<Option<Self>, CheckError> {
+        let (text, condition, expected) = (&config.json_query, config.json_condition, &config.expected_value);
+        if text.is_empty() && condition == Condition::Unset && expected.is_empty() {
+            return Ok(None);
+        }
+        let path = text.starts_with('$').then(|| JsonPath::parse(text)).transpose();
+        let path = path.map_err(|error| invalid("json_query", error))?;
+        Ok(Some(Self {
+            text: text.clone(),
+            path,
+            condition,
+            expected: expected.clone(),
+        }))
+    }
+
+    /// Whether `body` is as expected; else why not.
+    pub(super) fn check(&self, body: &[u8]) -> Result<(), String> {
+        let body = String::from_utf8_lossy(body);
+        match self.holds(&body) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!(
+                "JSON query validation failed: query '{}' with condition '{}' and expected value '{}'",
+                self.text,
+                self.condition.symbol(),
+                self.expected
+            )),
+            Err(error) => Err(format!("JSON query validation error: {error}")),
+        }
+    }
+
+    fn holds(&self, body: &str) -> Result<bool, String> {
+        if self.text.is_empty() {
+            return self.whole(body);
+        }
+        // Parsed first in any case: the path engine is lenient, and this bounds the depth it meets.
+        let parsed: Value =
+            serde_json::from_str(body).map_err(|error| format!("response is not JSON: {error}"))?;
+        let value = match &self.path {
+            None => by_path(body, &self.text),
+            Some(path) => match path.query(&parsed).all().as_slice() {
+                [] => None,
+                [one] => Some(text(one)),
+                many => serde_json::to_string(many).ok(),
+            },
+        };
+        let value = value.ok_or_else(|| format!("JSON query path not found: {}", self.text))?;
+        if self.condition == Condition::Unset && self.expected.is_empty() {
+            return Ok(true);
+        }
+        Ok(self.condition.compare(&value, &self.expected))
+    }
+
+    /// Without a path the whole body is the value.
+    fn whole(&self, body: &str) -> Result<bool, String> {
+        if self.expected.is_empty() {
+            return Ok(self.condition.compare(body, ""));
+        }
+        let equality = matches!(
+            self.condition,
+            Condition::Unset | Condition::Equal | Condition::NotEqual
+        );
+        let parsed =
+            serde_json::from_str(body).and_then(|body| Ok((body, serde_json::from_str(&self.expected)?)));
+        let what = if parsed.is_ok() { "full JSON" } else { "non-JSON" };
+        if !equality {
+            let symbol = self.condition.symbol();
+            return Err(format!(
+                "unsupported condition '{symbol}' for {what} comparison: only '==' and '!=' are supported"
+            ));
+        }
+        let same = parsed.map_or_else(
+            |_| body == self.expected,
+            |(body, expected)| same(&body, &expected),
+        );
+        Ok(same != (self.condition == Condition::NotEqual))
+    }
+}
+
+impl Condition {
+    fn symbol(self) -> &'static str {
+        match self {
+            Self::Unset | Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Greater => ">",
+            Self::Less => "<",
+            Self::GreaterOrEqual => ">=",
+            Self::LessOrEqual => "<=",
+        }
+    }
+
+    fn compare(self, value: &str, expected: &str) -> bool {
+        let numbers = value.parse::<f64>().ok().zip(expected.parse::<f64>().ok());
+        // Not-a-number is in no order with anything.
+        let order = numbers.map_or_else(
+            || Some(value.cmp(expected)),
+            |(value, expected)| value.partial_cmp(&expected),
+        );
+        match self {
+            Self::Unset | Self::Equal => value == expected,
+            Self::NotEqual => value != expected,
+            Self::Greater => order == Some(Ordering::Greater),
+            Self::Less => order == Some(Ordering::Less),
+            Self::GreaterOrEqual => order.is_some_and(Ordering::is_ge),
+            Self::LessOrEqual => order.is_some_and(Ordering::is_le),
+        }
+    }
+}
+
+/// The value at a gjson path.
+fn by_path(body: &str, path: &str) -> Option<String> {
+    let found = gjson::get(body, path);
+    found.exists().then(|| match found.kind() {
+        gjson::Kind::Null => String::new(),
+        gjson::Kind::Number => number(found.json()),
+        gjson::Kind::String => found.str().to_owned(),
+        _ => found.json().to_owned(),
+    })
+}
+
+/// As [`by_path`], of a parsed value.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Number(value) => number(&value.to_string()),
+        other => other.to_string(),
+    }
+}
+
+/// Integers as they are written, other numbers as the shortest decimal without exponent.
+fn number(raw: &str) -> String {
+    let digits = raw.strip_prefix('-').unwrap_or(raw);
+    let integer = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let float = raw.parse::<f64>().ok().filter(|_| !integer);
+    float.map_or_else(|| raw.to_owned(), |float| float.to_string())
+}
+
+/// Equal as JSON: order of keys and spelling of numbers do not matter.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let equal = |(key, value)| other.get(key).is_some_and(|other| same(value, other));
+            one.len() == other.len() && one.iter().all(equal)
+        }
+        _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(query: &str, condition: &str, expected: &str, body: &str) -> Result<(), String> {
+        let json = serde_json::json!({
+            "url": "http://x", "json_query": query, "json_condition": condition, "expected_value": expected,
+        });
+        let config = serde_json::from_value(json).unwrap();
+        Query::new(&config)
+            .unwrap()
+            .map_or(Ok(()), |query| query.check(body.as_bytes()))
+    }
+
+    const BODY: &str = r#"{"a":{"b":[1,2.50,"x",null,true,1e3]},"n":9007199254740993,"s":"10","l":[{"k":1,"v":"p"},{"k":2,"v":"q"}]}"#;
+
+    #[test]
+    fn values_are_spelled_as_peekaping_spells_them() {
+        for (query, expected) in [
+            ("a.b.0", "1"),
+            ("a.b.1", "2.5"),
+            ("a.b.2", "x"),
+            ("a.b.3", ""),
+            ("a.b.4", "true"),
+            ("a.b.5", "1000"),
+            ("n", "9007199254740993"),
+            ("a.b.#", "6"),
+            ("l.#(k==2).v", "q"),
+            ("l.#.v", r#"["p","q"]"#),
+            ("l.0", r#"{"k":1,"v":"p"}"#),
+            ("$.a.b[2]", "x"),
+            ("$.l[*].v", r#"["p","q"]"#),
+            ("$.n", "9007199254740993"),
+        ] {
+            assert_eq!(check(query, "==", expected, BODY), Ok(()), "{query}");
+            assert!(check(query, "!=", expected, BODY).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn order_is_numeric_between_numbers_and_bytewise_otherwise() {
+        assert_eq!(check("s", ">", "9", BODY), Ok(()));
+        assert_eq!(check("a.b.1", "<=", "2.5", BODY), Ok(()));
+        assert_eq!(
+            check("a.b.2", ">", "10", BODY),
+            Ok(()),
+            "`x` is no number: bytes decide"
+        );
+        assert!(
+            check("a.b.3", "<=", "0", BODY).is_ok(),
+            "an empty text sorts first, and is not 0"
+        );
+        assert!(check("a.b.3", ">=", "0", BODY).is_err());
+        assert!(check("s", ">=", "NaN", BODY).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_evaluated_fails_in_both_polarities() {
+        for condition in ["==", "!="] {
+            let text = check("nope", condition, "1", BODY).unwrap_err();
+            assert_eq!(
+                text,
+                "JSON query validation error: JSON query path not found: nope"
+            );
+            assert!(
+                check("a", condition, "1", "<html>")
+                    .unwrap_err()
+                    .contains("response is not JSON")
+            );
+        }
+        let text = check("", ">", "1", "2").unwrap_err();
+        assert_eq!(
+            text,
+            "JSON query validation error: unsupported condition '>' for full JSON comparison: only '==' and '!=' are supported"
+        );
+    }
+
+    #[test]
+    fn whole_bodies_compare_as_json_or_as_text() {
+        assert_eq!(
+            check("", "==", r#"{"b":2,"a":1}"#, r#"{ "a": 1.0, "b": 2 }"#),
+            Ok(())
+        );
+        assert_eq!(check("", "!=", r#"{"a":2}"#, r#"{"a":1}"#), Ok(()));
+        assert_eq!(check("", "", "pong", "pong"), Ok(()));
+        assert!(
+            check("", "", "pong", "ping")
+                .unwrap_err()
+                .starts_with("JSON query validation failed: query ''")
+        );
+        assert!(
+            check("", "<", "pong", "ping")
+                .unwrap_err()
+                .contains("non-JSON comparison")
+        );
+        assert_eq!(check("", "", "", "anything"), Ok(()));
+        assert_eq!(check("a", "", "", BODY), Ok(()), "a path alone must merely exist");
+    }
+
+    #[test]
+    fn a_failed_comparison_says_what_was_compared() {
+        assert_eq!(
+            check("s", "", "11", BODY).unwrap_err(),
+            "JSON query validation failed: query 's' with condition '==' and expected value '11'"
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! Kind `tcp`: the port accepts connections, and, where steps are given, holds the expected conversation.
+
+mod steps;
+
+use crate::{
+    Check, CheckError, ProbeContext,
+    net::{Connection, IpFamily, tls::TlsOptions},
+};
+use lapwing_model::{Observation, Phase};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::time::Duration;
+use steps::{Step, Talk};
+
+/// Kind `tcp`.
+#[derive(Debug, Clone, Copy)]
+pub struct Tcp;
+
+/// Configuration of kind `tcp`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TcpConfig {
+    /// Name or address; an IPv6 address may be in brackets.
+    #[schemars(length(min = 1))]
+    pub host: String,
+    /// Port, 1 to 65535.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// Whether the ingester watches the certificate's end; no effect on the check.
+    #[serde(default)]
+    pub check_cert_expiry: bool,
+    /// Address family to use. Default: `any`.
+    #[serde(default)]
+    pub ip_family: IpFamily,
+    /// What to say and what to hear once connected, in this order. Default: nothing.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// `starttls`: accept any certificate; what is wrong with it is still reported.
+    #[serde(default)]
+    pub ignore_tls_errors: bool,
+    /// `starttls`: name for SNI and for the certificate's verification. Default: `host`.
+    #[serde(default)]
+    pub server_name: String,
+    /// `starttls`: root certificates to trust instead of the system's, PEM.
+    #[serde(default)]
+    pub tls_ca: String,
+}
+
+impl Check for Tcp {
+    const KIND: &'static str = "tcp";
+    const SUMMARY: &'static str = "Connects to a TCP port, and may hold a conversation there";
+    const EXAMPLE: &'static str =
+        r#"{"host": "mail.example.com", "port": 25, "steps": [{"expect": "^220 "}]}"#;
+    type Config = TcpConfig;
+
+    async fn probe(&self, config: TcpConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
+        if config.port == 0 {
+            return Err(CheckError::InvalidConfig(
+                "`port`: expected 1 to 65535".to_owned(),
+            ));
+        }
+        let port = config.port;
+        let connected = cx
+            .net
+            .connect(&config.host, port, config.ip_family, cx.deadline)
+            .await;
+        let Connection {
+            stream,
+            peer,
+            resolve,
+            connect,
+        } = match connected {
+            Ok(connection) => connection,
+            Err(error) => return error.into_verdict(|error| format!("TCP connection failed: {error}")),
+        };
+        let text = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
+        let tls = TlsOptions {
+            server_name: text(&config.server_name),
+            verify: !config.ignore_tls_errors,
+            ca_pem: text(&config.tls_ca),
+            ..TlsOptions::default()
+        };
+        let mut talk = Talk::new(stream, &config.host, tls, cx);
+        let mut seen = match talk.hold(&config.steps).await {
+            Ok(()) => Observation::up(format!("TCP port {port} is open")),
+            Err(fault) => fault.verdict()?,
+        };
+        let phases = [
+            ("resolve", resolve),
+            ("connect", connect),
+            ("tls", talk.handshake),
+            ("receive", talk.waited),
+        ];
+        let spent = phases
+            .into_iter()
+            .filter(|(_, elapsed)| *elapsed > Duration::ZERO);
+        seen.phases = spent
+            .map(|(name, elapsed)| Phase {
+                name: name.to_owned(),
+                elapsed,
+            })
+            .collect();
+        seen.tls = talk.tls;
+        Ok(seen
+            .with_latency(resolve + connect)
+            .with_attribute("peer", peer.to_string()))
+    }
+}
