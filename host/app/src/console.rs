@@ -50,7 +50,7 @@ impl Console {
             .latency
             .map_or_else(String::new, |time| format!("{:.1} ms", milliseconds(time)));
         format!(
-            "{}  {}  {:<12}  {:<24}  {latency:>10}  {}",
+            "{}  {}  {:<15}  {:<24}  {latency:>10}  {}",
             time_of_day(result.ended_at),
             self.status(observation.status),
             result.kind,

@@ -9,6 +9,8 @@ mod metrics;
 mod probe;
 mod producer;
 mod pulse;
+#[cfg(test)]
+mod reference;
 mod role;
 mod shutdown;
 mod telemetry;

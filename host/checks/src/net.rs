@@ -86,10 +86,19 @@ pub struct Connection {
 impl Net {
     /// A network under `policy`, with the system's resolver settings and trust roots.
     pub fn new(policy: EgressPolicy) -> Self {
+        Self::with(policy, Resolver::from_system())
+    }
+
+    /// As [`Net::new`], with these DNS servers instead of the system's. The hosts file still comes first.
+    pub fn with_name_servers(policy: EgressPolicy, servers: &[SocketAddr]) -> Self {
+        Self::with(policy, Resolver::from_servers(servers))
+    }
+
+    fn with(policy: EgressPolicy, resolver: Resolver) -> Self {
         Self {
             inner: Arc::new(Inner {
                 policy,
-                resolver: Resolver::from_system(),
+                resolver,
                 roots: OnceCell::new(),
             }),
         }

@@ -36,7 +36,7 @@ impl Registry {
             });
         }
         self.names
-            .extend(names.into_iter().map(|name| (name, executor.clone())));
+            .extend(names.into_iter().zip(std::iter::repeat(executor)));
         Ok(())
     }
 

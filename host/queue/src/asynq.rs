@@ -20,7 +20,9 @@ mod upkeep;
 
 pub use clock::RedisClock;
 
-use crate::{Enqueued, Lease, Queue, QueueError, Sink, Source, backoff::Backoff, link::Link, link::queue_error};
+use crate::{
+    Enqueued, Lease, Queue, QueueError, Sink, Source, backoff::Backoff, link::Link, link::queue_error,
+};
 use async_trait::async_trait;
 use held::Held;
 use jiff::Timestamp;
@@ -45,7 +47,8 @@ use tokio_util::task::AbortOnDropHandle;
 /// How to take part; the default is what Peekaping's worker does.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The queues to serve, with their weights: a queue is served only while all of greater weight are empty.
+    /// The queues to serve, with their weights: a queue is served only while all of greater weight are empty, and not
+    /// at all with a weight of 0.
     pub queues: Vec<(String, u32)>,
     /// How many tasks the worker runs at once; only shown to tools.
     pub concurrency: usize,
@@ -186,10 +189,14 @@ impl Asynq {
     ///
     /// Fails when the server cannot be reached or denies access now; later on, both are [`QueueError`]s of the calls
     /// and the connection mends itself.
-    pub async fn connect(server: impl IntoConnectionInfo, mut options: Options) -> Result<Arc<Self>, QueueError> {
+    pub async fn connect(
+        server: impl IntoConnectionInfo,
+        mut options: Options,
+    ) -> Result<Arc<Self>, QueueError> {
         let client = Client::open(server).map_err(queue_error)?;
         let link = Link::new(client.clone(), options.patience);
         let clock = RedisClock::start(&link).await?;
+        options.queues.retain(|(_, weight)| *weight > 0);
         options.queues.sort_by_key(|(_, weight)| Reverse(*weight));
         let shared = Shared {
             client,
@@ -210,7 +217,10 @@ impl Asynq {
             wake: Notify::new(),
             options,
         };
-        Ok(Arc::new(Self { shared: Arc::new(shared), upkeep: OnceLock::new() }))
+        Ok(Arc::new(Self {
+            shared: Arc::new(shared),
+            upkeep: OnceLock::new(),
+        }))
     }
 
     /// Redis's time of day: the clock that producers stamp tasks with.
@@ -221,7 +231,10 @@ impl Asynq {
     /// How often the dialect did what no caller sees, since the start.
     pub fn counts(&self) -> Counts {
         let AtomicCounts { archived, recovered } = &self.shared.counts;
-        Counts { archived: archived.load(Ordering::Relaxed), recovered: recovered.load(Ordering::Relaxed) }
+        Counts {
+            archived: archived.load(Ordering::Relaxed),
+            recovered: recovered.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -267,6 +280,8 @@ impl Queue for Asynq {
 
 impl fmt::Debug for Asynq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asynq").field("identity", &self.shared.identity.name).finish_non_exhaustive()
+        f.debug_struct("Asynq")
+            .field("identity", &self.shared.identity.name)
+            .finish_non_exhaustive()
     }
 }

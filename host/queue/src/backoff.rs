@@ -12,7 +12,11 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) const fn new(floor: Duration, cap: Duration) -> Self {
-        Self { floor, cap, next: floor }
+        Self {
+            floor,
+            cap,
+            next: floor,
+        }
     }
 
     /// The next pause.
@@ -43,7 +47,10 @@ mod tests {
         let mut backoff = Backoff::new(ms(10), ms(35));
         for whole in [10, 20, 35, 35] {
             let pause = backoff.pause();
-            assert!(pause >= ms(whole) / 2 && pause <= ms(whole), "{pause:?} for {whole} ms");
+            assert!(
+                pause >= ms(whole) / 2 && pause <= ms(whole),
+                "{pause:?} for {whole} ms"
+            );
         }
         backoff.reset();
         assert!(backoff.pause() <= ms(10));

@@ -98,9 +98,11 @@ impl Lease {
         let lost = self.settle.lost();
         while !lost.is_cancelled() {
             match self.attempt(step).await {
-                Err(error) if error.is_temporary() => {
-                    tracing::debug!(task.id = self.id, error = &error as &dyn std::error::Error, "trying again");
+                // The dialect tells of an outage once for all tasks; a refusal may hit only this one.
+                Err(QueueError::Denied(why)) => {
+                    tracing::warn!(task.id = self.id, "task cannot be ended: {why}");
                 }
+                Err(error) if error.is_temporary() => {}
                 outcome => return outcome,
             }
             tokio::select! {
@@ -134,6 +136,8 @@ enum Step<'a> {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Lease")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

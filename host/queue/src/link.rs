@@ -23,8 +23,17 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Refusals of a healthy connection that pass with time, however the server spells them (bare, or inside the text of
 /// a script's error).
 const PASSING: [&str; 11] = [
-    "NOREPLICAS", "OOM", "MISCONF", "READONLY", "LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN",
-    "max number of clients", "NOTREADY",
+    "NOREPLICAS",
+    "OOM ",
+    "OOM:",
+    "MISCONF",
+    "READONLY",
+    "LOADING",
+    "BUSY:",
+    "TRYAGAIN",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "max number of clients",
 ];
 /// Refusals that the operator must mend.
 const DENIED: [&str; 3] = ["NOPERM", "WRONGPASS", "NOAUTH"];
@@ -57,8 +66,18 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(DIAL_TIMEOUT.min(patience)))
             .set_response_timeout(Some(patience));
-        let dialing = Dialing { backoff: Backoff::new(LEAST_PAUSE, LONGEST_PAUSE), failed: false, serial: 0 };
-        Self { client, config, patience, live: Mutex::default(), dialing: tokio::sync::Mutex::new(dialing) }
+        let dialing = Dialing {
+            backoff: Backoff::new(LEAST_PAUSE, LONGEST_PAUSE),
+            failed: false,
+            serial: 0,
+        };
+        Self {
+            client,
+            config,
+            patience,
+            live: Mutex::default(),
+            dialing: tokio::sync::Mutex::new(dialing),
+        }
     }
 
     /// Runs one command.
@@ -76,7 +95,10 @@ impl Link {
     }
 
     /// Runs a script, uploading it when the server does not know it.
-    pub(crate) async fn script<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, QueueError> {
+    pub(crate) async fn script<T: FromRedisValue>(
+        &self,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<T, QueueError> {
         let mut live = self.live().await?;
         let answer = call.invoke_async(&mut live.connection).await;
         self.judge(answer, live.serial)
@@ -114,12 +136,18 @@ impl Link {
         }
         // Stays so when this future is dropped halfway.
         dialing.failed = true;
-        let connection =
-            self.client.get_multiplexed_async_connection_with_config(&self.config).await.map_err(queue_error)?;
+        let connection = self
+            .client
+            .get_multiplexed_async_connection_with_config(&self.config)
+            .await
+            .map_err(queue_error)?;
         dialing.failed = false;
         dialing.backoff.reset();
         dialing.serial += 1;
-        let live = Live { connection, serial: dialing.serial };
+        let live = Live {
+            connection,
+            serial: dialing.serial,
+        };
         *self.slot() = Some(live.clone());
         Ok(live)
     }
@@ -136,8 +164,9 @@ impl Link {
     /// it went silent, or its server became a replica.
     fn judge<T>(&self, answer: RedisResult<T>, serial: u64) -> Result<T, QueueError> {
         answer.map_err(|error| {
-            let unfit =
-                error.is_io_error() || error.is_unrecoverable_error() || describe(&error).contains("READONLY");
+            let unfit = error.is_io_error()
+                || error.is_unrecoverable_error()
+                || describe(&error).contains("READONLY");
             let mut slot = self.slot();
             if unfit && slot.as_ref().is_some_and(|live| live.serial == serial) {
                 *slot = None;
@@ -152,7 +181,9 @@ pub(crate) fn queue_error(error: RedisError) -> QueueError {
     let text = describe(&error);
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     match error.kind() {
-        ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => QueueError::Denied(text),
+        ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => {
+            QueueError::Denied(text)
+        }
         _ if says(&DENIED) => QueueError::Denied(text),
         ErrorKind::Io => QueueError::Unavailable(error.into()),
         _ if says(&PASSING) => QueueError::Unavailable(error.into()),
@@ -162,7 +193,9 @@ pub(crate) fn queue_error(error: RedisError) -> QueueError {
 
 /// The error's text, with the server's own word for it first.
 fn describe(error: &RedisError) -> String {
-    error.code().map_or_else(|| error.to_string(), |code| format!("{code}: {error}"))
+    error
+        .code()
+        .map_or_else(|| error.to_string(), |code| format!("{code}: {error}"))
 }
 
 #[cfg(test)]
@@ -184,6 +217,7 @@ mod tests {
             "ERR READONLY You can't write against a read only replica.",
             "ERR Error running script (call to f_1): @user_script:1: -OOM command not allowed",
             "LOADING Redis is loading the dataset in memory",
+            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
             "ERR max number of clients reached",
         ] {
             assert!(matches!(server(line), QueueError::Unavailable(_)), "{line}");
@@ -192,10 +226,19 @@ mod tests {
 
     #[test]
     fn refusals_that_the_operator_must_mend_say_so() {
-        for line in ["NOPERM no permissions", "WRONGPASS invalid username-password pair", "NOAUTH Authentication required."] {
-            let QueueError::Denied(text) = server(line) else { panic!("{line}") };
+        for line in [
+            "NOPERM no permissions",
+            "WRONGPASS invalid username-password pair",
+            "NOAUTH Authentication required.",
+        ] {
+            let QueueError::Denied(text) = server(line) else {
+                panic!("{line}")
+            };
             assert!(text.contains(line.split_once(' ').unwrap().1), "{text}");
         }
-        assert!(matches!(server("WRONGTYPE Operation against a key"), QueueError::Protocol(_)));
+        assert!(matches!(
+            server("WRONGTYPE Operation against a key"),
+            QueueError::Protocol(_)
+        ));
     }
 }

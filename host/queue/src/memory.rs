@@ -59,7 +59,11 @@ pub struct DeadLetter {
 impl Memory {
     /// A queue for at most `capacity` tasks, pending and in work.
     pub fn new(capacity: usize) -> Self {
-        Self(Arc::new(Inner { capacity, state: Mutex::default(), added: Notify::new() }))
+        Self(Arc::new(Inner {
+            capacity,
+            state: Mutex::default(),
+            added: Notify::new(),
+        }))
     }
 
     /// The archived tasks, oldest first; at most 1,000 are kept.
@@ -94,6 +98,9 @@ impl Source for Memory {
                 let tasks: Vec<_> = {
                     let mut state = self.0.state();
                     let count = room.get().min(state.pending.len());
+                    if state.pending.len() > count {
+                        self.0.added.notify_one();
+                    }
                     state.pending.drain(..count).collect()
                 };
                 if !tasks.is_empty() {
@@ -181,7 +188,10 @@ impl Settle for Seat {
             if state.dead.len() >= DEAD_LETTERS {
                 state.dead.pop_front();
             }
-            state.dead.push_back(DeadLetter { task: self.task.clone(), why: why.to_owned() });
+            state.dead.push_back(DeadLetter {
+                task: self.task.clone(),
+                why: why.to_owned(),
+            });
         });
         Ok(())
     }
@@ -211,7 +221,10 @@ pub struct Results {
 impl Results {
     /// Results go into `sender`; a full channel makes the publisher wait.
     pub fn new(sender: mpsc::Sender<CheckResult>) -> Self {
-        Self { sender, sent: Mutex::default() }
+        Self {
+            sender,
+            sent: Mutex::default(),
+        }
     }
 
     /// Whether this is the first time; then it is remembered.

@@ -28,7 +28,11 @@ pub struct RedisServer {
     arguments: Vec<String>,
 }
 
-#[expect(clippy::expect_used, clippy::panic, reason = "a test's fixture has nobody to tell")]
+#[expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's fixture has nobody to tell"
+)]
 impl RedisServer {
     /// Starts a server and waits until it answers.
     pub fn start() -> Self {
@@ -39,11 +43,19 @@ impl RedisServer {
     pub fn start_with(arguments: &[&str]) -> Self {
         for _ in 0..TRIES {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-            let port = listener.local_addr().expect("a bound socket has an address").port();
+            let port = listener
+                .local_addr()
+                .expect("a bound socket has an address")
+                .port();
             drop(listener);
             let folder = tempfile::tempdir().expect("a temporary folder");
             let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-            let mut server = Self { port, folder, child: None, arguments };
+            let mut server = Self {
+                port,
+                folder,
+                child: None,
+                arguments,
+            };
             if server.launch() {
                 return server;
             }
@@ -72,7 +84,11 @@ impl RedisServer {
     /// Starts the stopped server on its port with its data.
     pub fn restart(&mut self) {
         self.stop();
-        assert!(self.launch(), "redis-server does not start again on port {}", self.port);
+        assert!(
+            self.launch(),
+            "redis-server does not start again on port {}",
+            self.port
+        );
     }
 
     /// Stops the process without ending it: connections stay open and nothing is answered.
@@ -120,7 +136,9 @@ impl RedisServer {
                 self.stop();
                 false
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("redis-server did not start within {START_TIMEOUT:?}"),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                panic!("redis-server did not start within {START_TIMEOUT:?}")
+            }
         }
     }
 }

@@ -39,7 +39,11 @@ pub(crate) struct Done<T> {
 impl<T> Done<T> {
     /// The same work with another view of its result.
     pub(crate) fn map<U>(self, view: impl FnOnce(T) -> U) -> Done<U> {
-        Done { value: view(self.value), elapsed: self.elapsed, budget: self.budget }
+        Done {
+            value: view(self.value),
+            elapsed: self.elapsed,
+            budget: self.budget,
+        }
     }
 }
 
@@ -67,35 +71,47 @@ impl Guest {
         let own = begun.checked_add(Duration::from_nanos(timeout));
         let deadline = own.map_or(end, |own| own.min(end));
         let task = network.worker.spawn(work(network.net.clone(), deadline));
-        self.ledger.entries().waiting = Some(step);
+        self.ledger.wait(step);
         let value = AbortOnDropHandle::new(task).await;
-        self.ledger.entries().waiting = None;
+        self.ledger.wait_over();
         match value {
-            Ok(value) => Ok(Done { value, elapsed: begun.elapsed(), budget: deadline == end }),
+            Ok(value) => Ok(Done {
+                value,
+                elapsed: begun.elapsed(),
+                budget: deadline == end,
+            }),
             Err(error) => Err(Stop::Host(format!("network work failed: {error}")).into()),
         }
     }
 
     /// Hands a failure to the guest, written down where it was ours; a time-out of the run's budget ends the run.
     pub(crate) fn settle<T>(&self, done: Done<Result<T, NetError>>) -> Answer<T> {
-        match done.value {
-            Ok(value) => Ok(Ok(value)),
-            Err(error) if done.budget && is_timeout(&error) => Err(Stop::Network(error).into()),
-            Err(error) => {
-                if !error.blames_target() {
-                    self.ledger.hinder(error.reason(), &error.to_string());
-                }
-                if let NetError::Certificate { info: Some(info), .. } = &error {
-                    self.ledger.entries().tls = Some((**info).clone());
-                }
-                Ok(Err(convert::net_error(&error)))
+        let error = match done.value {
+            Ok(value) => return Ok(Ok(value)),
+            Err(error) => error,
+        };
+        if is_timeout(&error) {
+            self.ledger.entries().timed_out = true;
+            if done.budget {
+                return Err(Stop::Network(error).into());
             }
         }
+        if !error.blames_target() {
+            self.ledger.hinder(error.reason(), &error.to_string());
+        }
+        if let NetError::Certificate { info: Some(info), .. } = &error {
+            self.ledger.entries().tls = Some((**info).clone());
+        }
+        Ok(Err(convert::net_error(&error)))
     }
 
     /// Whether there is a network at all; a refusal otherwise.
     pub(crate) fn require_network(&self, what: &str) -> Result<(), GuestError> {
-        if self.errand.network.is_some() { Ok(()) } else { Err(self.refuse(&format!("{what} is not granted"))) }
+        if self.errand.network.is_some() {
+            Ok(())
+        } else {
+            Err(self.refuse(&format!("{what} is not granted")))
+        }
     }
 
     /// A refusal, written down.

@@ -25,17 +25,26 @@ pub(crate) enum Layout {
 /// Most memory a slot of the pool can hold; the settings' limit is below it.
 const SLOT_BYTES: usize = 256 << 20;
 
+/// Slots that are cleaned together.
+const BATCH: u32 = 16;
+
 /// Builds the engine with the best layout this machine allows, and starts its ticker.
 pub(crate) fn build(settings: &PluginSettings) -> Result<Engine> {
-    let attempt = |layout| Engine::new(&config(settings, layout)).inspect_err(|error| log_refusal(layout, error));
-    let engine =
-        attempt(Layout::Full).or_else(|_| attempt(Layout::Reduced)).or_else(|_| attempt(Layout::OnDemand))?;
+    let attempt =
+        |layout| Engine::new(&config(settings, layout)).inspect_err(|error| log_refusal(layout, error));
+    let engine = attempt(Layout::Full)
+        .or_else(|_| attempt(Layout::Reduced))
+        .or_else(|_| attempt(Layout::OnDemand))?;
     start_ticker(&engine)?;
     Ok(engine)
 }
 
 fn log_refusal(layout: Layout, error: &wasmtime::Error) {
-    tracing::warn!(?layout, error = format!("{error:#}"), "plugins: address space refused, trying a smaller layout");
+    tracing::warn!(
+        ?layout,
+        error = format!("{error:#}"),
+        "plugins: address space refused, trying a smaller layout"
+    );
 }
 
 /// The settings that shape generated code are the same for every engine of one layout.
@@ -43,7 +52,9 @@ fn config(settings: &PluginSettings, layout: Layout) -> Config {
     let mut config = Config::new();
     match layout {
         Layout::Full => config.memory_reservation(4 << 30).memory_guard_size(32 << 20),
-        Layout::Reduced => config.memory_reservation(SLOT_BYTES as u64).memory_guard_size(64 << 10),
+        Layout::Reduced => config
+            .memory_reservation(SLOT_BYTES as u64)
+            .memory_guard_size(64 << 10),
         Layout::OnDemand => config.memory_reservation(0).memory_guard_size(64 << 10),
     };
     if layout != Layout::OnDemand {
@@ -65,13 +76,14 @@ fn config(settings: &PluginSettings, layout: Layout) -> Config {
 }
 
 fn pool(settings: &PluginSettings) -> PoolingAllocationConfig {
-    let runs = settings.concurrent_runs;
+    // A thread that cleans a batch of slots holds those of runs that are over and have given up their place.
+    let slots = settings.concurrent_runs + BATCH * (settings.threads + 1);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(runs)
-        .total_stacks(runs)
-        .total_memories(runs)
-        .total_tables(runs.saturating_mul(4))
-        .total_core_instances(runs.saturating_mul(8))
+    pool.total_component_instances(slots)
+        .total_stacks(slots)
+        .total_memories(slots)
+        .total_tables(slots.saturating_mul(4))
+        .total_core_instances(slots.saturating_mul(8))
         .max_memory_size(SLOT_BYTES)
         .table_elements(20_000)
         .max_core_instances_per_component(64)
@@ -82,7 +94,7 @@ fn pool(settings: &PluginSettings) -> PoolingAllocationConfig {
         .max_component_instance_size(1 << 20)
         .max_core_instance_size(1 << 20)
         .max_unused_warm_slots(64)
-        .decommit_batch_size(16)
+        .decommit_batch_size(BATCH as usize)
         .linear_memory_keep_resident(512 << 10)
         .table_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
@@ -92,14 +104,16 @@ fn pool(settings: &PluginSettings) -> PoolingAllocationConfig {
 /// A thread of its own, so that no busy guest can hold it up; it ends with the engine.
 fn start_ticker(engine: &Engine) -> Result<()> {
     let engine = engine.weak();
-    thread::Builder::new().name("lapwing-epoch".into()).spawn(move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            #[expect(clippy::disallowed_methods, reason = "this thread does nothing but sleep")]
-            thread::sleep(TICK);
-        }
-    })?;
+    thread::Builder::new()
+        .name("lapwing-epoch".into())
+        .spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                #[expect(clippy::disallowed_methods, reason = "this thread does nothing but sleep")]
+                thread::sleep(TICK);
+            }
+        })?;
     Ok(())
 }
 
@@ -109,7 +123,10 @@ mod tests {
 
     #[test]
     fn every_layout_makes_an_engine() {
-        let settings = PluginSettings { concurrent_runs: 8, ..PluginSettings::default() };
+        let settings = PluginSettings {
+            concurrent_runs: 8,
+            ..PluginSettings::default()
+        };
         for layout in [Layout::Full, Layout::Reduced, Layout::OnDemand] {
             let engine = Engine::new(&config(&settings, layout)).unwrap();
             let pools = engine.pooling_allocator_metrics().is_some();

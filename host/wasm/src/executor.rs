@@ -35,7 +35,13 @@ pub(crate) struct PluginExecutor {
 
 impl PluginExecutor {
     pub(crate) fn new(info: KindInfo, schema: Schema, quarantine: Quarantine, program: Arc<Program>) -> Self {
-        Self { kind: info.kind.as_str().into(), info, schema, quarantine, program }
+        Self {
+            kind: info.kind.as_str().into(),
+            info,
+            schema,
+            quarantine,
+            program,
+        }
     }
 
     async fn attempt(&self, config: &str, cx: &ProbeContext, retry: u32) -> Verdict {
@@ -45,16 +51,28 @@ impl PluginExecutor {
             monitor: cx.task.monitor.id.clone(),
             deadline: cx.deadline.into_std(),
             cpu: self.program.runner.limits().cpu(),
-            network: Some(Network { net: cx.net.clone(), worker: Handle::current() }),
+            network: Some(Network {
+                net: cx.net.clone(),
+                worker: Handle::current(),
+            }),
         };
         let (kind, config, task) = (self.kind.clone(), config.to_owned(), cx.task.clone());
         let attempt = task.attempt.saturating_add(retry);
         let budget = cx.remaining();
         let request = move |left| request(&kind, config, &task, attempt, left);
-        let report = self.program.runner.check(&self.program.pre, errand, request).await;
+        let report = self
+            .program
+            .runner
+            .check(&self.program.pre, errand, request)
+            .await;
         if report.entries.dropped_lines > 0 {
             let (plugin, lines) = (&*self.program.name, report.entries.dropped_lines);
-            tracing::warn!(plugin, monitor.id = cx.task.monitor.id, lines, "plugin log over its quota, lines dropped");
+            tracing::warn!(
+                plugin,
+                monitor.id = cx.task.monitor.id,
+                lines,
+                "plugin log over its quota, lines dropped"
+            );
         }
         verdict::judge(report, budget)
     }
@@ -63,7 +81,9 @@ impl PluginExecutor {
         let (kind, faults, seconds) = (&self.info.kind, self.quarantine.faults(), left.as_secs_f64());
         CheckError::Plugin {
             reason: Reason::PluginQuarantined,
-            message: format!("kind `{kind}` is quarantined for {seconds:.1} s more, after {faults} faults in a row"),
+            message: format!(
+                "kind `{kind}` is quarantined for {seconds:.1} s more, after {faults} faults in a row"
+            ),
             retryable: false,
         }
     }
@@ -92,7 +112,12 @@ impl Executor for PluginExecutor {
                 Conduct::Fault => {
                     if let Some(rest) = pass.fault() {
                         let (plugin, kind) = (&*self.program.name, &self.info.kind);
-                        tracing::warn!(plugin, check.kind = kind, ?rest, "plugin quarantined after repeated faults");
+                        tracing::warn!(
+                            plugin,
+                            check.kind = kind,
+                            ?rest,
+                            "plugin quarantined after repeated faults"
+                        );
                     }
                 }
             }
@@ -125,6 +150,8 @@ fn previous(heartbeat: &Heartbeat) -> Option<types::Status> {
 
 impl fmt::Debug for PluginExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PluginExecutor").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("PluginExecutor")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }

@@ -141,7 +141,10 @@ fn closed_wasi(output: &Output, ledger: &Arc<Ledger>) -> WasiCtx {
         .allow_tcp(true)
         .allow_udp(true)
         .socket_addr_check(move |address, usage| {
-            ledger.refuse(&format!("wasi:sockets is not granted ({} {address})", verb(usage)));
+            ledger.refuse(&format!(
+                "wasi:sockets is not granted ({} {address})",
+                verb(usage)
+            ));
             Box::pin(std::future::ready(false))
         })
         .build()
@@ -159,6 +162,9 @@ fn verb(usage: SocketAddrUse) -> &'static str {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }

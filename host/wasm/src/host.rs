@@ -48,8 +48,16 @@ impl PluginHost {
         let engine = engine::build(&settings).map_err(refuse)?;
         let linker = v1::linker(&engine).map_err(refuse)?;
         let runner = Arc::new(Runner::new(&settings).map_err(HostError::Threads)?);
-        let loader = Arc::new(Loader { engine, linker, runner, settings });
-        Ok(Arc::new(Self { loader, loaded: Mutex::default() }))
+        let loader = Arc::new(Loader {
+            engine,
+            linker,
+            runner,
+            settings,
+        });
+        Ok(Arc::new(Self {
+            loader,
+            loaded: Mutex::default(),
+        }))
     }
 
     /// Loads every `*.wasm` of a folder; dotfiles are passed over, and files that are loaded already are not compiled
@@ -59,9 +67,15 @@ impl PluginHost {
     /// Must be called within a Tokio runtime. Cancel safe.
     pub async fn load_dir(&self, folder: &Path) -> io::Result<Vec<PluginReport>> {
         let folder = folder.to_owned();
-        let files = tokio::task::spawn_blocking(move || file::list(&folder)).await.map_err(io::Error::other)??;
+        let files = tokio::task::spawn_blocking(move || file::list(&folder))
+            .await
+            .map_err(io::Error::other)??;
         let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Ok(stream::iter(files).map(|path| self.load_file(path)).buffered(at_once).collect().await)
+        Ok(stream::iter(files)
+            .map(|path| self.load_file(path))
+            .buffered(at_once)
+            .collect()
+            .await)
     }
 
     /// Loads one file. Must be called within a Tokio runtime. Cancel safe.
@@ -102,6 +116,8 @@ impl PluginHost {
 
 impl fmt::Debug for PluginHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PluginHost").field("settings", &self.loader.settings).finish_non_exhaustive()
+        f.debug_struct("PluginHost")
+            .field("settings", &self.loader.settings)
+            .finish_non_exhaustive()
     }
 }

@@ -33,8 +33,12 @@ pub(crate) struct Entries {
     pub(crate) tls: Option<TlsInfo>,
     /// The first thing that hindered the guest and was not its target's doing.
     pub(crate) hindrance: Option<Hindrance>,
-    /// The network step the guest is waiting for.
-    pub(crate) waiting: Option<NetError>,
+    /// The network step the guest is waiting for, since when.
+    pub(crate) waiting: Option<(NetError, Instant)>,
+    /// Time the guest waited for the network.
+    pub(crate) network: Duration,
+    /// The network did not answer in time at least once.
+    pub(crate) timed_out: bool,
     /// Log lines dropped for the quota.
     pub(crate) dropped_lines: u64,
 }
@@ -83,12 +87,28 @@ impl Ledger {
         Duration::from_nanos(self.held.load(Relaxed).saturating_add(running))
     }
 
+    /// The guest waits for the network; `step` is the error if that lasts too long.
+    pub(crate) fn wait(&self, step: NetError) {
+        self.entries().waiting = Some((step, Instant::now()));
+    }
+
+    /// It waits no longer; `Some` with the step if it did.
+    pub(crate) fn wait_over(&self) -> Option<NetError> {
+        let mut entries = self.entries();
+        let (step, since) = entries.waiting.take()?;
+        entries.network += since.elapsed();
+        Some(step)
+    }
+
     /// Adds to a phase. Phases keep the order in which they first came.
     pub(crate) fn spend(&self, name: &str, elapsed: Duration) {
         let phases = &mut self.entries().phases;
         match phases.iter_mut().find(|phase| phase.name == name) {
             Some(phase) => phase.elapsed += elapsed,
-            None => phases.push(Phase { name: name.to_owned(), elapsed }),
+            None => phases.push(Phase {
+                name: name.to_owned(),
+                elapsed,
+            }),
         }
     }
 
@@ -99,7 +119,10 @@ impl Ledger {
 
     /// A call failed for a reason that is not the target's; the first is the one told.
     pub(crate) fn hinder(&self, reason: Reason, why: &str) {
-        self.entries().hindrance.get_or_insert_with(|| Hindrance { reason, why: why.to_owned() });
+        self.entries().hindrance.get_or_insert_with(|| Hindrance {
+            reason,
+            why: why.to_owned(),
+        });
     }
 
     /// The entries, to write in.
@@ -135,8 +158,12 @@ mod tests {
         for (name, ms) in [("resolve", 1), ("connect", 2), ("resolve", 3)] {
             ledger.spend(name, Duration::from_millis(ms));
         }
-        let phases: Vec<_> =
-            ledger.entries().phases.iter().map(|p| (p.name.clone(), p.elapsed.as_millis())).collect();
+        let phases: Vec<_> = ledger
+            .entries()
+            .phases
+            .iter()
+            .map(|p| (p.name.clone(), p.elapsed.as_millis()))
+            .collect();
         assert_eq!(phases, [("resolve".to_owned(), 4), ("connect".to_owned(), 2)]);
     }
 }

@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod abi;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod capability;
 mod engine;
 mod executor;

@@ -68,16 +68,28 @@ mod tests {
 
     #[test]
     fn memory_is_summed_over_all_memories() {
-        let mut limiter = Limiter::new(&RunLimits { memory_mib: 1, ..RunLimits::default() });
+        let mut limiter = Limiter::new(&RunLimits {
+            memory_mib: 1,
+            ..RunLimits::default()
+        });
         assert!(limiter.memory_growing(0, 600 << 10, None).unwrap());
-        assert!(!limiter.memory_growing(0, 600 << 10, None).unwrap(), "a second memory counts too");
+        assert!(
+            !limiter.memory_growing(0, 600 << 10, None).unwrap(),
+            "a second memory counts too"
+        );
         assert_eq!(limiter.hit(), Some("memory"));
-        assert!(limiter.memory_growing(600 << 10, 1 << 20, None).unwrap(), "what is left may still be used");
+        assert!(
+            limiter.memory_growing(600 << 10, 1 << 20, None).unwrap(),
+            "what is left may still be used"
+        );
     }
 
     #[test]
     fn a_large_table_is_refused() {
-        let mut limiter = Limiter::new(&RunLimits { table_elements: 100, ..RunLimits::default() });
+        let mut limiter = Limiter::new(&RunLimits {
+            table_elements: 100,
+            ..RunLimits::default()
+        });
         assert!(limiter.table_growing(0, 100, None).unwrap());
         assert!(!limiter.table_growing(0, 101, None).unwrap());
         assert_eq!(limiter.hit(), Some("table"));

@@ -106,17 +106,28 @@ impl Loader {
         let loader = self.clone();
         let digest = content.digest.clone();
         let compiled = tokio::task::spawn_blocking(move || loader.compile(&content.bytes));
-        let compiled = compiled.await.map_err(|error| LoadError::Internal(error.to_string()))??;
+        let compiled = compiled
+            .await
+            .map_err(|error| LoadError::Internal(error.to_string()))??;
         let described = self.describe(&compiled.pre).await?;
         if described != self.describe(&compiled.pre).await? {
-            return Err(LoadError::Describe("answers differently each time it is asked".to_owned()));
+            return Err(LoadError::Describe(
+                "answers differently each time it is asked".to_owned(),
+            ));
         }
         let program = Program {
             name: crate::text::line(&described.name, 64).into(),
             pre: compiled.pre,
             runner: self.runner.clone(),
         };
-        manifest::plugin(described, compiled.facts, compiled.compile, &digest, program, &self.settings.quarantine)
+        manifest::plugin(
+            described,
+            compiled.facts,
+            compiled.compile,
+            &digest,
+            program,
+            &self.settings.quarantine,
+        )
     }
 
     fn compile(&self, bytes: &[u8]) -> Result<Compiled, LoadError> {
@@ -125,9 +136,18 @@ impl Loader {
         let component = Component::from_binary(&self.engine, bytes).map_err(|error| invalid(&error))?;
         let compile = begun.elapsed();
         let facts = world::inspect(&self.engine, &component, &self.settings.limits)?;
-        let mismatch = |error: wasmtime::Error| LoadError::Mismatch(crate::text::line(&format!("{error:#}"), 500));
-        let pre = self.linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(mismatch)?;
-        Ok(Compiled { pre: Arc::new(pre), facts, compile })
+        let mismatch =
+            |error: wasmtime::Error| LoadError::Mismatch(crate::text::line(&format!("{error:#}"), 500));
+        let pre = self
+            .linker
+            .instantiate_pre(&component)
+            .and_then(PluginPre::new)
+            .map_err(mismatch)?;
+        Ok(Compiled {
+            pre: Arc::new(pre),
+            facts,
+            compile,
+        })
     }
 
     async fn describe(&self, pre: &Arc<PluginPre<Guest>>) -> Result<types::PluginInfo, LoadError> {
@@ -144,12 +164,19 @@ impl Loader {
         let fault = match self.runner.describe(pre, errand).await.ending {
             Ending::Answered(info) => return Ok(info),
             Ending::OutOfCpu => {
-                format!("used up its processor time ({} ms, `plugins.limits.describe_cpu_ms`)", cpu.as_millis())
+                format!(
+                    "used up its processor time ({} ms, `plugins.limits.describe_cpu_ms`)",
+                    cpu.as_millis()
+                )
             }
             Ending::OutOfTime | Ending::NetworkTimeout(_) => "did not end in time".to_owned(),
             Ending::Limit(limit) => format!("went past its {limit} limit"),
             Ending::Trap(why) => format!("trapped: {}", crate::text::line(&why, 500)),
-            Ending::NoSlot => return Err(LoadError::Internal("no free instance to describe it with".to_owned())),
+            Ending::NoSlot => {
+                return Err(LoadError::Internal(
+                    "no free instance to describe it with".to_owned(),
+                ));
+            }
             Ending::Host(why) => return Err(LoadError::Internal(why)),
         };
         Err(LoadError::Describe(fault))
@@ -158,5 +185,9 @@ impl Loader {
 
 fn invalid(error: &wasmtime::Error) -> LoadError {
     let text = format!("{error:#}");
-    if text.contains("unexpected end") { LoadError::Truncated } else { LoadError::Invalid(crate::text::line(&text, 500)) }
+    // wasmparser's words for a section, or a module within, that goes on behind the end of the file.
+    if text.contains("unexpected end") || text.contains("is out of bounds (bound = ") {
+        return LoadError::Truncated;
+    }
+    LoadError::Invalid(crate::text::line(&text, 500))
 }

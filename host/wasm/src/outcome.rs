@@ -16,8 +16,16 @@ const DETAILS_BYTES: usize = 64 << 10;
 /// Attributes under this prefix are the host's.
 const RESERVED: &str = "plugin.";
 /// Phases the host measures itself, in the guest's words and in ours.
-const MEASURED: [&str; 8] =
-    ["dns", "resolve", "connect", "tls", "send", "first_byte", "receive", "total"];
+const MEASURED: [&str; 8] = [
+    "dns",
+    "resolve",
+    "connect",
+    "tls",
+    "send",
+    "first_byte",
+    "receive",
+    "total",
+];
 
 /// Joins the guest's `outcome` with the host's `entries` of a run that took `elapsed`.
 pub(crate) fn observe(outcome: types::Outcome, entries: &mut Entries, elapsed: Duration) -> Observation {
@@ -69,7 +77,11 @@ fn reason(status: Status, word: Option<&str>) -> Option<Reason> {
 
 /// Whether a reason speaks of Lapwing and not of a target: [`Reason::ALL`] has those last.
 fn is_our_own(reason: &Reason) -> bool {
-    Reason::ALL.iter().skip_while(|known| **known != Reason::NoPush).skip(1).any(|known| known == reason)
+    Reason::ALL
+        .iter()
+        .skip_while(|known| **known != Reason::NoPush)
+        .skip(1)
+        .any(|known| known == reason)
 }
 
 /// What was claimed and what was dropped.
@@ -101,7 +113,9 @@ impl Notes {
     fn phases(&mut self, claimed: Vec<types::Phase>, elapsed: Duration, phases: &mut Vec<Phase>) {
         for phase in claimed.into_iter().take(ITEMS) {
             let (name, spent) = (name(&phase.name), Duration::from_nanos(phase.elapsed));
-            if MEASURED.contains(&name.replace('-', "_").as_str()) || phases.iter().any(|known| known.name == name) {
+            if MEASURED.contains(&name.replace('-', "_").as_str())
+                || phases.iter().any(|known| known.name == name)
+            {
                 continue; // the host knows better
             }
             if name.is_empty() || spent > elapsed {
@@ -126,7 +140,9 @@ impl Notes {
                 name,
                 value: metric.value,
                 unit: metric.unit.map(|unit| text::line(&unit, NAME)),
-                labels: labels.map(|(label, value)| (self::name(&label), text::line(&value, NAME))).collect(),
+                labels: labels
+                    .map(|(label, value)| (self::name(&label), text::line(&value, NAME)))
+                    .collect(),
             })
         });
         fit.collect()
@@ -144,7 +160,10 @@ impl Notes {
                 types::Value::Boolean(truth) => Value::from(truth),
             };
             if name.is_empty() || value.is_null() || name.starts_with(RESERVED) {
-                self.drop(&format!("attribute {name}"), "reserved, nameless, or not a finite number");
+                self.drop(
+                    &format!("attribute {name}"),
+                    "reserved, nameless, or not a finite number",
+                );
                 return None;
             }
             Some((name, value))
@@ -159,7 +178,9 @@ impl Notes {
             self.drop("details", "more than 64 KiB");
             return None;
         }
-        serde_json::from_str(details).inspect_err(|error| self.drop("details", &error.to_string())).ok()
+        serde_json::from_str(details)
+            .inspect_err(|error| self.drop("details", &error.to_string()))
+            .ok()
     }
 
     fn note_excess(&mut self, what: &str, count: usize) {
@@ -240,23 +261,44 @@ mod tests {
 
     #[test]
     fn absurd_numbers_are_dropped_and_named() {
-        let metric = |name: &str, value| types::Metric { name: name.into(), value, unit: None, labels: Vec::new() };
+        let metric = |name: &str, value| types::Metric {
+            name: name.into(),
+            value,
+            unit: None,
+            labels: Vec::new(),
+        };
         let observation = seen(types::Outcome {
             latency: Some(u64::MAX),
-            metrics: vec![metric("nan", f64::NAN), metric("inf", f64::INFINITY), metric("ok", 1.5)],
-            attributes: vec![types::Attribute { key: "f".into(), value: types::Value::Float(f64::NAN) }],
-            phases: vec![types::Phase { name: "ehlo".into(), elapsed: u64::MAX }],
+            metrics: vec![
+                metric("nan", f64::NAN),
+                metric("inf", f64::INFINITY),
+                metric("ok", 1.5),
+            ],
+            attributes: vec![types::Attribute {
+                key: "f".into(),
+                value: types::Value::Float(f64::NAN),
+            }],
+            phases: vec![types::Phase {
+                name: "ehlo".into(),
+                elapsed: u64::MAX,
+            }],
             ..outcome(types::Status::Up)
         });
         assert_eq!(observation.latency, None);
         assert_eq!(observation.metrics.len(), 1);
         assert_eq!(observation.phases, []);
-        assert_eq!(observation.attributes["plugin.dropped"].as_array().unwrap().len(), 5);
+        assert_eq!(
+            observation.attributes["plugin.dropped"].as_array().unwrap().len(),
+            5
+        );
     }
 
     #[test]
     fn floods_are_cut() {
-        let attribute = |n| types::Attribute { key: format!("k{n}"), value: types::Value::Int(1) };
+        let attribute = |n| types::Attribute {
+            key: format!("k{n}"),
+            value: types::Value::Int(1),
+        };
         let observation = seen(types::Outcome {
             message: "x".repeat(100_000),
             attributes: (0..10_000).map(attribute).collect(),
@@ -270,8 +312,15 @@ mod tests {
 
     #[test]
     fn deep_or_broken_details_are_dropped() {
-        for details in ["[".repeat(10_000) + &"]".repeat(10_000), "{".into(), String::new()] {
-            let observation = seen(types::Outcome { details: Some(details), ..outcome(types::Status::Up) });
+        for details in [
+            "[".repeat(10_000) + &"]".repeat(10_000),
+            "{".into(),
+            String::new(),
+        ] {
+            let observation = seen(types::Outcome {
+                details: Some(details),
+                ..outcome(types::Status::Up)
+            });
             assert_eq!(observation.details, None);
             assert!(observation.attributes.contains_key("plugin.dropped"));
         }
@@ -280,34 +329,80 @@ mod tests {
     #[test]
     fn measured_phases_win_over_claimed_ones() {
         let mut entries = Entries::default();
-        entries.phases.push(Phase { name: "connect".into(), elapsed: Duration::from_millis(3) });
-        let claim = |name: &str| types::Phase { name: name.into(), elapsed: 1_000_000 };
+        entries.phases.push(Phase {
+            name: "connect".into(),
+            elapsed: Duration::from_millis(3),
+        });
+        let claim = |name: &str| types::Phase {
+            name: name.into(),
+            elapsed: 1_000_000,
+        };
         let claims = vec![claim("connect"), claim("first-byte"), claim("ehlo")];
-        let observation =
-            observe(types::Outcome { phases: claims, ..outcome(types::Status::Up) }, &mut entries, RUN);
-        let names: Vec<_> = observation.phases.iter().map(|phase| phase.name.as_str()).collect();
+        let observation = observe(
+            types::Outcome {
+                phases: claims,
+                ..outcome(types::Status::Up)
+            },
+            &mut entries,
+            RUN,
+        );
+        let names: Vec<_> = observation
+            .phases
+            .iter()
+            .map(|phase| phase.name.as_str())
+            .collect();
         assert_eq!(names, ["connect", "ehlo"]);
         assert_eq!(observation.phases[0].elapsed, Duration::from_millis(3));
         assert_eq!(observation.attributes["plugin.claimed"], json!(["phases.ehlo"]));
-        assert_eq!(observation.latency, Some(Duration::from_millis(3)), "the host's own, for want of a claim");
+        assert_eq!(
+            observation.latency,
+            Some(Duration::from_millis(3)),
+            "the host's own, for want of a claim"
+        );
     }
 
     #[test]
     fn a_guest_cannot_speak_with_our_words() {
-        let worded = |status, word: &str| seen(types::Outcome { reason: Some(word.into()), ..outcome(status) });
+        let worded = |status, word: &str| {
+            seen(types::Outcome {
+                reason: Some(word.into()),
+                ..outcome(status)
+            })
+        };
         let reason = |status, word| worded(status, word).reason.map(|reason| reason.to_string());
-        assert_eq!(reason(types::Status::Down, "connection-refused").unwrap(), "connection_refused");
-        assert_eq!(reason(types::Status::Down, "plugin-trap").unwrap(), "reported_plugin_trap");
-        assert_eq!(reason(types::Status::Down, "maintenance").unwrap(), "reported_maintenance");
+        assert_eq!(
+            reason(types::Status::Down, "connection-refused").unwrap(),
+            "connection_refused"
+        );
+        assert_eq!(
+            reason(types::Status::Down, "plugin-trap").unwrap(),
+            "reported_plugin_trap"
+        );
+        assert_eq!(
+            reason(types::Status::Down, "maintenance").unwrap(),
+            "reported_maintenance"
+        );
         assert_eq!(reason(types::Status::Up, "whatever"), None);
-        assert_eq!(seen(outcome(types::Status::Down)).reason.unwrap().as_str(), "unspecified");
-        assert_eq!(seen(outcome(types::Status::Unknown)).reason.unwrap(), Reason::PluginError);
+        assert_eq!(
+            seen(outcome(types::Status::Down)).reason.unwrap().as_str(),
+            "unspecified"
+        );
+        assert_eq!(
+            seen(outcome(types::Status::Unknown)).reason.unwrap(),
+            Reason::PluginError
+        );
     }
 
     #[test]
     fn the_hosts_attributes_cannot_be_forged() {
-        let forged = types::Attribute { key: "plugin.claimed".into(), value: types::Value::Boolean(true) };
-        let observation = seen(types::Outcome { attributes: vec![forged], ..outcome(types::Status::Up) });
+        let forged = types::Attribute {
+            key: "plugin.claimed".into(),
+            value: types::Value::Boolean(true),
+        };
+        let observation = seen(types::Outcome {
+            attributes: vec![forged],
+            ..outcome(types::Status::Up)
+        });
         assert!(!observation.attributes.contains_key("plugin.claimed"));
     }
 }

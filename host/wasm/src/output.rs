@@ -27,7 +27,10 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { kept: Arc::default(), capacity }
+        Self {
+            kept: Arc::default(),
+            capacity,
+        }
     }
 
     /// The last `bytes` written, as far as they are kept; what is not UTF-8 is replaced.
@@ -40,7 +43,9 @@ impl Output {
 
     fn append(&self, bytes: &[u8]) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = bytes.get(bytes.len().saturating_sub(self.capacity)..).unwrap_or_default();
+        let bytes = bytes
+            .get(bytes.len().saturating_sub(self.capacity)..)
+            .unwrap_or_default();
         let excess = (kept.len() + bytes.len()).saturating_sub(self.capacity);
         kept.drain(..excess);
         kept.extend(bytes);

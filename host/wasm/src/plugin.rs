@@ -95,7 +95,10 @@ pub enum PluginState {
 impl Plugin {
     /// Its kinds.
     pub fn executors(&self) -> impl Iterator<Item = Arc<dyn Executor>> {
-        self.executors.iter().map(|executor| -> Arc<dyn Executor> { executor.clone() })
+        self.executors
+            .iter()
+            .cloned()
+            .map(|executor| executor as Arc<dyn Executor>)
     }
 }
 
@@ -107,19 +110,38 @@ impl fmt::Debug for Plugin {
 
 impl PluginReport {
     pub(crate) fn new(path: PathBuf) -> Self {
-        let state = PluginState::Failed { reason: "not loaded".to_owned() };
+        let state = PluginState::Failed {
+            reason: "not loaded".to_owned(),
+        };
         let (name, version, kinds) = Default::default();
-        Self { path, name, version, kinds, state, digest: None, size_bytes: None, about: None, plugin: None }
+        Self {
+            path,
+            name,
+            version,
+            kinds,
+            state,
+            digest: None,
+            size_bytes: None,
+            about: None,
+            plugin: None,
+        }
     }
 
     pub(crate) fn conclude(&mut self, loaded: Result<Arc<Plugin>, LoadError>) {
         match loaded {
-            Err(error) => self.state = PluginState::Failed { reason: error.to_string() },
+            Err(error) => {
+                self.state = PluginState::Failed {
+                    reason: error.to_string(),
+                }
+            }
             Ok(plugin) => {
                 self.state = PluginState::Active;
                 self.name.clone_from(&plugin.name);
                 self.version.clone_from(&plugin.version);
-                self.kinds = plugin.executors().map(|executor| executor.info().kind.clone()).collect();
+                self.kinds = plugin
+                    .executors()
+                    .map(|executor| executor.info().kind.clone())
+                    .collect();
                 self.about = Some(plugin.about.clone());
                 self.plugin = Some(plugin);
             }
@@ -129,11 +151,20 @@ impl PluginReport {
     /// Adds all kinds of a plugin that serves to a registry. When one of them is taken it adds none, and the plugin
     /// fails with both names.
     pub fn register(&mut self, registry: &mut Registry) {
-        let Some(plugin) = self.plugin.as_ref().filter(|_| self.is_active()) else { return };
+        let Some(plugin) = self.plugin.as_ref().filter(|_| self.is_active()) else {
+            return;
+        };
         let mut with = registry.clone();
-        match plugin.executors().try_for_each(|executor| with.register(executor)) {
+        match plugin
+            .executors()
+            .try_for_each(|executor| with.register(executor))
+        {
             Ok(()) => *registry = with,
-            Err(clash) => self.state = PluginState::Failed { reason: clash.to_string() },
+            Err(clash) => {
+                self.state = PluginState::Failed {
+                    reason: clash.to_string(),
+                }
+            }
         }
     }
 
@@ -157,12 +188,17 @@ impl PluginReport {
 }
 
 impl Capability {
-    pub(crate) fn new(kind: &str, capability: types::Capability) -> Self {
+    pub(crate) fn new(kind: &str, capability: &types::Capability) -> Self {
         let line = |text: &str| crate::text::line(text, 200);
         Self {
             kind: kind.to_owned(),
             name: line(&capability.name),
-            scope: capability.scope.iter().take(100).map(|scope| line(scope)).collect(),
+            scope: capability
+                .scope
+                .iter()
+                .take(100)
+                .map(|scope| line(scope))
+                .collect(),
             optional: capability.optional,
             reason: line(&capability.reason),
         }

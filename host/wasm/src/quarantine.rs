@@ -54,15 +54,23 @@ impl Quarantine {
     /// A pass, or how long the kind still rests.
     pub(crate) fn admit(&self) -> Result<Pass<'_>, Duration> {
         if self.faults() < self.threshold {
-            return Ok(Pass { quarantine: self, trial: false });
+            return Ok(Pass {
+                quarantine: self,
+                trial: false,
+            });
         }
         let mut rest = self.rest();
-        let left = rest.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        let left = rest.until.map_or(Duration::ZERO, |until| {
+            until.saturating_duration_since(Instant::now())
+        });
         if rest.trial || !left.is_zero() {
             return Err(left);
         }
         rest.trial = true;
-        Ok(Pass { quarantine: self, trial: true })
+        Ok(Pass {
+            quarantine: self,
+            trial: true,
+        })
     }
 
     /// Faults in a row so far.
@@ -93,7 +101,12 @@ impl Pass<'_> {
             return None;
         }
         let mut rest = quarantine.rest();
-        rest.length = if self.trial { rest.length * 2 } else { quarantine.first }.min(quarantine.longest);
+        rest.length = if self.trial {
+            rest.length * 2
+        } else {
+            quarantine.first
+        }
+        .min(quarantine.longest);
         rest.until = Some(Instant::now() + rest.length);
         Some(rest.length)
     }
@@ -113,7 +126,11 @@ mod tests {
     use tokio::time::advance;
 
     fn quarantine() -> Quarantine {
-        Quarantine::new(&QuarantineSettings { faults: 3, first_ms: 1000, longest_ms: 3000 })
+        Quarantine::new(&QuarantineSettings {
+            faults: 3,
+            first_ms: 1000,
+            longest_ms: 3000,
+        })
     }
 
     fn fail(quarantine: &Quarantine, times: u32) {
@@ -134,7 +151,10 @@ mod tests {
         advance(Duration::from_secs(3)).await;
         quarantine.admit().unwrap().well();
         fail(&quarantine, 2);
-        assert!(quarantine.admit().is_ok(), "the count starts anew after a good run");
+        assert!(
+            quarantine.admit().is_ok(),
+            "the count starts anew after a good run"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -73,7 +73,9 @@ impl Runner {
     pub(crate) fn new(settings: &crate::PluginSettings) -> std::io::Result<Self> {
         Ok(Self {
             threads: Threads::start(settings.threads)?,
-            slots: Arc::new(Semaphore::new(usize::try_from(settings.concurrent_runs).unwrap_or(1))),
+            slots: Arc::new(Semaphore::new(
+                usize::try_from(settings.concurrent_runs).unwrap_or(1),
+            )),
             limits: settings.limits,
         })
     }
@@ -104,14 +106,13 @@ impl Runner {
         errand: Errand,
     ) -> Report<types::PluginInfo> {
         let (pre, limits) = (pre.clone(), self.limits);
-        self.run(errand, move |guest| async move { describe_once(&pre, guest, &limits).await }).await
+        self.run(errand, move |guest| async move {
+            describe_once(&pre, guest, &limits).await
+        })
+        .await
     }
 
-    async fn run<T, F>(
-        &self,
-        errand: Errand,
-        call: impl FnOnce(Guest) -> F + Send + 'static,
-    ) -> Report<T>
+    async fn run<T, F>(&self, errand: Errand, call: impl FnOnce(Guest) -> F + Send + 'static) -> Report<T>
     where
         T: Send + 'static,
         F: Future<Output = Ending<T>> + Send,
@@ -137,16 +138,18 @@ impl Runner {
             Ending::NoSlot
         };
         let entries = std::mem::take(&mut *ledger.entries());
-        Report { ending, entries, waited, elapsed: ledger.elapsed() }
+        Report {
+            ending,
+            entries,
+            waited,
+            elapsed: ledger.elapsed(),
+        }
     }
 }
 
 /// The deadline came first: in the network's time or in the guest's?
 fn out_of_time<T>(ledger: &Ledger) -> Ending<T> {
-    match ledger.entries().waiting.take() {
-        Some(error) => Ending::NetworkTimeout(error),
-        None => Ending::OutOfTime,
-    }
+    ledger.wait_over().map_or(Ending::OutOfTime, Ending::NetworkTimeout)
 }
 
 /// One `check` on a fresh instance, on the current thread.
@@ -160,13 +163,20 @@ pub(crate) async fn check_once(
     let mut store = guest.into_store(pre.engine(), limits);
     let result = metered(&ledger, async {
         let plugin = pre.instantiate_async(&mut store).await?;
-        plugin.lapwing_plugin_checker().call_check(&mut store, request).await
+        plugin
+            .lapwing_plugin_checker()
+            .call_check(&mut store, request)
+            .await
     })
     .await;
     conclude(&store, result)
 }
 
-async fn describe_once(pre: &PluginPre<Guest>, guest: Guest, limits: &RunLimits) -> Ending<types::PluginInfo> {
+async fn describe_once(
+    pre: &PluginPre<Guest>,
+    guest: Guest,
+    limits: &RunLimits,
+) -> Ending<types::PluginInfo> {
     let ledger = guest.ledger.clone();
     let mut store = guest.into_store(pre.engine(), limits);
     let result = metered(&ledger, async {
@@ -213,18 +223,25 @@ fn conclude<T>(store: &Store<Guest>, result: wasmtime::Result<T>) -> Ending<T> {
     if let Some(error) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return Ending::Host(format!("no instance slot: {error}"));
     }
-    match guest.limiter.hit().or_else(|| limit_in(&error)) {
-        Some(limit) => Ending::Limit(limit),
-        None => {
-            tracing::debug!(plugin = &*guest.errand.plugin, error = format!("{error:?}"), "plugin trapped");
-            Ending::Trap(trap_message(&error, &output))
-        }
+    if let Some(limit) = guest.limiter.hit().or_else(|| limit_in(&error)) {
+        return Ending::Limit(limit);
     }
+    tracing::debug!(
+        plugin = &*guest.errand.plugin,
+        error = format!("{error:?}"),
+        "plugin trapped"
+    );
+    Ending::Trap(trap_message(&error, &output))
 }
 
 fn log_output(guest: &Guest, output: &str) {
     let output = crate::text::line(output, TAIL);
-    tracing::debug!(plugin = &*guest.errand.plugin, monitor.id = guest.errand.monitor, output, "plugin output");
+    tracing::debug!(
+        plugin = &*guest.errand.plugin,
+        monitor.id = guest.errand.monitor,
+        output,
+        "plugin output"
+    );
 }
 
 /// The limits that only the error tells of. The texts are wasmtime 48's; the tests notice when they change.
@@ -232,7 +249,10 @@ fn limit_in(error: &wasmtime::Error) -> Option<&'static str> {
     if error.downcast_ref::<Trap>() == Some(&Trap::StackOverflow) {
         return Some("stack");
     }
-    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
+    if matches!(
+        error.downcast_ref::<ResourceTableError>(),
+        Some(ResourceTableError::Full)
+    ) {
         return Some("host resources");
     }
     let texts = [
@@ -242,7 +262,10 @@ fn limit_in(error: &wasmtime::Error) -> Option<&'static str> {
         ("count too high", "instances"),
     ];
     let error = format!("{error:#}");
-    texts.into_iter().find(|(text, _)| error.contains(text)).map(|(_, limit)| limit)
+    texts
+        .into_iter()
+        .find(|(text, _)| error.contains(text))
+        .map(|(_, limit)| limit)
 }
 
 fn trap_message(error: &wasmtime::Error, output: &str) -> String {
@@ -252,5 +275,9 @@ fn trap_message(error: &wasmtime::Error, output: &str) -> String {
         (None, None) => error.root_cause().to_string(),
     };
     let output = output.trim();
-    if output.is_empty() { cause } else { format!("{cause}; it wrote: {output}") }
+    if output.is_empty() {
+        cause
+    } else {
+        format!("{cause}; it wrote: {output}")
+    }
 }

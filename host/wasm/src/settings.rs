@@ -117,7 +117,11 @@ impl Default for RunLimits {
 
 impl Default for QuarantineSettings {
     fn default() -> Self {
-        Self { faults: 5, first_ms: 1000, longest_ms: 300_000 }
+        Self {
+            faults: 5,
+            first_ms: 1000,
+            longest_ms: 300_000,
+        }
     }
 }
 
@@ -143,12 +147,22 @@ impl PluginSettings {
             ("limits.network_kib", limits.network_kib, 0..=1_048_576),
             ("quarantine.faults", rest.faults, 1..=1000),
             ("quarantine.first_ms", rest.first_ms, 1..=3_600_000),
-            ("quarantine.longest_ms", rest.longest_ms, rest.first_ms.max(1)..=86_400_000),
+            (
+                "quarantine.longest_ms",
+                rest.longest_ms,
+                rest.first_ms.max(1)..=86_400_000,
+            ),
         ];
         ranges
             .into_iter()
             .filter(|(_, value, range)| !range.contains(value))
-            .map(|(field, value, range)| format!("{field}: {value} is not within {} to {}", range.start(), range.end()))
+            .map(|(field, value, range)| {
+                format!(
+                    "{field}: {value} is not within {} to {}",
+                    range.start(),
+                    range.end()
+                )
+            })
             .collect()
     }
 }
@@ -183,7 +197,10 @@ mod tests {
 
     #[test]
     fn every_setting_out_of_range_is_named() {
-        let mut settings = PluginSettings { threads: 0, ..PluginSettings::default() };
+        let mut settings = PluginSettings {
+            threads: 0,
+            ..PluginSettings::default()
+        };
         settings.limits.memory_mib = 1000;
         settings.quarantine.longest_ms = 1;
         let faults = settings.faults();

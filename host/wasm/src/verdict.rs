@@ -40,7 +40,12 @@ pub(crate) enum Conduct {
 
 /// Judges one run that had `budget` from the moment it asked for a slot.
 pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
-    let Report { ending, mut entries, waited, elapsed } = report;
+    let Report {
+        ending,
+        mut entries,
+        waited,
+        elapsed,
+    } = report;
     // A run that had to wait for its turn had less time than its monitor grants: its time-outs prove nothing.
     let cut_short = waited > budget / 10;
     let (result, conduct) = match ending {
@@ -49,24 +54,36 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
             (Ok(excuse(observation, entries.hindrance)), Conduct::Well)
         }
         Ending::Answered(Err(error)) => refusal(error, entries.hindrance),
-        Ending::NetworkTimeout(_) | Ending::OutOfTime if cut_short => {
-            (Err(plugin(Reason::LimitHit, waited_too_long(waited), true)), Conduct::Unseen)
-        }
+        Ending::NetworkTimeout(_) | Ending::OutOfTime if cut_short => (
+            Err(plugin(Reason::LimitHit, waited_too_long(waited), true)),
+            Conduct::Unseen,
+        ),
         Ending::NetworkTimeout(error) => {
             let mut observation = Observation::down(error.reason(), error.to_string());
             observation.phases = entries.phases;
             observation.tls = entries.tls;
             (Ok(observation), Conduct::Well)
         }
-        Ending::OutOfTime => fault(Reason::PluginTimeout, "the plugin did not end within its budget".into()),
-        Ending::OutOfCpu => {
-            fault(Reason::PluginTimeout, "the plugin used up its processor time (`limits.cpu_ms`)".into())
-        }
-        Ending::Limit(limit) => fault(Reason::PluginLimit, format!("the plugin went past its {limit} limit")),
-        Ending::Trap(why) => {
-            fault(Reason::PluginTrap, format!("the plugin trapped: {}", text::line(&why, TEXT)))
-        }
-        Ending::NoSlot => (Err(plugin(Reason::LimitHit, waited_too_long(waited), true)), Conduct::Unseen),
+        Ending::OutOfTime => fault(
+            Reason::PluginTimeout,
+            "the plugin did not end within its budget".into(),
+        ),
+        Ending::OutOfCpu => fault(
+            Reason::PluginTimeout,
+            "the plugin used up its processor time (`limits.cpu_ms`)".into(),
+        ),
+        Ending::Limit(limit) => fault(
+            Reason::PluginLimit,
+            format!("the plugin went past its {limit} limit"),
+        ),
+        Ending::Trap(why) => fault(
+            Reason::PluginTrap,
+            format!("the plugin trapped: {}", text::line(&why, TEXT)),
+        ),
+        Ending::NoSlot => (
+            Err(plugin(Reason::LimitHit, waited_too_long(waited), true)),
+            Conduct::Unseen,
+        ),
         Ending::Host(why) => (Err(CheckError::Internal(text::line(&why, TEXT))), Conduct::Unseen),
     };
     Verdict { result, conduct }
@@ -128,11 +145,18 @@ fn fault(reason: Reason, message: String) -> (Result<Observation, CheckError>, C
 }
 
 fn plugin(reason: Reason, message: String, retryable: bool) -> CheckError {
-    CheckError::Plugin { reason, message, retryable }
+    CheckError::Plugin {
+        reason,
+        message,
+        retryable,
+    }
 }
 
 fn waited_too_long(waited: Duration) -> String {
-    format!("waited {} ms for a free instance (`plugins.concurrent_runs`)", waited.as_millis())
+    format!(
+        "waited {} ms for a free instance (`plugins.concurrent_runs`)",
+        waited.as_millis()
+    )
 }
 
 #[cfg(test)]
@@ -144,7 +168,12 @@ mod tests {
     const BUDGET: Duration = Duration::from_secs(1);
 
     fn report(ending: Ending<Checked>, entries: Entries) -> Report<Checked> {
-        Report { ending, entries, waited: Duration::ZERO, elapsed: BUDGET }
+        Report {
+            ending,
+            entries,
+            waited: Duration::ZERO,
+            elapsed: BUDGET,
+        }
     }
 
     fn says(status: types::Status) -> Ending<Checked> {
@@ -162,7 +191,13 @@ mod tests {
     }
 
     fn hindered_by(reason: Reason) -> Entries {
-        Entries { hindrance: Some(Hindrance { reason, why: "rule 7".into() }), ..Entries::default() }
+        Entries {
+            hindrance: Some(Hindrance {
+                reason,
+                why: "rule 7".into(),
+            }),
+            ..Entries::default()
+        }
     }
 
     fn reason(verdict: &Verdict) -> Reason {
@@ -180,18 +215,34 @@ mod tests {
         let refused = hindered_by(Reason::DeniedByPolicy);
         let verdict = judge(report(says(types::Status::Down), refused.clone()), BUDGET);
         let observation = verdict.result.unwrap();
-        assert_eq!((observation.status, observation.reason), (Status::Unknown, Some(Reason::DeniedByPolicy)));
+        assert_eq!(
+            (observation.status, observation.reason),
+            (Status::Unknown, Some(Reason::DeniedByPolicy))
+        );
         assert_eq!(observation.message, "rule 7");
-        assert_eq!(observation.details.unwrap()["plugin"]["message"], "permission denied");
+        assert_eq!(
+            observation.details.unwrap()["plugin"]["message"],
+            "permission denied"
+        );
 
         for reason in [Reason::LimitHit, Reason::InvalidConfig, Reason::Internal] {
-            let verdict = judge(report(says(types::Status::Down), hindered_by(reason.clone())), BUDGET);
+            let verdict = judge(
+                report(says(types::Status::Down), hindered_by(reason.clone())),
+                BUDGET,
+            );
             let observation = verdict.result.unwrap();
-            assert_eq!((observation.status, observation.reason), (Status::Unknown, Some(reason)));
+            assert_eq!(
+                (observation.status, observation.reason),
+                (Status::Unknown, Some(reason))
+            );
         }
 
         let up = judge(report(says(types::Status::Up), refused), BUDGET);
-        assert_eq!(up.result.unwrap().status, Status::Up, "an optional call may be refused");
+        assert_eq!(
+            up.result.unwrap().status,
+            Status::Up,
+            "an optional call may be refused"
+        );
     }
 
     #[test]
@@ -205,18 +256,33 @@ mod tests {
             let verdict = judge(report(Ending::NetworkTimeout(error), Entries::default()), BUDGET);
             assert_eq!(verdict.conduct, Conduct::Well);
             let observation = verdict.result.unwrap();
-            assert_eq!((observation.status, observation.reason), (Status::Down, Some(word)));
+            assert_eq!(
+                (observation.status, observation.reason),
+                (Status::Down, Some(word))
+            );
         }
         let verdict = judge(report(Ending::OutOfTime, Entries::default()), BUDGET);
-        assert_eq!((reason(&verdict), verdict.conduct), (Reason::PluginTimeout, Conduct::Fault));
+        assert_eq!(
+            (reason(&verdict), verdict.conduct),
+            (Reason::PluginTimeout, Conduct::Fault)
+        );
     }
 
     #[test]
     fn a_run_that_waited_for_its_turn_proves_nothing_by_a_time_out() {
         let ending = Ending::NetworkTimeout(NetError::ResponseTimeout("x".into()));
         let waited = BUDGET / 2;
-        let verdict = judge(Report { waited, ..report(ending, Entries::default()) }, BUDGET);
-        assert_eq!((reason(&verdict), verdict.conduct), (Reason::LimitHit, Conduct::Unseen));
+        let verdict = judge(
+            Report {
+                waited,
+                ..report(ending, Entries::default())
+            },
+            BUDGET,
+        );
+        assert_eq!(
+            (reason(&verdict), verdict.conduct),
+            (Reason::LimitHit, Conduct::Unseen)
+        );
         assert!(verdict.result.is_err(), "unknown, not down");
     }
 
@@ -239,16 +305,29 @@ mod tests {
         assert_eq!(verdict.result, Err(CheckError::InvalidConfig("port".into())));
         let verdict = error(types::CheckError::Denied("no".into()));
         assert_eq!(verdict.result, Err(CheckError::Denied("no".into())));
-        assert_eq!(error(types::CheckError::Retryable(String::new())).conduct, Conduct::Retry);
+        assert_eq!(
+            error(types::CheckError::Retryable(String::new())).conduct,
+            Conduct::Retry
+        );
         let verdict = error(types::CheckError::Internal("bug".into()));
-        assert_eq!((reason(&verdict), verdict.conduct), (Reason::PluginError, Conduct::Well));
+        assert_eq!(
+            (reason(&verdict), verdict.conduct),
+            (Reason::PluginError, Conduct::Well)
+        );
 
-        for reason in
-            [Reason::DeniedByPolicy, Reason::LimitHit, Reason::InvalidConfig, Reason::Internal]
-        {
+        for reason in [
+            Reason::DeniedByPolicy,
+            Reason::LimitHit,
+            Reason::InvalidConfig,
+            Reason::Internal,
+        ] {
             let ending = Ending::Answered(Err(types::CheckError::Retryable("again".into())));
             let verdict = judge(report(ending, hindered_by(reason.clone())), BUDGET);
-            assert_eq!(verdict.conduct, Conduct::Well, "trying again does not lift a refusal");
+            assert_eq!(
+                verdict.conduct,
+                Conduct::Well,
+                "trying again does not lift a refusal"
+            );
             let error = verdict.result.unwrap_err();
             assert_eq!((error.reason(), error.to_string()), (reason, "rule 7".to_owned()));
         }

@@ -14,5 +14,4 @@ wit_bindgen::generate!({
     world: "plugin",
     pub_export_macro: true,
     export_macro_name: "export_world",
-    default_bindings_module: "lapwing_plugin_sdk::bindings",
 });

@@ -164,3 +164,101 @@ pub type Exports = (fn() -> PluginInfo, fn(Request) -> Result<Outcome, CheckErro
 pub fn unknown_kind(request: &Request) -> CheckError {
     CheckError::Unsupported(format!("no kind `{}` in this plugin", request.check_type))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NetError, Status, net::Fault};
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+    use serde_json::Value;
+
+    struct Sample;
+
+    /// What to do.
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    enum Config {
+        Up,
+        Refused,
+        Denied,
+    }
+
+    impl Checker for Sample {
+        const KIND: &'static str = "sample";
+        const TITLE: &'static str = "Sample";
+        const SUMMARY: &'static str = "a sample";
+        const EXAMPLE: &'static str = r#""up""#;
+        type Config = Config;
+
+        fn check(config: Config, _: &Context) -> Result<Outcome, Failure> {
+            match config {
+                Config::Up => Ok(Outcome::up("fine")),
+                Config::Refused => Err(NetError::from(Fault::Refused).during("m:25").into()),
+                Config::Denied => Err(NetError::from(Fault::AccessDenied("rule".into())).into()),
+            }
+        }
+    }
+
+    fn request(check_type: &str, config: &str) -> Request {
+        Request {
+            check_type: check_type.to_owned(),
+            monitor_id: String::new(),
+            run_id: String::new(),
+            config: config.to_owned(),
+            budget: 0,
+            attempt: 1,
+            previous: None,
+        }
+    }
+
+    fn answer(config: &str) -> Result<Outcome, CheckError> {
+        run::<Sample>(request("sample", config)).unwrap()
+    }
+
+    #[test]
+    fn a_plugin_is_described_from_its_package_and_types() {
+        let package = Package {
+            name: "lapwing-sample",
+            version: "1.2.3",
+            summary: "s",
+            license: "Apache-2.0",
+            homepage: "",
+        };
+        let info = describe(package, vec![check_type::<Sample>()]);
+        assert_eq!((info.name.as_str(), info.version.as_str()), ("sample", "1.2.3"));
+        assert_eq!(
+            (info.license.as_deref(), info.homepage),
+            (Some("Apache-2.0"), None)
+        );
+        let schema: Value = serde_json::from_str(&info.check_types[0].config_schema).unwrap();
+        assert_eq!(schema["title"], "Sample");
+        assert_eq!(schema["description"], "What to do.");
+        assert_eq!(schema["enum"], serde_json::json!(["up", "refused", "denied"]));
+    }
+
+    #[test]
+    fn a_request_for_another_kind_is_handed_back() {
+        assert_eq!(
+            run::<Sample>(request("other", "\"up\"")).unwrap_err().check_type,
+            "other"
+        );
+    }
+
+    #[test]
+    fn a_failed_call_ends_as_what_the_target_did() {
+        assert_eq!(answer("\"up\"").unwrap().status, Status::Up);
+        let outcome = answer("\"refused\"").unwrap();
+        assert_eq!(outcome.status, Status::Down);
+        assert_eq!(outcome.reason.as_deref(), Some("connection_refused"));
+        assert_eq!(outcome.message, "m:25: connection refused");
+    }
+
+    #[test]
+    fn a_refusal_or_an_unfit_configuration_is_no_verdict() {
+        assert!(
+            matches!(answer("\"denied\""), Err(CheckError::Denied(text)) if text == "access denied: rule")
+        );
+        assert!(matches!(answer("\"other\""), Err(CheckError::InvalidConfig(_))));
+    }
+}

@@ -1,7 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-extern crate self as lapwing_plugin_sdk;
-
 pub mod bindings;
 pub mod checker;
 pub mod dns;
@@ -22,4 +20,4 @@ pub use bindings::lapwing::plugin::{
 pub use checker::{Capability, Checker, Context};
 pub use failure::Failure;
 pub use net::NetError;
-pub use {schemars, serde, serde_json};
+pub use serde_json;

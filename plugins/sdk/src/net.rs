@@ -11,21 +11,31 @@ use std::{fmt, time::Duration};
 ///
 /// `?` in a check turns it into the right end of the run: see [`NetError::reason`].
 #[derive(Debug, Clone)]
-pub struct NetError(
+pub struct NetError {
     /// What the host says.
-    pub Fault,
-);
+    pub fault: Fault,
+    during: Option<String>,
+}
 
 impl NetError {
     /// The peer sent what its protocol does not allow.
     pub fn protocol(message: impl Into<String>) -> Self {
-        Self(Fault::Protocol(message.into()))
+        Fault::Protocol(message.into()).into()
+    }
+
+    /// The same error, its message led by what was being tried: `SMTP greeting: no answer in time`.
+    #[must_use]
+    pub fn during(self, what: impl Into<String>) -> Self {
+        Self {
+            during: Some(what.into()),
+            ..self
+        }
     }
 
     /// The word for what the target did, as Lapwing's native checks would say it. `None` when the host refused the
     /// call or a quota of the run was used up: that is not the target's doing.
     pub fn reason(&self) -> Option<&'static str> {
-        Some(match &self.0 {
+        Some(match &self.fault {
             Fault::AccessDenied(_) | Fault::Limit(_) => return None,
             Fault::NameNotFound => "dns_not_found",
             Fault::ResolverFailed(_) => "dns_failed",
@@ -36,40 +46,46 @@ impl NetError {
             Fault::Tls(text) if text.starts_with("certificate") => "tls_certificate",
             Fault::Tls(_) => "tls_failed",
             Fault::Protocol(_) | Fault::Other(_) => "protocol_error",
-            // The host puts the step that took too long first.
-            Fault::Timeout(text) => match text.split(':').next() {
-                Some("dns") => "dns_timeout",
-                Some("connect") => "connection_timeout",
-                Some("tls") => "tls_timeout",
-                _ => "response_timeout",
-            },
+            Fault::Timeout(text) => timed_out(text).0,
         })
+    }
+}
+
+/// Reason and words for a timeout. The host puts the step that took too long first.
+fn timed_out(text: &str) -> (&'static str, &'static str) {
+    match text.split(':').next() {
+        Some("dns") => ("dns_timeout", "name lookup timed out"),
+        Some("connect") => ("connection_timeout", "connection timed out"),
+        Some("tls") => ("tls_timeout", "TLS handshake timed out"),
+        _ => ("response_timeout", "no answer in time"),
     }
 }
 
 impl From<Fault> for NetError {
     fn from(fault: Fault) -> Self {
-        Self(fault)
+        Self { fault, during: None }
     }
 }
 
 impl fmt::Display for NetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, detail) = match &self.0 {
-            Fault::NameNotFound => return f.write_str("name not found"),
-            Fault::Refused => return f.write_str("connection refused"),
-            Fault::Unreachable => return f.write_str("network unreachable"),
-            Fault::Reset => return f.write_str("connection reset"),
-            Fault::Closed => return f.write_str("connection closed"),
-            Fault::AccessDenied(rule) => ("access denied", rule),
-            Fault::Limit(which) => ("limit reached", which),
-            Fault::ResolverFailed(text) => ("name lookup failed", text),
-            Fault::Protocol(text) => ("protocol error", text),
-            Fault::Timeout(text) => ("timed out", text),
+        if let Some(what) = &self.during {
+            write!(f, "{what}: ")?;
+        }
+        match &self.fault {
+            Fault::AccessDenied(rule) => write!(f, "access denied: {rule}"),
+            Fault::Limit(which) => write!(f, "limit reached: {which}"),
+            Fault::NameNotFound => f.write_str("name not found"),
+            Fault::ResolverFailed(text) => write!(f, "name lookup failed: {text}"),
+            Fault::Refused => f.write_str("connection refused"),
+            Fault::Unreachable => f.write_str("network unreachable"),
+            Fault::Reset => f.write_str("connection reset"),
+            Fault::Closed => f.write_str("connection closed"),
+            Fault::Protocol(text) => write!(f, "protocol error: {text}"),
+            Fault::Timeout(text) => f.write_str(timed_out(text).1),
             // The host says enough.
-            Fault::Tls(text) | Fault::Other(text) => return f.write_str(text),
-        };
-        write!(f, "{what}: {detail}")
+            Fault::Tls(text) | Fault::Other(text) => f.write_str(text),
+        }
     }
 }
 
@@ -164,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_refusal_by_the_host_is_not_the_targets_reason() {
-        let reason = |fault| NetError(fault).reason();
+        let reason = |fault: Fault| NetError::from(fault).reason();
         assert_eq!(reason(Fault::AccessDenied("rule".into())), None);
         assert_eq!(reason(Fault::Limit("sockets".into())), None);
         assert_eq!(reason(Fault::Refused), Some("connection_refused"));
@@ -172,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_reason_names_the_step_that_failed() {
-        let timeout = |text: &str| NetError(Fault::Timeout(text.into())).reason();
+        let timeout = |text: &str| NetError::from(Fault::Timeout(text.into())).reason();
         assert_eq!(timeout("dns: mail.example.com"), Some("dns_timeout"));
         assert_eq!(
             timeout("connect: mail.example.com:25"),
@@ -181,9 +197,19 @@ mod tests {
         assert_eq!(timeout("tls: mail.example.com"), Some("tls_timeout"));
         assert_eq!(timeout("response: mail.example.com"), Some("response_timeout"));
         assert_eq!(timeout(""), Some("response_timeout"));
-        let tls = |text: &str| NetError(Fault::Tls(text.into())).reason();
+        let tls = |text: &str| NetError::from(Fault::Tls(text.into())).reason();
         assert_eq!(tls("certificate not accepted: expired"), Some("tls_certificate"));
         assert_eq!(tls("TLS failed: no shared cipher"), Some("tls_failed"));
+    }
+
+    #[test]
+    fn a_message_is_led_by_what_was_being_tried() {
+        let error = NetError::from(Fault::Timeout("response: reading".into())).during("SMTP greeting");
+        assert_eq!(error.to_string(), "SMTP greeting: no answer in time");
+        assert_eq!(
+            NetError::protocol("garbage").to_string(),
+            "protocol error: garbage"
+        );
     }
 
     #[test]

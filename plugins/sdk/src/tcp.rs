@@ -33,10 +33,9 @@ impl Connection {
             host: host.to_owned(),
             port,
         };
-        Ok(Self {
-            inner: host::Connection::connect(&to, family, timeout(limit))?,
-            limit,
-        })
+        let inner = host::Connection::connect(&to, family, timeout(limit))
+            .map_err(|fault| NetError::from(fault).during(format!("{host}:{port}")))?;
+        Ok(Self { inner, limit })
     }
 
     /// From now on no call takes longer than `limit`, nor longer than the run has left.

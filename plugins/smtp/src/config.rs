@@ -2,7 +2,7 @@
 
 use lapwing_plugin_sdk::net::{IpFamily, TlsOptions};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Configuration of the kind `smtp`.
@@ -23,7 +23,8 @@ pub(crate) struct Config {
     #[schemars(regex(pattern = r"^[!-~]{1,255}$"))]
     #[serde(default = "localhost")]
     pub(crate) helo: String,
-    /// Whether and how to encrypt.
+    /// Encryption: `off`; `starttls_advertised`, plain text, but STARTTLS must be announced; `starttls`, announced and
+    /// used; `implicit`, TLS from the first byte (SMTPS, port 465).
     #[serde(default)]
     pub(crate) tls: Tls,
     /// Accept any certificate; the result still says what is wrong with it.
@@ -51,32 +52,27 @@ pub(crate) struct Config {
     pub(crate) step_timeout_ms: Option<u32>,
 }
 
+// Variants without doc comments become one `enum` in the schema, and a validator's message then lists the words.
+
 /// Whether and how to encrypt.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Tls {
-    /// Plain text; whether STARTTLS is announced does not matter.
     #[default]
     Off,
-    /// Plain text, but STARTTLS must be announced.
     StarttlsAdvertised,
-    /// STARTTLS must be announced, and is used.
     Starttls,
-    /// TLS from the first byte (SMTPS, port 465).
     Implicit,
 }
 
 /// Which addresses of the name to use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub(crate) enum Family {
-    /// Both.
     #[default]
     #[serde(rename = "any")]
     Any,
-    /// IPv4 only.
     #[serde(rename = "4")]
     V4,
-    /// IPv6 only.
     #[serde(rename = "6")]
     V6,
 }

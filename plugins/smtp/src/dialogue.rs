@@ -58,7 +58,7 @@ pub(crate) fn hold(connection: &mut Connection, config: &Config) -> Result<Seen,
     if config.tls == Tls::Implicit {
         tls = Some(encrypt(connection, config)?);
     }
-    let mut seen = Seen::new(receive(connection)?);
+    let mut seen = Seen::new(receive(connection, "greeting")?);
     seen.tls = tls;
     if seen.banner.code != config.banner_code || !seen.banner.is_positive() {
         return Ok(seen);
@@ -100,17 +100,24 @@ fn encrypt(connection: &mut Connection, config: &Config) -> Result<String, NetEr
 
 fn command(connection: &mut Connection, line: &str) -> Result<Reply, NetError> {
     connection.write_all(format!("{line}\r\n").as_bytes())?;
-    let reply = receive(connection)?;
+    let reply = receive(connection, line)?;
     log::debug!("{line}: {reply}");
     Ok(reply)
 }
 
-fn receive(connection: &mut Connection) -> Result<Reply, NetError> {
+/// Waits for the whole reply to `what`, for which an error is named.
+fn receive(connection: &mut Connection, what: &str) -> Result<Reply, NetError> {
+    read(connection).map_err(|error| error.during(format!("SMTP {what}")))
+}
+
+fn read(connection: &mut Connection) -> Result<Reply, NetError> {
     let mut reader = Reader::default();
     loop {
         let line = connection.read_line(MAX_LINE)?;
-        let malformed = |error: crate::reply::Malformed| NetError::protocol(error.to_string());
-        if let Some(reply) = reader.push(&line).map_err(malformed)? {
+        let reply = reader
+            .push(&line)
+            .map_err(|malformed| NetError::protocol(malformed.to_string()))?;
+        if let Some(reply) = reply {
             return Ok(reply);
         }
     }

@@ -35,13 +35,11 @@ async fn main() -> anyhow::Result<ExitCode> {
     tokio::spawn(http::serve(web));
     tokio::spawn(echo::serve(echoing));
     tokio::spawn(smtp::serve(mail, tls));
-    match args.run.split_first() {
-        Some((program, arguments)) => run(program, arguments).await,
-        None => {
-            signal::ctrl_c().await?;
-            Ok(ExitCode::SUCCESS)
-        }
+    if let Some((program, arguments)) = args.run.split_first() {
+        return run(program, arguments).await;
     }
+    signal::ctrl_c().await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn bind(port: u16) -> anyhow::Result<TcpListener> {

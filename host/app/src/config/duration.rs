@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::{borrow::Cow, str::FromStr, time::Duration};
 
 /// A duration written `500ms`, `10s`, `1m 30s` or `2h`.
@@ -31,6 +31,13 @@ impl<'de> Deserialize<'de> for HumanDuration {
         String::deserialize(deserializer)?
             .parse()
             .map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for HumanDuration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let span = SignedDuration::try_from(self.0).unwrap_or(SignedDuration::MAX);
+        serializer.collect_str(&format_args!("{span:#}"))
     }
 }
 

@@ -15,7 +15,7 @@ pub use oauth::Tokens;
 
 use crate::{
     Check, CheckError, ProbeContext,
-    net::http::{Failure, Response, Timing},
+    net::http::{Failure, Response},
 };
 use auth::Auth;
 use config::Plan;
@@ -130,8 +130,8 @@ impl Plan {
         if let Some(status) = status {
             seen = seen.with_attribute("http.status", status.as_u16());
         }
-        let Timing { to_head, total, .. } = timing;
-        seen.latency = Some(if to_head.is_zero() { total } else { to_head });
+        // A body that fails does not make the answer slow.
+        seen.latency = Some(timing.total.saturating_sub(timing.receive));
         seen.phases = timing.phases();
         seen.tls = tls;
         Ok(seen)

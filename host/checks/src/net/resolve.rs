@@ -37,7 +37,7 @@ pub(super) struct Resolver {
 impl Resolver {
     /// Reads the system's settings. Without readable ones it asks a server on this host, as C libraries do.
     pub(super) fn from_system() -> Self {
-        let (config, mut options) = read_system_conf().unwrap_or_else(|error| {
+        let (config, options) = read_system_conf().unwrap_or_else(|error| {
             tracing::warn!(%error, "no usable resolver settings on this system; asking 127.0.0.1:53");
             let local = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
             (
@@ -45,6 +45,26 @@ impl Resolver {
                 ResolverOpts::default(),
             )
         });
+        Self::new(config, options)
+    }
+
+    /// Asks these servers and no others; the hosts file still comes first.
+    pub(super) fn from_servers(servers: &[SocketAddr]) -> Self {
+        let at = |server: &SocketAddr| {
+            let mut config = NameServerConfig::udp_and_tcp(server.ip());
+            config
+                .connections
+                .iter_mut()
+                .for_each(|connection| connection.port = server.port());
+            config
+        };
+        Self::new(
+            ResolverConfig::from_name_servers(servers.iter().map(at).collect()),
+            ResolverOpts::default(),
+        )
+    }
+
+    fn new(config: ResolverConfig, mut options: ResolverOpts) -> Self {
         options.cache_size = 0;
         options.use_hosts_file = ResolveHosts::Always;
         let port = |server: &NameServerConfig| {

@@ -42,7 +42,10 @@ impl Reservation {
 
     /// Time since the lease was last known to be ours.
     pub(super) fn age(&self) -> Duration {
-        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
     }
 
     /// Fails when the lease is lost, or must be taken for lost because it was not extended in time.
@@ -50,7 +53,11 @@ impl Reservation {
         if self.age() >= lease {
             self.lost.cancel();
         }
-        if self.lost.is_cancelled() { Err(QueueError::LeaseLost(self.id.clone())) } else { Ok(()) }
+        if self.lost.is_cancelled() {
+            Err(QueueError::LeaseLost(self.id.clone()))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -64,7 +71,8 @@ impl Held {
     }
 
     pub(super) fn insert(&self, reservation: Arc<Reservation>) {
-        self.table().insert((reservation.queue, reservation.id.clone()), reservation);
+        self.table()
+            .insert((reservation.queue, reservation.id.clone()), reservation);
     }
 
     /// Removes this reservation, not a later one of the same id.
@@ -77,7 +85,9 @@ impl Held {
     }
 
     pub(super) fn contains(&self, queue: usize, id: &str, owner: &str) -> bool {
-        self.table().get(&(queue, id.to_owned())).is_some_and(|held| held.owner == owner)
+        self.table()
+            .get(&(queue, id.to_owned()))
+            .is_some_and(|held| held.owner == owner)
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Reservation>> {
@@ -95,18 +105,26 @@ impl Held {
     pub(super) fn expire(&self, lease: Duration) {
         for held in self.all() {
             if !held.lost.is_cancelled() && held.still_ours(lease).is_err() {
-                tracing::warn!(task.id = held.id, "lease ran out: it could not be extended for {lease:?}");
+                tracing::warn!(
+                    task.id = held.id,
+                    "lease ran out: it could not be extended for {lease:?}"
+                );
             }
         }
     }
 }
 
 /// Extends the leases of `held`, which are all of the queue with these keys, and learns which of them are lost.
-pub(super) async fn extend(shared: &Shared, keys: &Keys, held: &[Arc<Reservation>]) -> Result<(), QueueError> {
+pub(super) async fn extend(
+    shared: &Shared,
+    keys: &Keys,
+    held: &[Arc<Reservation>],
+) -> Result<(), QueueError> {
     for chunk in held.chunks(CHUNK) {
         let at = Instant::now();
         let mut call = scripts::EXTEND.key(&keys.lease);
-        call.arg(&keys.tasks).arg(shared.clock.lease_end(shared.options.timing.lease));
+        call.arg(&keys.tasks)
+            .arg(shared.clock.lease_end(shared.options.timing.lease));
         for reservation in chunk {
             call.arg(&reservation.id).arg(&reservation.owner);
         }
@@ -115,7 +133,10 @@ pub(super) async fn extend(shared: &Shared, keys: &Keys, held: &[Arc<Reservation
             if !lost.contains(&reservation.id) {
                 reservation.confirm(at);
             } else if !reservation.settling.load(Ordering::Relaxed) {
-                tracing::warn!(task.id = reservation.id, "lease lost: another worker has the task");
+                tracing::warn!(
+                    task.id = reservation.id,
+                    "lease lost: another worker has the task"
+                );
                 reservation.lost.cancel();
             }
         }

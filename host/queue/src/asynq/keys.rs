@@ -52,7 +52,11 @@ impl Keys {
 
     /// The lock that keeps a second task of the same type and payload out.
     pub(super) fn unique(&self, kind: &str, payload: &[u8]) -> String {
-        format!("asynq:{{{}}}:unique:{kind}:{}", self.queue, hex::encode(Md5::digest(payload)))
+        format!(
+            "asynq:{{{}}}:unique:{kind}:{}",
+            self.queue,
+            hex::encode(Md5::digest(payload))
+        )
     }
 }
 

@@ -68,7 +68,10 @@ pub struct Envelope {
 impl Envelope {
     /// Reads a message.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Self { message: TaskMessage::decode(bytes)?, unknown: unknown_fields(bytes)? })
+        Ok(Self {
+            message: TaskMessage::decode(bytes)?,
+            unknown: unknown_fields(bytes)?,
+        })
     }
 
     /// Writes it in order of field numbers, as Go does.
@@ -108,7 +111,10 @@ impl From<jiff::Timestamp> for Time {
         let nanosecond = at.as_nanosecond();
         let whole = i64::try_from(nanosecond.div_euclid(1_000_000_000)).unwrap_or_default();
         let nanos = i32::try_from(nanosecond.rem_euclid(1_000_000_000)).unwrap_or_default();
-        Self { seconds: whole, nanos }
+        Self {
+            seconds: whole,
+            nanos,
+        }
     }
 }
 

@@ -27,7 +27,12 @@ impl Identity {
     pub(super) fn new(host: &str, pid: u32) -> Self {
         let server_id = uuid::Uuid::new_v4().to_string();
         let pid = i32::try_from(pid).unwrap_or_default();
-        Self { host: host.to_owned(), pid, name: format!("{host}:{pid}:{server_id}"), server_id }
+        Self {
+            host: host.to_owned(),
+            pid,
+            name: format!("{host}:{pid}:{server_id}"),
+            server_id,
+        }
     }
 }
 
@@ -41,9 +46,18 @@ pub(super) async fn write(shared: &Shared) -> Result<(), QueueError> {
     let mut pipe = pipe();
     pipe.atomic();
     pipe.cmd("ZADD").arg(keys::SERVERS).arg(end).arg(&server).ignore();
-    pipe.cmd("ZADD").arg(keys::WORKERS).arg(end).arg(&workers).ignore();
+    pipe.cmd("ZADD")
+        .arg(keys::WORKERS)
+        .arg(end)
+        .arg(&workers)
+        .ignore();
     let info = server_info(shared, held.len()).encode_to_vec();
-    pipe.cmd("SET").arg(&server).arg(info).arg("PX").arg(lasting_ms).ignore();
+    pipe.cmd("SET")
+        .arg(&server)
+        .arg(info)
+        .arg("PX")
+        .arg(lasting_ms)
+        .ignore();
     pipe.cmd("DEL").arg(&workers).ignore();
     for reservation in &held {
         let message = &reservation.envelope.message;
@@ -59,7 +73,11 @@ pub(super) async fn write(shared: &Shared) -> Result<(), QueueError> {
             start_time: Some(reservation.started.into()),
             deadline: Some(later(reservation.started, timeout).into()),
         };
-        pipe.cmd("HSET").arg(&workers).arg(&reservation.id).arg(info.encode_to_vec()).ignore();
+        pipe.cmd("HSET")
+            .arg(&workers)
+            .arg(&reservation.id)
+            .arg(info.encode_to_vec())
+            .ignore();
     }
     pipe.cmd("PEXPIRE").arg(&workers).arg(lasting_ms).ignore();
     shared.link.pipeline(&pipe).await
@@ -67,7 +85,10 @@ pub(super) async fn write(shared: &Shared) -> Result<(), QueueError> {
 
 /// Takes this worker off the list.
 pub(super) async fn clear(shared: &Shared) -> Result<(), QueueError> {
-    let (server, workers) = (keys::server(&shared.identity.name), keys::workers(&shared.identity.name));
+    let (server, workers) = (
+        keys::server(&shared.identity.name),
+        keys::workers(&shared.identity.name),
+    );
     let mut pipe = pipe();
     pipe.atomic();
     pipe.cmd("ZREM").arg(keys::SERVERS).arg(&server).ignore();
@@ -77,9 +98,16 @@ pub(super) async fn clear(shared: &Shared) -> Result<(), QueueError> {
 }
 
 fn server_info(shared: &Shared, active: usize) -> ServerInfo {
-    let Identity { host, pid, server_id, .. } = shared.identity.clone();
+    let Identity {
+        host, pid, server_id, ..
+    } = shared.identity.clone();
     let weight = |weight: u32| i32::try_from(weight).unwrap_or(i32::MAX);
-    let queues = shared.options.queues.iter().map(|(name, of)| (name.clone(), weight(*of))).collect();
+    let queues = shared
+        .options
+        .queues
+        .iter()
+        .map(|(name, of)| (name.clone(), weight(*of)))
+        .collect();
     let stopped = shared.stopped.load(Ordering::Relaxed);
     ServerInfo {
         host,

@@ -18,18 +18,26 @@ pub(super) async fn publish(shared: &Shared, task: &Task, result: &CheckResult) 
     let message = TaskMessage {
         kind: peekaping::INGEST_TASK.to_owned(),
         payload: peekaping::encode_result(task, result),
-        id: format!("ingest:{}:{}", result.monitor_id, result.started_at.as_nanosecond()),
+        id: format!(
+            "ingest:{}:{}",
+            result.monitor_id,
+            result.started_at.as_nanosecond()
+        ),
         retry: INGEST_RETRIES,
         timeout: INGEST_TIMEOUT_S,
         retention: whole_seconds(shared.options.retention),
         ..TaskMessage::default()
     };
-    put(shared, &shared.results, message, INGEST_UNIQUE, false).await.map(drop)
+    put(shared, &shared.results, message, INGEST_UNIQUE, false)
+        .await
+        .map(drop)
 }
 
 /// As [`Queue::enqueue`](crate::Queue::enqueue).
 pub(super) async fn enqueue(shared: &Shared, task: &Task) -> Result<Enqueued, QueueError> {
-    let timeout = Some(task.monitor.timeout).filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = Some(task.monitor.timeout)
+        .filter(|timeout| !timeout.is_zero())
+        .unwrap_or(DEFAULT_TIMEOUT);
     let message = TaskMessage {
         kind: peekaping::CHECK_TASK.to_owned(),
         payload: peekaping::encode_task(task),
@@ -53,7 +61,10 @@ async fn put(
     let now = i64::try_from(shared.clock.now().as_nanosecond()).unwrap_or(i64::MAX);
     let mut call = scripts::ENQUEUE.key(keys.task(&message.id));
     call.key(&keys.pending).key(&message.unique_key);
-    call.key(&keys.active).key(&keys.lease).key(&keys.archived).key(&keys.completed);
+    call.key(&keys.active)
+        .key(&keys.lease)
+        .key(&keys.archived)
+        .key(&keys.completed);
     call.arg(&message.id).arg(message.encode_to_vec()).arg(now);
     call.arg(whole_seconds(unique).max(1)).arg(u8::from(replace));
     match shared.link.script(&call).await? {
@@ -67,7 +78,10 @@ async fn put(
 async fn announce(shared: &Shared, queue: &str) -> Result<(), QueueError> {
     let known = || shared.announced.lock().unwrap_or_else(PoisonError::into_inner);
     if !known().contains(queue) {
-        shared.link.command::<()>(redis::cmd("SADD").arg(keys::QUEUES).arg(queue)).await?;
+        shared
+            .link
+            .command::<()>(redis::cmd("SADD").arg(keys::QUEUES).arg(queue))
+            .await?;
         known().insert(queue.to_owned());
     }
     Ok(())

@@ -62,17 +62,30 @@ impl Recovery {
         for (index, keys) in shared.queues.iter().enumerate() {
             let overdue = overdue(shared, keys).await?;
             self.judge(shared, &overdue, &mut suspects).await?;
-            let (lost, _): (Vec<_>, Vec<_>) = overdue.iter().partition(|lease| self.is_lost(shared, index, lease));
+            let (lost, _): (Vec<_>, Vec<_>) = overdue
+                .iter()
+                .partition(|lease| self.is_lost(shared, index, lease));
             restore(shared, keys, &lost).await?;
             let orphans: usize = shared
                 .link
-                .script(scripts::ORPHANS.key(&keys.active).key(&keys.lease).key(&keys.pending).arg(&keys.tasks).arg(ORPHANS))
+                .script(
+                    scripts::ORPHANS
+                        .key(&keys.active)
+                        .key(&keys.lease)
+                        .key(&keys.pending)
+                        .arg(&keys.tasks)
+                        .arg(ORPHANS),
+                )
                 .await?;
             note(shared, keys, orphans);
         }
         self.missing.retain(|worker, _| suspects.contains(worker));
         let timing = &shared.options.timing;
-        Ok(if self.missing.is_empty() { timing.beat } else { timing.confirm.min(timing.beat) })
+        Ok(if self.missing.is_empty() {
+            timing.beat
+        } else {
+            timing.confirm.min(timing.beat)
+        })
     }
 
     /// Asks which of the other Lapwing workers among the owners are present.
@@ -82,7 +95,10 @@ impl Recovery {
         overdue: &[Overdue],
         suspects: &mut HashSet<String>,
     ) -> Result<(), QueueError> {
-        let others = overdue.iter().filter_map(Overdue::lapwing).filter(|worker| *worker != shared.identity.name);
+        let others = overdue
+            .iter()
+            .filter_map(Overdue::lapwing)
+            .filter(|worker| *worker != shared.identity.name);
         let others: Vec<&str> = others.collect::<HashSet<_>>().into_iter().collect();
         if others.is_empty() {
             return Ok(());
@@ -108,9 +124,14 @@ impl Recovery {
         #[expect(clippy::cast_precision_loss, reason = "Unix seconds fit 53 bits")]
         let now = shared.clock.seconds_in(Duration::ZERO) as f64;
         match lease.lapwing() {
-            Some(worker) if worker == shared.identity.name => !shared.held.contains(queue, &lease.id, &lease.owner),
+            Some(worker) if worker == shared.identity.name => {
+                !shared.held.contains(queue, &lease.id, &lease.owner)
+            }
             Some(worker) => {
-                let gone = self.missing.get(worker).is_some_and(|since| since.elapsed() >= timing.confirm);
+                let gone = self
+                    .missing
+                    .get(worker)
+                    .is_some_and(|since| since.elapsed() >= timing.confirm);
                 gone || lease.ends() <= now
             }
             None => lease.ends() + timing.grace.as_secs_f64() <= now,
@@ -120,11 +141,16 @@ impl Recovery {
 
 async fn overdue(shared: &Shared, keys: &Keys) -> Result<Vec<Overdue>, QueueError> {
     let timing = &shared.options.timing;
-    let latest = shared.clock.lease_end(timing.lease.saturating_sub(timing.silence));
+    let latest = shared
+        .clock
+        .lease_end(timing.lease.saturating_sub(timing.silence));
     let mut call = scripts::OVERDUE.key(&keys.lease);
     call.arg(&keys.tasks).arg(latest).arg(LOOK);
     let found: Vec<(String, String, String)> = shared.link.script(&call).await?;
-    Ok(found.into_iter().map(|(id, end, owner)| Overdue { id, end, owner }).collect())
+    Ok(found
+        .into_iter()
+        .map(|(id, end, owner)| Overdue { id, end, owner })
+        .collect())
 }
 
 async fn restore(shared: &Shared, keys: &Keys, lost: &[&Overdue]) -> Result<(), QueueError> {
@@ -144,6 +170,10 @@ async fn restore(shared: &Shared, keys: &Keys, lost: &[&Overdue]) -> Result<(), 
 fn note(shared: &Shared, keys: &Keys, tasks: usize) {
     if tasks > 0 {
         shared.counts.recovered.fetch_add(tasks as u64, Ordering::Relaxed);
-        tracing::warn!(queue.name = keys.queue, tasks, "put tasks back that nobody worked at");
+        tracing::warn!(
+            queue.name = keys.queue,
+            tasks,
+            "put tasks back that nobody worked at"
+        );
     }
 }

@@ -35,7 +35,11 @@ pub(super) async fn reserve(shared: &Arc<Shared>, room: NonZeroUsize) -> Result<
             Ok(taken) => {
                 shared.trouble().reset();
                 shared.idle().reset();
-                let leases: Vec<_> = join_all(taken.into_iter().map(open)).await.into_iter().flatten().collect();
+                let leases: Vec<_> = join_all(taken.into_iter().map(open))
+                    .await
+                    .into_iter()
+                    .flatten()
+                    .collect();
                 if !leases.is_empty() {
                     return Ok(leases);
                 }
@@ -54,9 +58,15 @@ async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueErro
     let owner = format!("{}/{serial}", shared.identity.name);
     let at = Instant::now();
     let mut call = scripts::DEQUEUE.prepare_invoke();
-    call.arg(room).arg(shared.clock.lease_end(shared.options.timing.lease)).arg(&owner);
+    call.arg(room)
+        .arg(shared.clock.lease_end(shared.options.timing.lease))
+        .arg(&owner);
     for keys in &shared.queues {
-        call.key(&keys.pending).key(&keys.paused).key(&keys.active).key(&keys.lease).arg(&keys.tasks);
+        call.key(&keys.pending)
+            .key(&keys.paused)
+            .key(&keys.active)
+            .key(&keys.lease)
+            .arg(&keys.tasks);
     }
     let taken: Vec<(usize, String, Vec<u8>)> = shared.link.script(&call).await?;
     let started = shared.clock.now();
@@ -78,16 +88,33 @@ async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueErro
             settling: AtomicBool::new(false),
         });
         let hold = Hold::new(shared.clone(), reservation.clone());
-        Taken { hold, reservation, fault, shared: shared.clone() }
+        Taken {
+            hold,
+            reservation,
+            fault,
+            shared: shared.clone(),
+        }
     };
     Ok(taken.into_iter().map(reserve).collect())
 }
 
 /// A message in place of bytes that are none, so that tools can show what was there.
 fn wrap(shared: &Shared, queue: usize, id: &str, bytes: Vec<u8>) -> Envelope {
-    let queue = shared.queues.get(queue).map(|keys| keys.queue.clone()).unwrap_or_default();
-    let message = TaskMessage { id: id.to_owned(), queue, payload: bytes, ..TaskMessage::default() };
-    Envelope { message, unknown: Vec::new() }
+    let queue = shared
+        .queues
+        .get(queue)
+        .map(|keys| keys.queue.clone())
+        .unwrap_or_default();
+    let message = TaskMessage {
+        id: id.to_owned(),
+        queue,
+        payload: bytes,
+        ..TaskMessage::default()
+    };
+    Envelope {
+        message,
+        unknown: Vec::new(),
+    }
 }
 
 struct Taken {
@@ -114,7 +141,11 @@ impl Taken {
 /// out and it comes again.
 async fn open(taken: Taken) -> Option<Lease> {
     match taken.parse() {
-        Ok(task) => Some(Lease::new(taken.reservation.id.clone(), Arc::new(task), Box::new(taken.hold))),
+        Ok(task) => Some(Lease::new(
+            taken.reservation.id.clone(),
+            Arc::new(task),
+            Box::new(taken.hold),
+        )),
         Err(why) => {
             tracing::warn!(task.id = taken.reservation.id, "archived: {why}");
             match taken.hold.archive(&why).await {

@@ -66,23 +66,34 @@ impl Settle for Hold {
         let timing = &self.shared.options.timing;
         // Others may take it for abandoned only after our presence is gone.
         if self.reservation.age() >= timing.presence {
-            held::extend(&self.shared, self.keys()?, std::slice::from_ref(&self.reservation)).await?;
+            held::extend(
+                &self.shared,
+                self.keys()?,
+                std::slice::from_ref(&self.reservation),
+            )
+            .await?;
         }
         self.reservation.still_ours(timing.lease)
     }
 
     async fn ack(&self) -> Result<(), QueueError> {
         let (keys, clock) = (self.keys()?, &self.shared.clock);
-        let Reservation { id, owner, envelope, .. } = &*self.reservation;
+        let Reservation {
+            id, owner, envelope, ..
+        } = &*self.reservation;
         let mut call = scripts::DONE.key(keys.task(id));
         call.key(&keys.active).key(&keys.lease).key(&keys.completed);
         call.key(self.shared.today(&keys.processed)).key(&keys.processed);
-        call.arg(id).arg(owner).arg(&envelope.message.unique_key).arg(clock.seconds_in(KEPT));
+        call.arg(id)
+            .arg(owner)
+            .arg(&envelope.message.unique_key)
+            .arg(clock.seconds_in(KEPT));
         match u64::try_from(envelope.message.retention) {
             Ok(seconds) if seconds > 0 => {
                 let mut completed = envelope.clone();
                 completed.message.completed_at = clock.seconds_in(Duration::ZERO);
-                call.arg(clock.seconds_in(Duration::from_secs(seconds))).arg(completed.encode());
+                call.arg(clock.seconds_in(Duration::from_secs(seconds)))
+                    .arg(completed.encode());
             }
             _ => {
                 call.arg("").arg("");
@@ -93,17 +104,27 @@ impl Settle for Hold {
 
     async fn archive(&self, why: &str) -> Result<(), QueueError> {
         let (keys, clock) = (self.keys()?, &self.shared.clock);
-        let Reservation { id, owner, envelope, .. } = &*self.reservation;
+        let Reservation {
+            id, owner, envelope, ..
+        } = &*self.reservation;
         let now = clock.seconds_in(Duration::ZERO);
         let mut failed = envelope.clone();
-        why.get(..why.floor_char_boundary(REASON_LIMIT)).unwrap_or(why).clone_into(&mut failed.message.error_msg);
+        why.get(..why.floor_char_boundary(REASON_LIMIT))
+            .unwrap_or(why)
+            .clone_into(&mut failed.message.error_msg);
         failed.message.last_failed_at = now;
         let mut call = scripts::ARCHIVE.key(keys.task(id));
         call.key(&keys.active).key(&keys.lease).key(&keys.archived);
-        call.key(self.shared.today(&keys.processed)).key(self.shared.today(&keys.failed));
+        call.key(self.shared.today(&keys.processed))
+            .key(self.shared.today(&keys.failed));
         call.key(&keys.processed).key(&keys.failed);
-        call.arg(id).arg(owner).arg(now).arg(failed.encode()).arg(clock.seconds_in(KEPT));
-        call.arg(now.saturating_sub_unsigned(KEPT.as_secs())).arg(&keys.tasks);
+        call.arg(id)
+            .arg(owner)
+            .arg(now)
+            .arg(failed.encode())
+            .arg(clock.seconds_in(KEPT));
+        call.arg(now.saturating_sub_unsigned(KEPT.as_secs()))
+            .arg(&keys.tasks);
         self.run(&call).await
     }
 

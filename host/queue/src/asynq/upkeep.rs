@@ -33,7 +33,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "leases cannot be extended");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "leases cannot be extended"
+                    );
                 }
                 backoff.pause()
             }
@@ -42,21 +45,22 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// One beat. What fails does not keep the rest from being tried; the first failure is returned.
+/// One beat. Leases come first; a server that denies one part still gets the others.
 async fn beat(shared: &Shared, recovery: &mut Recovery, next_look: &mut Instant) -> Result<(), QueueError> {
-    let mut outcome = shared.clock.adjust(&shared.link).await;
-    outcome = outcome.and(extend_all(shared).await);
-    outcome = outcome.and(presence::write(shared).await);
-    if outcome.is_ok() && Instant::now() >= *next_look {
+    shared.clock.adjust(&shared.link).await?;
+    let extended = extend_all(shared).await;
+    let shown = presence::write(shared).await;
+    if Instant::now() >= *next_look {
         *next_look = Instant::now() + recovery.look(shared).await?;
     }
-    outcome
+    extended.and(shown)
 }
 
 async fn extend_all(shared: &Shared) -> Result<(), QueueError> {
     let held = shared.held.all();
     for (index, keys) in shared.queues.iter().enumerate() {
-        let of_queue: Vec<Arc<Reservation>> = held.iter().filter(|held| held.queue == index).cloned().collect();
+        let of_queue: Vec<Arc<Reservation>> =
+            held.iter().filter(|held| held.queue == index).cloned().collect();
         held::extend(shared, keys, &of_queue).await?;
     }
     Ok(())

@@ -12,8 +12,14 @@ async fn fill(redis: &mut Redis, count: i64, age: i64) {
     let died = redis.now().await - age;
     let mut pipe = redis::pipe();
     for number in 0..count {
-        pipe.zadd("asynq:{healthcheck}:archived", format!("old{number}"), died).ignore();
-        pipe.hset(format!("asynq:{{healthcheck}}:t:old{number}"), "state", "archived").ignore();
+        pipe.zadd("asynq:{healthcheck}:archived", format!("old{number}"), died)
+            .ignore();
+        pipe.hset(
+            format!("asynq:{{healthcheck}}:t:old{number}"),
+            "state",
+            "archived",
+        )
+        .ignore();
     }
     let () = pipe.query_async(&mut redis.connection).await.unwrap();
 }
@@ -28,8 +34,15 @@ async fn archive_one(redis: &Redis) {
 async fn headers_and_everything_else_survive_the_archive() {
     let mut redis = Redis::start().await;
     let asynq = redis.asynq(quick()).await;
-    let headers = Headers { headers: [("trace".to_owned(), "abc".to_owned())].into() };
-    let message = TaskMessage { retry: 2, retried: 1, deadline: 99, ..check("healthcheck", "a") };
+    let headers = Headers {
+        headers: [("trace".to_owned(), "abc".to_owned())].into(),
+    };
+    let message = TaskMessage {
+        retry: 2,
+        retried: 1,
+        deadline: 99,
+        ..check("healthcheck", "a")
+    };
     redis.push(&message, &headers.encode_to_vec()).await;
     take(&*asynq, 1).await.remove(0).archive("broken").await.unwrap();
 
@@ -38,15 +51,30 @@ async fn headers_and_everything_else_survive_the_archive() {
     let archived = TaskMessage::decode(&*hash["msg"]).unwrap();
     let now = redis.now().await;
     assert!((archived.last_failed_at - now).abs() < 5);
-    let expected = TaskMessage { error_msg: "broken".into(), last_failed_at: archived.last_failed_at, ..message };
+    let expected = TaskMessage {
+        error_msg: "broken".into(),
+        last_failed_at: archived.last_failed_at,
+        ..message
+    };
     assert_eq!(archived, expected, "retried is unchanged");
     assert!(!hash.contains_key("lapwing_owner"), "nothing of ours stays");
     let (_, died) = redis.zset("healthcheck", "archived").await.remove(0);
     assert!((died - now as f64).abs() < 5.0);
     for counter in ["processed", "failed"] {
-        assert_eq!(redis.run::<i64>(&format!("GET asynq:{{healthcheck}}:{counter}")).await, 1);
+        assert_eq!(
+            redis
+                .run::<i64>(&format!("GET asynq:{{healthcheck}}:{counter}"))
+                .await,
+            1
+        );
     }
-    assert_eq!(redis.run::<Vec<String>>("KEYS asynq:{healthcheck}:failed:*").await.len(), 1);
+    assert_eq!(
+        redis
+            .run::<Vec<String>>("KEYS asynq:{healthcheck}:failed:*")
+            .await
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -61,8 +89,17 @@ async fn an_archived_task_keeps_its_lock_until_it_is_replaced() {
     assert_eq!(asynq.enqueue(&later).await.unwrap(), Enqueued::Added);
     assert_eq!(redis.run::<i64>(&format!("EXISTS {old}")).await, 0);
     assert!(redis.zset("healthcheck", "archived").await.is_empty());
-    assert_eq!(redis.state("healthcheck", "healthcheck:a").await.unwrap(), "pending");
-    assert!(redis.message("healthcheck", "healthcheck:a").await.error_msg.is_empty());
+    assert_eq!(
+        redis.state("healthcheck", "healthcheck:a").await.unwrap(),
+        "pending"
+    );
+    assert!(
+        redis
+            .message("healthcheck", "healthcheck:a")
+            .await
+            .error_msg
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -70,13 +107,24 @@ async fn more_expired_dead_letters_than_lua_can_unpack_are_trimmed_step_by_step(
     let mut redis = Redis::start().await;
     fill(&mut redis, 8500, 91 * 86400).await;
     archive_one(&redis).await;
-    assert_eq!(redis.zset("healthcheck", "archived").await.len(), 3501, "5,000 at a time");
+    assert_eq!(
+        redis.zset("healthcheck", "archived").await.len(),
+        3501,
+        "5,000 at a time"
+    );
     let asynq = redis.asynq(quick()).await;
     asynq.enqueue(&task("b")).await.unwrap();
     take(&*asynq, 1).await.remove(0).archive("why").await.unwrap();
     let archived = redis.zset("healthcheck", "archived").await;
     assert_eq!(archived.len(), 2, "{archived:?}");
-    assert_eq!(redis.run::<Vec<String>>("KEYS asynq:{healthcheck}:t:*").await.len(), 2, "no hash is left over");
+    assert_eq!(
+        redis
+            .run::<Vec<String>>("KEYS asynq:{healthcheck}:t:*")
+            .await
+            .len(),
+        2,
+        "no hash is left over"
+    );
 }
 
 #[tokio::test]
@@ -87,5 +135,11 @@ async fn the_archive_holds_at_most_9999_the_oldest_go() {
     let archived = redis.zset("healthcheck", "archived").await;
     assert_eq!(archived.len(), 9999);
     assert_eq!(archived.last().unwrap().0, "healthcheck:a");
-    assert_eq!(redis.run::<Vec<String>>("KEYS asynq:{healthcheck}:t:*").await.len(), 9999);
+    assert_eq!(
+        redis
+            .run::<Vec<String>>("KEYS asynq:{healthcheck}:t:*")
+            .await
+            .len(),
+        9999
+    );
 }

@@ -1,15 +1,31 @@
 //! Rewriting a message loses nothing.
 
 use lapwing_queue::asynq::message::{Envelope, Headers, TaskMessage};
+use proptest::prelude::*;
 use prost::{
     Message,
     encoding::{WireType, encode_key, encode_varint},
 };
-use proptest::prelude::*;
 
 fn known() -> impl Strategy<Value = TaskMessage> {
-    let texts = (".*", prop::collection::vec(any::<u8>(), 0..64), ".*", ".*", ".*", ".*", ".*");
-    let numbers = (any::<i32>(), any::<i32>(), any::<i64>(), any::<i64>(), any::<i64>(), any::<i64>(), any::<i64>());
+    let texts = (
+        ".*",
+        prop::collection::vec(any::<u8>(), 0..64),
+        ".*",
+        ".*",
+        ".*",
+        ".*",
+        ".*",
+    );
+    let numbers = (
+        any::<i32>(),
+        any::<i32>(),
+        any::<i64>(),
+        any::<i64>(),
+        any::<i64>(),
+        any::<i64>(),
+        any::<i64>(),
+    );
     (texts, numbers).prop_map(
         |(
             (kind, payload, id, queue, error_msg, unique_key, group_key),
@@ -35,8 +51,13 @@ fn known() -> impl Strategy<Value = TaskMessage> {
 
 /// Fields that no version so far has, of every wire type there is.
 fn unknown() -> impl Strategy<Value = Vec<u8>> {
-    let field = (15_u32..2000, any::<u64>(), prop::collection::vec(any::<u8>(), 0..32), 0..4).prop_map(
-        |(tag, number, bytes, wire_type)| {
+    let field = (
+        15_u32..2000,
+        any::<u64>(),
+        prop::collection::vec(any::<u8>(), 0..32),
+        0..4,
+    )
+        .prop_map(|(tag, number, bytes, wire_type)| {
             let mut field = Vec::new();
             match wire_type {
                 0 => {
@@ -58,8 +79,7 @@ fn unknown() -> impl Strategy<Value = Vec<u8>> {
                 }
             }
             field
-        },
-    );
+        });
     prop::collection::vec(field, 0..5).prop_map(|fields| fields.concat())
 }
 
@@ -101,10 +121,16 @@ fn field_numbers_are_asynqs() {
         completed_at: 7,
         group_key: "g".into(),
     };
-    let headers = Headers { headers: [("h".to_owned(), "v".to_owned())].into() };
-    let envelope = Envelope { message, unknown: headers.encode_to_vec() };
+    let headers = Headers {
+        headers: [("h".to_owned(), "v".to_owned())].into(),
+    };
+    let envelope = Envelope {
+        message,
+        unknown: headers.encode_to_vec(),
+    };
     assert_eq!(
         hex::encode(envelope.encode()),
-        "0a01741201701a01692201712801300 23a0165400348045201755805600668077201677a060a016812017 6".replace(' ', "")
+        "0a01741201701a01692201712801300 23a0165400348045201755805600668077201677a060a016812017 6"
+            .replace(' ', "")
     );
 }

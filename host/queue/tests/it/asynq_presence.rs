@@ -10,7 +10,11 @@ use redis::AsyncCommands;
 use std::{collections::HashMap, time::Duration};
 
 async fn servers(redis: &mut Redis) -> Vec<(String, f64)> {
-    redis.connection.zrange_withscores("asynq:servers", 0, -1).await.unwrap()
+    redis
+        .connection
+        .zrange_withscores("asynq:servers", 0, -1)
+        .await
+        .unwrap()
 }
 
 async fn info(redis: &mut Redis) -> Option<ServerInfo> {
@@ -26,31 +30,63 @@ async fn stock_tools_list_the_worker_and_what_it_works_at() {
     redis.push(&check("low", "a"), &[]).await;
     let leases = take(&*asynq, 1).await;
     eventually(Duration::from_secs(5), "the task is shown", async || {
-        info(&mut redis).await.is_some_and(|info| info.active_worker_count == 1)
+        info(&mut redis)
+            .await
+            .is_some_and(|info| info.active_worker_count == 1)
     })
     .await;
     let now = redis.now().await;
     let (key, expiry) = servers(&mut redis).await.remove(0);
-    let identity = key.strip_prefix("asynq:servers:{testhost:4711:").unwrap().strip_suffix('}').unwrap().to_owned();
+    let identity = key
+        .strip_prefix("asynq:servers:{testhost:4711:")
+        .unwrap()
+        .strip_suffix('}')
+        .unwrap()
+        .to_owned();
     assert_eq!(identity.len(), 36, "a UUID");
     assert!(expiry.fract() == 0.0 && expiry >= now as f64, "{expiry}");
     assert!(redis.run::<i64>(&format!("PTTL {key}")).await <= 2000);
     let info = info(&mut redis).await.unwrap();
-    assert_eq!((info.host.as_str(), info.pid, info.concurrency), ("testhost", 4711, 8));
-    assert_eq!((info.server_id.as_str(), info.status.as_str()), (identity.as_str(), "active"));
+    assert_eq!(
+        (info.host.as_str(), info.pid, info.concurrency),
+        ("testhost", 4711, 8)
+    );
+    assert_eq!(
+        (info.server_id.as_str(), info.status.as_str()),
+        (identity.as_str(), "active")
+    );
     let queues = [("critical", 6), ("default", 3), ("healthcheck", 5), ("low", 1)];
-    assert_eq!(info.queues.iter().map(|(name, of)| (name.as_str(), *of)).collect::<Vec<_>>(), queues);
+    assert_eq!(
+        info.queues
+            .iter()
+            .map(|(name, of)| (name.as_str(), *of))
+            .collect::<Vec<_>>(),
+        queues
+    );
     assert!(info.strict_priority);
     assert!((info.start_time.unwrap().seconds - now).abs() < 10);
 
     let workers = format!("asynq:workers:{{testhost:4711:{identity}}}");
-    let listed: Vec<(String, f64)> = redis.connection.zrange_withscores("asynq:workers", 0, -1).await.unwrap();
+    let listed: Vec<(String, f64)> = redis
+        .connection
+        .zrange_withscores("asynq:workers", 0, -1)
+        .await
+        .unwrap();
     assert_eq!(listed[0].0, workers);
     let tasks: HashMap<String, Vec<u8>> = redis.connection.hgetall(&workers).await.unwrap();
     let worker = WorkerInfo::decode(&*tasks["healthcheck:a"]).unwrap();
-    assert_eq!((worker.server_id, worker.task_id.as_str()), (identity, "healthcheck:a"));
-    assert_eq!((worker.task_type.as_str(), worker.queue.as_str()), ("monitor:healthcheck", "low"));
-    assert_eq!(worker.deadline.unwrap().seconds - worker.start_time.unwrap().seconds, 16);
+    assert_eq!(
+        (worker.server_id, worker.task_id.as_str()),
+        (identity, "healthcheck:a")
+    );
+    assert_eq!(
+        (worker.task_type.as_str(), worker.queue.as_str()),
+        ("monitor:healthcheck", "low")
+    );
+    assert_eq!(
+        worker.deadline.unwrap().seconds - worker.start_time.unwrap().seconds,
+        16
+    );
     assert!(worker.task_payload.is_empty(), "credentials stay in the task");
     assert!(redis.run::<i64>(&format!("PTTL {workers}")).await <= 2000);
     drop(leases);
@@ -61,10 +97,15 @@ async fn a_worker_that_stops_says_so_and_then_goodbye() {
     let mut redis = Redis::start().await;
     let asynq = redis.asynq(quick()).await;
     asynq.reserve(room(1)).await.unwrap();
-    eventually(Duration::from_secs(5), "it is shown", async || info(&mut redis).await.is_some()).await;
+    eventually(Duration::from_secs(5), "it is shown", async || {
+        info(&mut redis).await.is_some()
+    })
+    .await;
     asynq.drain().await;
     eventually(Duration::from_secs(5), "it is shown as stopped", async || {
-        info(&mut redis).await.is_some_and(|info| info.status == "stopped")
+        info(&mut redis)
+            .await
+            .is_some_and(|info| info.status == "stopped")
     })
     .await;
     asynq.close().await;

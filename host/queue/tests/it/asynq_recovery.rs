@@ -1,7 +1,10 @@
 //! Tasks whose worker is gone come back; tasks of live workers, stock ones too, are left alone.
 
 use crate::fixture::{Redis, check, eventually, monitors, quick, room, take, task};
-use lapwing_queue::{Queue, QueueError, Source, asynq::Options};
+use lapwing_queue::{
+    Queue, QueueError, Source,
+    asynq::{Options, Timing},
+};
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::{sleep, timeout};
 
@@ -16,7 +19,10 @@ async fn a_stock_workers_expired_task_goes_back_to_the_head_and_is_not_archived(
     let asynq = redis.asynq(quick()).await;
     let () = redis.run("SET asynq:{healthcheck}:paused 1").await;
     asynq.reserve(room(1)).await.unwrap();
-    eventually(LIMIT, "it is pending again", async || redis.list("healthcheck", "pending").await.len() == 2).await;
+    eventually(LIMIT, "it is pending again", async || {
+        redis.list("healthcheck", "pending").await.len() == 2
+    })
+    .await;
     assert!(redis.zset("healthcheck", "lease").await.is_empty());
     let () = redis.run("DEL asynq:{healthcheck}:paused").await;
     assert_eq!(monitors(&take(&*asynq, 2).await), ["dead", "next"]);
@@ -34,8 +40,17 @@ async fn a_stock_workers_task_is_left_alone_until_its_grace_is_over() {
     redis.stock_dequeue("healthcheck", 1).await;
     redis.stock_dequeue("healthcheck", 1).await;
     // A stock worker has what a Lapwing that is gone had before.
-    let mark = ["HSET", "asynq:{healthcheck}:t:healthcheck:once ours", "lapwing_owner", "gone:1:uuid/7"];
-    let () = redis::cmd(mark[0]).arg(&mark[1..]).query_async(&mut redis.connection).await.unwrap();
+    let mark = [
+        "HSET",
+        "asynq:{healthcheck}:t:healthcheck:once ours",
+        "lapwing_owner",
+        "gone:1:uuid/7",
+    ];
+    let () = redis::cmd(mark[0])
+        .arg(&mark[1..])
+        .query_async(&mut redis.connection)
+        .await
+        .unwrap();
     let leases = redis.zset("healthcheck", "lease").await;
     let asynq = redis.asynq(quick()).await;
     for _ in 0..15 {
@@ -45,7 +60,10 @@ async fn a_stock_workers_task_is_left_alone_until_its_grace_is_over() {
     assert_eq!(asynq.counts().recovered, 0);
     // Their grace of 6 s over, the two that expired come back.
     assert_eq!(take(&*asynq, 2).await.len(), 2);
-    assert_eq!(redis.state("healthcheck", "healthcheck:live").await.unwrap(), "active");
+    assert_eq!(
+        redis.state("healthcheck", "healthcheck:live").await.unwrap(),
+        "active"
+    );
 }
 
 #[tokio::test]
@@ -69,14 +87,27 @@ async fn a_lease_without_a_task_is_removed() {
     let () = redis.run("ZADD asynq:{healthcheck}:lease 1000 nothing").await;
     let asynq = redis.asynq(quick()).await;
     asynq.reserve(room(1)).await.unwrap();
-    eventually(LIMIT, "the lease is gone", async || redis.zset("healthcheck", "lease").await.is_empty()).await;
+    eventually(LIMIT, "the lease is gone", async || {
+        redis.zset("healthcheck", "lease").await.is_empty()
+    })
+    .await;
     assert!(redis.list("healthcheck", "pending").await.is_empty());
 }
 
 #[tokio::test]
 async fn a_killed_workers_tasks_run_again_long_before_their_leases_end() {
     let mut redis = Redis::start().await;
-    let killed = redis.asynq(Options { pid: 1, ..quick() }).await;
+    let long_lease = || {
+        let options = quick();
+        Options {
+            timing: Timing {
+                lease: Duration::from_secs(60),
+                ..options.timing
+            },
+            ..options
+        }
+    };
+    let killed = redis.asynq(long_lease()).await;
     for number in 0..100 {
         killed.enqueue(&task(&number.to_string())).await.unwrap();
     }
@@ -88,9 +119,10 @@ async fn a_killed_workers_tasks_run_again_long_before_their_leases_end() {
     .await;
     drop(killed);
     std::mem::forget(leases);
-    let successor = redis.asynq(quick()).await;
-    // Presence 2 s, up to a beat of 1 s to the next look, 0.8 s to the second, and slack for a busy machine.
-    let again = timeout(Duration::from_millis(5500), take(&*successor, 100)).await.expect("within 5.5 s");
+    let successor = redis.asynq(long_lease()).await;
+    let again = timeout(LIMIT, take(&*successor, 100))
+        .await
+        .expect("before the leases end");
     assert_eq!(monitors(&again).into_iter().collect::<BTreeSet<_>>().len(), 100);
     assert_eq!(successor.counts().recovered, 100);
     for lease in again {
@@ -102,11 +134,14 @@ async fn a_killed_workers_tasks_run_again_long_before_their_leases_end() {
 #[tokio::test]
 async fn a_live_lapwing_is_not_robbed_when_its_presence_is_gone() {
     let mut redis = Redis::start().await;
-    let holder = redis.asynq(Options { pid: 1, ..quick() }).await;
-    let peer = redis.asynq(Options { pid: 2, ..quick() }).await;
+    let mut options = quick();
+    options.timing.silence = Duration::from_secs(3);
+    let holder = redis.asynq(options.clone()).await;
+    let peer = redis.asynq(options).await;
     holder.enqueue(&task("a")).await.unwrap();
     let lease = take(&*holder, 1).await.remove(0);
-    for _ in 0..30 {
+    // For twice as long as a lease may go unextended.
+    for _ in 0..20 {
         let () = redis.run("DEL asynq:servers").await;
         for key in redis.run::<Vec<String>>("KEYS asynq:servers:*").await {
             let () = redis.run(&format!("DEL {key}")).await;
@@ -133,11 +168,20 @@ async fn five_workers_recover_a_thousand_tasks_once_each() {
     for worker in &workers {
         worker.reserve(room(1)).await.unwrap();
     }
-    eventually(LIMIT, "all are pending", async || redis.zset("healthcheck", "lease").await.is_empty()).await;
+    eventually(LIMIT, "all are pending", async || {
+        redis.zset("healthcheck", "lease").await.is_empty()
+    })
+    .await;
     let pending = redis.list("healthcheck", "pending").await;
     assert_eq!(pending.len(), 1000);
     assert_eq!(pending.into_iter().collect::<BTreeSet<_>>().len(), 1000);
-    assert_eq!(workers.iter().map(|worker| worker.counts().recovered).sum::<u64>(), 1000);
+    assert_eq!(
+        workers
+            .iter()
+            .map(|worker| worker.counts().recovered)
+            .sum::<u64>(),
+        1000
+    );
 }
 
 #[tokio::test]
@@ -151,11 +195,17 @@ async fn a_lost_task_cannot_be_settled_even_when_the_same_id_runs_again() {
     // Someone moves it back by hand, and it is taken again, by the same worker.
     let () = redis.run("LREM asynq:{healthcheck}:active 0 healthcheck:a").await;
     let () = redis.run("ZREM asynq:{healthcheck}:lease healthcheck:a").await;
-    let () = redis.run("HSET asynq:{healthcheck}:t:healthcheck:a state pending").await;
+    let () = redis
+        .run("HSET asynq:{healthcheck}:t:healthcheck:a state pending")
+        .await;
     let () = redis.run("RPUSH asynq:{healthcheck}:pending healthcheck:a").await;
     let again = take(&*asynq, 1).await.remove(0);
     assert!(matches!(late.ack().await, Err(QueueError::LeaseLost(id)) if id == "healthcheck:a"));
-    assert_eq!(redis.list("healthcheck", "active").await, ["healthcheck:a"], "the second run goes on");
+    assert_eq!(
+        redis.list("healthcheck", "active").await,
+        ["healthcheck:a"],
+        "the second run goes on"
+    );
     sleep(Duration::from_millis(1500)).await;
     again.ack().await.unwrap();
     assert!(redis.list("healthcheck", "active").await.is_empty());
@@ -167,8 +217,12 @@ async fn a_worker_learns_within_a_beat_that_its_task_was_taken() {
     let asynq = redis.asynq(quick()).await;
     asynq.enqueue(&task("a")).await.unwrap();
     let lease = take(&*asynq, 1).await.remove(0);
-    let () = redis.run("HSET asynq:{healthcheck}:t:healthcheck:a lapwing_owner other:1:uuid/1").await;
-    timeout(Duration::from_secs(5), lease.lost()).await.expect("lost is told");
+    let () = redis
+        .run("HSET asynq:{healthcheck}:t:healthcheck:a lapwing_owner other:1:uuid/1")
+        .await;
+    timeout(Duration::from_secs(5), lease.lost())
+        .await
+        .expect("lost is told");
     assert!(matches!(lease.ack().await, Err(QueueError::LeaseLost(_))));
 }
 

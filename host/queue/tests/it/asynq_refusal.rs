@@ -4,13 +4,17 @@ use crate::fixture::{Redis, quick, result, room, take, task};
 use lapwing_queue::{
     Queue, QueueError, Source,
     asynq::{Asynq, Options},
+    testing::RedisServer,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 async fn commands(redis: &mut Redis) -> i64 {
     let info: String = redis.run("INFO stats").await;
-    let line = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:")).unwrap();
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("total_commands_processed:"))
+        .unwrap();
     line.parse().unwrap()
 }
 
@@ -24,8 +28,13 @@ fn keep_reserving(asynq: &Arc<Asynq>) -> tokio::task::JoinHandle<()> {
 }
 
 /// Every refusal of writes that Redis can be made to give by a setting.
-const REFUSALS: [(&str, &str); 2] =
-    [("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"), ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0")];
+const REFUSALS: [(&str, &str); 2] = [
+    (
+        "CONFIG SET min-replicas-to-write 1",
+        "CONFIG SET min-replicas-to-write 0",
+    ),
+    ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_is_refused_does_not_run_hot_and_goes_on_soon_after() {
@@ -34,7 +43,10 @@ async fn a_worker_that_is_refused_does_not_run_hot_and_goes_on_soon_after() {
         let asynq = redis.asynq(quick()).await;
         asynq.enqueue(&task("before")).await.unwrap();
         let () = redis.run(refuse).await;
-        assert!(matches!(asynq.reserve(room(8)).await, Err(QueueError::Unavailable(_))), "{refuse}");
+        assert!(
+            matches!(asynq.reserve(room(8)).await, Err(QueueError::Unavailable(_))),
+            "{refuse}"
+        );
         let worker = keep_reserving(&asynq);
         let before = commands(&mut redis).await;
         sleep(Duration::from_secs(3)).await;
@@ -42,7 +54,13 @@ async fn a_worker_that_is_refused_does_not_run_hot_and_goes_on_soon_after() {
         worker.abort();
         assert!(rate < 50, "{refuse}: {rate} commands/s");
         let () = redis.run(allow).await;
-        assert_eq!(timeout(Duration::from_secs(2), take(&*asynq, 1)).await.unwrap().len(), 1);
+        assert_eq!(
+            timeout(Duration::from_secs(2), take(&*asynq, 1))
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
     }
 }
 
@@ -75,10 +93,11 @@ async fn a_task_that_ended_while_writes_were_refused_runs_exactly_once() {
 
 #[tokio::test]
 async fn a_wrong_password_is_told_in_clear_words() {
-    let mut redis = Redis::start().await;
-    let () = redis.run("ACL SETUSER lap on >secret ~* &* +@all").await;
-    let url = |password: &str| format!("redis://lap:{password}@127.0.0.1:{}/0", redis.server.port());
-    let error = Asynq::connect(url("wrong"), Options::default()).await.unwrap_err();
+    let server = RedisServer::start_with(&["--requirepass", "secret"]);
+    let url = |password: &str| format!("redis://:{password}@127.0.0.1:{}/0", server.port());
+    let error = Asynq::connect(url("wrong"), Options::default())
+        .await
+        .unwrap_err();
     assert!(matches!(&error, QueueError::Denied(_)), "{error:?}");
     assert!(!error.to_string().contains("wrong@"), "{error}");
     Asynq::connect(url("secret"), Options::default()).await.unwrap();
@@ -88,9 +107,17 @@ async fn a_wrong_password_is_told_in_clear_words() {
 async fn a_missing_permission_is_told_in_clear_words() {
     let mut redis = Redis::start().await;
     let () = redis.run("ACL SETUSER lap on >secret ~* &* +@all -evalsha").await;
-    let asynq = Asynq::connect(format!("redis://lap:secret@127.0.0.1:{}/0", redis.server.port()), quick()).await.unwrap();
+    let asynq = Asynq::connect(
+        format!("redis://lap:secret@127.0.0.1:{}/0", redis.server.port()),
+        quick(),
+    )
+    .await
+    .unwrap();
     let error = asynq.enqueue(&task("a")).await.unwrap_err();
-    assert!(matches!(&error, QueueError::Denied(text) if text.contains("evalsha")), "{error:?}");
+    assert!(
+        matches!(&error, QueueError::Denied(text) if text.contains("evalsha")),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -115,10 +142,17 @@ async fn a_server_that_became_a_replica_is_left_for_a_new_connection() {
     let asynq = redis.asynq(quick()).await;
     asynq.enqueue(&task("a")).await.unwrap();
     let () = redis.run("REPLICAOF 127.0.0.1 1").await;
-    assert!(matches!(asynq.enqueue(&task("b")).await, Err(QueueError::Unavailable(_))));
+    assert!(matches!(
+        asynq.enqueue(&task("b")).await,
+        Err(QueueError::Unavailable(_))
+    ));
     let connections: String = redis.run("INFO stats").await;
     let count = |info: &str| -> i64 {
-        info.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap().parse().unwrap()
+        info.lines()
+            .find_map(|line| line.strip_prefix("total_connections_received:"))
+            .unwrap()
+            .parse()
+            .unwrap()
     };
     assert!(asynq.enqueue(&task("b")).await.is_err());
     assert!(count(&redis.run::<String>("INFO stats").await) > count(&connections));

@@ -14,7 +14,16 @@ async fn queues_are_served_by_strict_priority_in_one_batch() {
         }
     }
     let first = asynq.reserve(room(5)).await.unwrap();
-    assert_eq!(monitors(&first), ["critical0", "critical1", "healthcheck0", "healthcheck1", "default0"]);
+    assert_eq!(
+        monitors(&first),
+        [
+            "critical0",
+            "critical1",
+            "healthcheck0",
+            "healthcheck1",
+            "default0"
+        ]
+    );
     redis.push(&check("critical", "late"), &[]).await;
     let second = asynq.reserve(room(5)).await.unwrap();
     assert_eq!(monitors(&second), ["late", "default1", "low0", "low1"]);
@@ -55,7 +64,9 @@ async fn ids_without_a_task_are_dropped_and_hold_nobody_up() {
     let mut redis = Redis::start().await;
     let asynq = redis.asynq(quick()).await;
     for number in 0..2500 {
-        let () = redis.run(&format!("LPUSH asynq:{{healthcheck}}:pending ghost{number}")).await;
+        let () = redis
+            .run(&format!("LPUSH asynq:{{healthcheck}}:pending ghost{number}"))
+            .await;
     }
     let () = redis.run("HSET asynq:{healthcheck}:t:ghost0 state active").await;
     redis.push(&check("healthcheck", "real"), &[]).await;
@@ -102,9 +113,28 @@ async fn a_cancelled_task_learns_of_it_and_keeps_its_lease() {
 async fn what_is_no_check_is_archived_with_peekapings_words() {
     let mut redis = Redis::start().await;
     let asynq = redis.asynq(quick()).await;
-    redis.push(&TaskMessage { kind: "email:send".into(), retry: 3, ..check("default", "foreign") }, &[]).await;
-    redis.push(&TaskMessage { payload: b"hello".to_vec(), ..check("healthcheck", "garbled") }, &[]).await;
-    let () = redis.run("HSET asynq:{low}:t:broken msg \u{1} state pending").await;
+    redis
+        .push(
+            &TaskMessage {
+                kind: "email:send".into(),
+                retry: 3,
+                ..check("default", "foreign")
+            },
+            &[],
+        )
+        .await;
+    redis
+        .push(
+            &TaskMessage {
+                payload: b"hello".to_vec(),
+                ..check("healthcheck", "garbled")
+            },
+            &[],
+        )
+        .await;
+    let () = redis
+        .run("HSET asynq:{low}:t:broken msg \u{1} state pending")
+        .await;
     let () = redis.run("LPUSH asynq:{low}:pending broken").await;
     redis.push(&check("low", "good"), &[]).await;
     assert_eq!(monitors(&take(&*asynq, 1).await), ["good"]);
@@ -113,13 +143,28 @@ async fn what_is_no_check_is_archived_with_peekapings_words() {
     assert_eq!(foreign.error_msg, "handler not found for task \"email:send\"");
     assert!((foreign.last_failed_at - redis.now().await).abs() < 5);
     let garbled = redis.message("healthcheck", "healthcheck:garbled").await;
-    assert!(garbled.error_msg.starts_with("failed to unmarshal payload: "), "{}", garbled.error_msg);
+    assert!(
+        garbled.error_msg.starts_with("failed to unmarshal payload: "),
+        "{}",
+        garbled.error_msg
+    );
     assert_eq!(garbled.payload, b"hello");
     let broken = redis.message("low", "broken").await;
-    assert!(broken.error_msg.starts_with("failed to decode message: "), "{}", broken.error_msg);
-    assert_eq!((broken.id.as_str(), broken.queue.as_str(), &*broken.payload), ("broken", "low", &b"\x01"[..]));
+    assert!(
+        broken.error_msg.starts_with("failed to decode message: "),
+        "{}",
+        broken.error_msg
+    );
+    assert_eq!(
+        (broken.id.as_str(), broken.queue.as_str(), &*broken.payload),
+        ("broken", "low", &b"\x01"[..])
+    );
     assert_eq!(asynq.counts().archived, 3);
-    for (queue, id) in [("default", "healthcheck:foreign"), ("healthcheck", "healthcheck:garbled"), ("low", "broken")] {
+    for (queue, id) in [
+        ("default", "healthcheck:foreign"),
+        ("healthcheck", "healthcheck:garbled"),
+        ("low", "broken"),
+    ] {
         assert_eq!(redis.state(queue, id).await.unwrap(), "archived");
         assert_eq!(redis.zset(queue, "archived").await.len(), 1);
     }

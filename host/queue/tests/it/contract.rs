@@ -36,7 +36,10 @@ contract! {
 
 async fn a_task_comes_out_as_it_went_in<D: Dialect>() {
     let dialect = D::start().await;
-    assert_eq!(dialect.queue().enqueue(&task("a")).await.unwrap(), Enqueued::Added);
+    assert_eq!(
+        dialect.queue().enqueue(&task("a")).await.unwrap(),
+        Enqueued::Added
+    );
     let leases = take(&*dialect.source(), 1).await;
     assert_eq!(**leases[0].task(), task("a"));
 }
@@ -46,7 +49,10 @@ async fn an_idle_queue_answers_with_nothing_after_a_while<D: Dialect>() {
     let (source, start) = (dialect.source(), Instant::now());
     assert!(source.reserve(room(5)).await.unwrap().is_empty());
     let waited = start.elapsed();
-    assert!(waited > Duration::from_millis(100) && waited < Duration::from_secs(3), "{waited:?}");
+    assert!(
+        waited > Duration::from_millis(100) && waited < Duration::from_secs(3),
+        "{waited:?}"
+    );
 }
 
 async fn tasks_come_in_order_and_never_more_than_there_is_room_for<D: Dialect>() {
@@ -65,9 +71,17 @@ async fn a_monitor_has_one_task_at_a_time<D: Dialect>() {
     let mut later = task("a");
     later.scheduled_at = Some("2026-04-11T08:15:40Z".parse().unwrap());
     assert_eq!(queue.enqueue(&task("a")).await.unwrap(), Enqueued::Added);
-    assert_eq!(queue.enqueue(&later).await.unwrap(), Enqueued::Duplicate, "one is pending");
+    assert_eq!(
+        queue.enqueue(&later).await.unwrap(),
+        Enqueued::Duplicate,
+        "one is pending"
+    );
     let lease = take(&*dialect.source(), 1).await.remove(0);
-    assert_eq!(queue.enqueue(&later).await.unwrap(), Enqueued::Duplicate, "one is in work");
+    assert_eq!(
+        queue.enqueue(&later).await.unwrap(),
+        Enqueued::Duplicate,
+        "one is in work"
+    );
     lease.ack().await.unwrap();
     assert_eq!(queue.enqueue(&later).await.unwrap(), Enqueued::Added);
 }
@@ -87,17 +101,30 @@ async fn a_requeued_task_is_the_next_one<D: Dialect>() {
     for monitor in ["a", "b"] {
         dialect.queue().enqueue(&task(monitor)).await.unwrap();
     }
-    take(&*dialect.source(), 1).await.remove(0).requeue().await.unwrap();
+    take(&*dialect.source(), 1)
+        .await
+        .remove(0)
+        .requeue()
+        .await
+        .unwrap();
     assert_eq!(monitors(&take(&*dialect.source(), 2).await), ["a", "b"]);
 }
 
 async fn an_archived_task_is_a_dead_letter_and_does_not_silence_its_monitor<D: Dialect>() {
     let mut dialect = D::start().await;
     dialect.queue().enqueue(&task("a")).await.unwrap();
-    take(&*dialect.source(), 1).await.remove(0).archive("no good").await.unwrap();
+    take(&*dialect.source(), 1)
+        .await
+        .remove(0)
+        .archive("no good")
+        .await
+        .unwrap();
     assert_eq!(dialect.depth().await, (0, 0));
     assert_eq!(dialect.dead().await, ["no good"]);
-    assert_eq!(dialect.queue().enqueue(&task("a")).await.unwrap(), Enqueued::Added);
+    assert_eq!(
+        dialect.queue().enqueue(&task("a")).await.unwrap(),
+        Enqueued::Added
+    );
     assert_eq!(monitors(&take(&*dialect.source(), 1).await), ["a"]);
 }
 
@@ -107,8 +134,15 @@ async fn a_dropped_lease_brings_its_task_back<D: Dialect>() {
         dialect.queue().enqueue(&task(monitor)).await.unwrap();
     }
     drop(take(&*dialect.source(), 1).await);
-    eventually(Duration::from_secs(20), "the task is pending again", async || dialect.depth().await == (2, 0)).await;
-    assert_eq!(monitors(&take(&*dialect.source(), 2).await), ["a", "b"], "it is the next one");
+    eventually(Duration::from_secs(20), "the task is pending again", async || {
+        dialect.depth().await == (2, 0)
+    })
+    .await;
+    assert_eq!(
+        monitors(&take(&*dialect.source(), 2).await),
+        ["a", "b"],
+        "it is the next one"
+    );
 }
 
 async fn a_lease_lasts_as_long_as_it_is_held<D: Dialect>() {
@@ -145,9 +179,14 @@ async fn a_reservation_given_up_halfway_loses_nothing<D: Dialect>() {
         if seen.len() == 200 {
             break;
         }
-        let Ok(Ok(leases)) = timeout(wait, source.reserve(room(3))).await else { continue };
+        let Ok(Ok(leases)) = timeout(wait, source.reserve(room(3))).await else {
+            continue;
+        };
         for lease in leases {
-            assert!(seen.insert(lease.task().monitor.id.clone()), "{lease:?} came twice");
+            assert!(
+                seen.insert(lease.task().monitor.id.clone()),
+                "{lease:?} came twice"
+            );
             lease.ack().await.unwrap();
         }
     }
@@ -176,7 +215,10 @@ async fn two_thousand_tasks_come_out_once_each_whoever_takes_them<D: Dialect>() 
         });
     }
     for number in 0..2000 {
-        assert_eq!(dialect.queue().enqueue(&task(&number.to_string())).await.unwrap(), Enqueued::Added);
+        assert_eq!(
+            dialect.queue().enqueue(&task(&number.to_string())).await.unwrap(),
+            Enqueued::Added
+        );
     }
     let done = workers.join_all().await.concat();
     assert_eq!(done.len(), 2000);

@@ -38,10 +38,19 @@ pub(crate) fn task(monitor: &str) -> Task {
 }
 
 pub(crate) fn result(task: &Task) -> CheckResult {
-    let worker = WorkerIdentity { name: "here:1".to_owned(), region: None };
+    let worker = WorkerIdentity {
+        name: "here:1".to_owned(),
+        region: None,
+    };
     let at = |text: &str| text.parse().unwrap();
     let observation = Observation::up("TCP port 6379 is open").with_latency(Duration::from_millis(3));
-    CheckResult::new(task, &worker, at("2026-04-11T08:15:20.2Z"), at("2026-04-11T08:15:20.203Z"), observation)
+    CheckResult::new(
+        task,
+        &worker,
+        at("2026-04-11T08:15:20.2Z"),
+        at("2026-04-11T08:15:20.203Z"),
+        observation,
+    )
 }
 
 pub(crate) fn room(count: usize) -> NonZeroUsize {
@@ -63,13 +72,21 @@ pub(crate) async fn take(source: &dyn Source, count: usize) -> Vec<Lease> {
     let mut taken = Vec::new();
     while taken.len() < count {
         assert!(Instant::now() < end, "only {} of {count} tasks came", taken.len());
-        taken.extend(source.reserve(room(count - taken.len())).await.unwrap_or_default());
+        taken.extend(
+            source
+                .reserve(room(count - taken.len()))
+                .await
+                .unwrap_or_default(),
+        );
     }
     taken
 }
 
 pub(crate) fn monitors(leases: &[Lease]) -> Vec<&str> {
-    leases.iter().map(|lease| lease.task().monitor.id.as_str()).collect()
+    leases
+        .iter()
+        .map(|lease| lease.task().monitor.id.as_str())
+        .collect()
 }
 
 /// Asynq's intervals, five times as fast.
@@ -85,7 +102,14 @@ pub(crate) fn quick() -> Options {
         idle: ms(100),
         wait: ms(300),
     };
-    Options { patience: ms(1000), timing, host: "testhost".to_owned(), pid: 4711, concurrency: 8, ..Options::default() }
+    Options {
+        patience: ms(1000),
+        timing,
+        host: "testhost".to_owned(),
+        pid: 4711,
+        concurrency: 8,
+        ..Options::default()
+    }
 }
 
 /// A Redis server, and a connection to look into it.
@@ -119,19 +143,31 @@ impl Redis {
     }
 
     pub(crate) async fn list(&mut self, queue: &str, name: &str) -> Vec<String> {
-        self.connection.lrange(format!("asynq:{{{queue}}}:{name}"), 0, -1).await.unwrap()
+        self.connection
+            .lrange(format!("asynq:{{{queue}}}:{name}"), 0, -1)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn zset(&mut self, queue: &str, name: &str) -> Vec<(String, f64)> {
-        self.connection.zrange_withscores(format!("asynq:{{{queue}}}:{name}"), 0, -1).await.unwrap()
+        self.connection
+            .zrange_withscores(format!("asynq:{{{queue}}}:{name}"), 0, -1)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn hash(&mut self, queue: &str, id: &str) -> HashMap<String, Vec<u8>> {
-        self.connection.hgetall(format!("asynq:{{{queue}}}:t:{id}")).await.unwrap()
+        self.connection
+            .hgetall(format!("asynq:{{{queue}}}:t:{id}"))
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn state(&mut self, queue: &str, id: &str) -> Option<String> {
-        self.connection.hget(format!("asynq:{{{queue}}}:t:{id}"), "state").await.unwrap()
+        self.connection
+            .hget(format!("asynq:{{{queue}}}:t:{id}"), "state")
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn message(&mut self, queue: &str, id: &str) -> TaskMessage {
@@ -147,7 +183,11 @@ impl Redis {
     pub(crate) async fn push(&mut self, message: &TaskMessage, more: &[u8]) {
         let bytes = [message.encode_to_vec().as_slice(), more].concat();
         let key = format!("asynq:{{{}}}:t:{}", message.queue, message.id);
-        let fields = [("msg", bytes.as_slice()), ("state", b"pending"), ("pending_since", b"1")];
+        let fields = [
+            ("msg", bytes.as_slice()),
+            ("state", b"pending"),
+            ("pending_since", b"1"),
+        ];
         let () = self.connection.hset_multiple(key, &fields).await.unwrap();
         let pending = format!("asynq:{{{}}}:pending", message.queue);
         let () = self.connection.lpush(pending, &message.id).await.unwrap();
@@ -155,18 +195,30 @@ impl Redis {
 
     /// Takes the next task as a stock worker does, for a lease of `seconds`; none when 0.
     pub(crate) async fn stock_dequeue(&mut self, queue: &str, seconds: i64) -> String {
-        let id: String = self.run(&format!("RPOPLPUSH asynq:{{{queue}}}:pending asynq:{{{queue}}}:active")).await;
+        let id: String = self
+            .run(&format!(
+                "RPOPLPUSH asynq:{{{queue}}}:pending asynq:{{{queue}}}:active"
+            ))
+            .await;
         let task = format!("asynq:{{{queue}}}:t:{id}");
         let () = self.connection.hset(&task, "state", "active").await.unwrap();
         let () = self.connection.hdel(&task, "pending_since").await.unwrap();
         let end = self.now().await + seconds;
-        let () = self.connection.zadd(format!("asynq:{{{queue}}}:lease"), &id, end).await.unwrap();
+        let () = self
+            .connection
+            .zadd(format!("asynq:{{{queue}}}:lease"), &id, end)
+            .await
+            .unwrap();
         id
     }
 }
 
 async fn connect(url: &str) -> MultiplexedConnection {
-    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+    redis::Client::open(url)
+        .unwrap()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap()
 }
 
 /// A check as a stock producer writes it.
@@ -221,7 +273,11 @@ impl Dialect for OnRedis {
 
     async fn depth(&mut self) -> (usize, usize) {
         let active = self.redis.list("healthcheck", "active").await.len();
-        assert_eq!(active, self.redis.zset("healthcheck", "lease").await.len(), "each task in work has a lease");
+        assert_eq!(
+            active,
+            self.redis.zset("healthcheck", "lease").await.len(),
+            "each task in work has a lease"
+        );
         (self.redis.list("healthcheck", "pending").await.len(), active)
     }
 
@@ -253,7 +309,11 @@ pub(crate) struct InMemory {
 impl Dialect for InMemory {
     async fn start() -> Self {
         let (sender, receiver) = mpsc::channel(5000);
-        Self { memory: Memory::new(5000), results: Arc::new(Results::new(sender)), receiver }
+        Self {
+            memory: Memory::new(5000),
+            results: Arc::new(Results::new(sender)),
+            receiver,
+        }
     }
 
     fn source(&self) -> Arc<dyn Source> {
@@ -273,10 +333,16 @@ impl Dialect for InMemory {
     }
 
     async fn dead(&mut self) -> Vec<String> {
-        self.memory.dead_letters().into_iter().map(|letter| letter.why).collect()
+        self.memory
+            .dead_letters()
+            .into_iter()
+            .map(|letter| letter.why)
+            .collect()
     }
 
     async fn published(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.receiver.try_recv().ok()).map(|result| result.monitor_id).collect()
+        std::iter::from_fn(|| self.receiver.try_recv().ok())
+            .map(|result| result.monitor_id)
+            .collect()
     }
 }

@@ -3,6 +3,13 @@
 //! Every dialect passes the suite in `contract`. The rest shows what is particular to Asynq's wire. Stock Asynq is not
 //! run here: bytes made with its real client (0.25.1) and its state transitions, step by step, stand in for it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    reason = "the helpers of tests fail as tests do"
+)]
+
 mod contract;
 mod fixture;
 
@@ -14,3 +21,4 @@ mod asynq_recovery;
 mod asynq_refusal;
 mod asynq_reserve;
 mod asynq_wire;
+mod memory;

@@ -9,7 +9,6 @@ use wasmtime::{
     component::{HasSelf, Linker},
 };
 
-#[expect(clippy::pedantic, reason = "generated code follows its generator's habits")]
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../../wit/v1",

@@ -9,7 +9,10 @@ impl Host for Guest {
     }
 
     fn granted(&mut self, capability: String) -> Result<bool> {
-        let network = matches!(capability.as_str(), "net.http" | "net.tcp" | "net.udp" | "net.dns");
+        let network = matches!(
+            capability.as_str(),
+            "net.http" | "net.tcp" | "net.udp" | "net.dns"
+        );
         Ok(network && self.errand.network.is_some())
     }
 }

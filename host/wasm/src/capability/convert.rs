@@ -41,12 +41,20 @@ pub(crate) fn family(family: GuestFamily) -> IpFamily {
 }
 
 pub(crate) fn peer(address: SocketAddr) -> Peer {
-    Peer { address: address.ip().to_string(), port: address.port() }
+    Peer {
+        address: address.ip().to_string(),
+        port: address.port(),
+    }
 }
 
 /// `client_identity` is a secret's name and none is granted: the caller refuses it before.
 pub(crate) fn tls_options(options: GuestTls) -> TlsOptions {
-    TlsOptions { server_name: options.server_name, verify: options.verify, alpn: options.alpn, ..TlsOptions::default() }
+    TlsOptions {
+        server_name: options.server_name,
+        verify: options.verify,
+        alpn: options.alpn,
+        ..TlsOptions::default()
+    }
 }
 
 pub(crate) fn tls_info(info: &TlsInfo) -> types::TlsInfo {

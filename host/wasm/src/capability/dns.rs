@@ -11,7 +11,13 @@ use crate::{
 use lapwing_checks::net::{NetError, dns};
 
 impl Host for Guest {
-    async fn query(&mut self, name: String, rtype: String, server: Option<Endpoint>, timeout: u64) -> Answer<Reply> {
+    async fn query(
+        &mut self,
+        name: String,
+        rtype: String,
+        server: Option<Endpoint>,
+        timeout: u64,
+    ) -> Answer<Reply> {
         if let Err(refusal) = self.require_network("`net.dns`") {
             return Ok(Err(refusal));
         }

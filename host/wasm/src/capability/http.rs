@@ -55,15 +55,22 @@ impl Guest {
             let GuestHeader::Text(value) = value else {
                 return Err(self.refuse(&format!("a secret for header `{name}` is not granted")));
             };
-            let value = HeaderValue::try_from(value)
-                .map_err(|_| self.unfit(&format!("header `{}` has an invalid value", text::line(&name, 64))))?;
+            let value = HeaderValue::try_from(value).map_err(|_| {
+                self.unfit(&format!(
+                    "header `{}` has an invalid value",
+                    text::line(&name, 64)
+                ))
+            })?;
             let name = HeaderName::try_from(name).map_err(|_| self.unfit("a header has an invalid name"))?;
-            headers.try_append(name, value).map_err(|_| self.unfit("too many headers"))?;
+            headers
+                .try_append(name, value)
+                .map_err(|_| self.unfit("too many headers"))?;
         }
         // Every hop is a connection; those not made are given back.
         let hops = u32::from(request.max_redirects).min(self.quotas.connects);
         Ok(Request {
-            method: Method::from_bytes(request.method.as_bytes()).map_err(|_| self.unfit("invalid method"))?,
+            method: Method::from_bytes(request.method.as_bytes())
+                .map_err(|_| self.unfit("invalid method"))?,
             url: Url::parse(&request.url).map_err(|error| self.unfit(&format!("invalid url: {error}")))?,
             headers,
             body: request.body.unwrap_or_default().into(),
@@ -119,10 +126,10 @@ fn guest_timing(timing: &Timing) -> GuestTiming {
 
 fn version(version: Version) -> &'static str {
     match version {
-        Version::HTTP_09 => "0.9",
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        Version::HTTP_3 => "3",
-        _ => "1.1",
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "HTTP/1.1",
     }
 }

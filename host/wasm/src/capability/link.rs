@@ -32,11 +32,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
 
 impl Link {
     pub(crate) fn plain(stream: TcpStream) -> Self {
-        Self { stream: Stream::Plain(stream), buffer: BytesMut::new() }
+        Self {
+            stream: Stream::Plain(stream),
+            buffer: BytesMut::new(),
+        }
     }
 
     pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream)), buffer: BytesMut::new() }
+        Self {
+            stream: Stream::Tls(Box::new(stream)),
+            buffer: BytesMut::new(),
+        }
     }
 
     /// The socket, for a handshake. Bytes that came before it would pass for encrypted ones (the STARTTLS injection of
@@ -64,7 +70,12 @@ impl Link {
 
     /// Reads at most `max` bytes as `extent` says. Bytes that are not handed out stay for the next read, also after a
     /// time-out.
-    pub(crate) async fn read(&mut self, extent: &Extent, max: usize, deadline: Instant) -> Result<Vec<u8>, NetError> {
+    pub(crate) async fn read(
+        &mut self,
+        extent: &Extent,
+        max: usize,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, NetError> {
         loop {
             if let Some(length) = extent.complete(&self.buffer, max)? {
                 return Ok(self.buffer.split_to(length).to_vec());
@@ -72,7 +83,9 @@ impl Link {
             if self.fill(deadline).await? == 0 {
                 return match extent {
                     Extent::Some => Ok(Vec::new()),
-                    _ => Err(NetError::Closed("the peer closed the connection before it was done".into())),
+                    _ => Err(NetError::Closed(
+                        "the peer closed the connection before it was done".into(),
+                    )),
                 };
             }
         }
@@ -114,7 +127,9 @@ impl Extent {
             }
             Self::Until(delimiter) => {
                 let window = buffer.get(..max).unwrap_or(buffer);
-                let found = window.windows(delimiter.len()).position(|bytes| bytes == delimiter);
+                let found = window
+                    .windows(delimiter.len())
+                    .position(|bytes| bytes == delimiter);
                 match found {
                     Some(position) => Ok(Some(position + delimiter.len())),
                     None if buffer.len() >= max => {
@@ -152,7 +167,10 @@ mod tests {
         assert_eq!(until("220 hi\r\nmore", 100), Ok(Some(8)));
         assert_eq!(until("220 hi\r", 100), Ok(None));
         assert_eq!(until("220 hi\r\n", 8), Ok(Some(8)));
-        assert!(until("220 hi\r\n", 7).is_err(), "the delimiter must lie within the limit");
+        assert!(
+            until("220 hi\r\n", 7).is_err(),
+            "the delimiter must lie within the limit"
+        );
         assert!(Extent::Until(Vec::new()).complete(b"x", 1).is_err());
     }
 
@@ -163,6 +181,10 @@ mod tests {
         assert_eq!(Extent::All.complete(b"", 0), Ok(Some(0)));
         assert_eq!(Extent::Some.complete(b"", 4), Ok(None));
         assert_eq!(Extent::Some.complete(b"abcde", 4), Ok(Some(4)));
-        assert_eq!(Extent::Some.complete(b"", 0), Ok(Some(0)), "nothing asked for, nothing waited for");
+        assert_eq!(
+            Extent::Some.complete(b"", 0),
+            Ok(Some(0)),
+            "nothing asked for, nothing waited for"
+        );
     }
 }

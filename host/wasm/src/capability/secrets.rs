@@ -9,7 +9,8 @@ use wasmtime::Result;
 
 impl Host for Guest {
     fn reveal(&mut self, name: String) -> Result<Result<String, SecretError>> {
-        self.ledger.refuse(&format!("secret `{}` is not granted", text::line(&name, 64)));
+        self.ledger
+            .refuse(&format!("secret `{}` is not granted", text::line(&name, 64)));
         Ok(Err(SecretError::AccessDenied))
     }
 }

@@ -46,8 +46,16 @@ pub(crate) enum Extent {
 impl Host for Guest {}
 
 impl HostConnection for Guest {
-    async fn connect(&mut self, to: Endpoint, family: IpFamily, timeout: u64) -> Answer<Resource<Connection>> {
-        if let Err(refusal) = self.require_network("`net.tcp`").and_then(|()| self.take_connect()) {
+    async fn connect(
+        &mut self,
+        to: Endpoint,
+        family: IpFamily,
+        timeout: u64,
+    ) -> Answer<Resource<Connection>> {
+        if let Err(refusal) = self
+            .require_network("`net.tcp`")
+            .and_then(|()| self.take_connect())
+        {
             return Ok(Err(refusal));
         }
         let begun = Instant::now();
@@ -119,7 +127,8 @@ impl HostConnection for Guest {
         max: u32,
         timeout: u64,
     ) -> Answer<Vec<u8>> {
-        self.read_from(&this, Extent::Until(delimiter), max, timeout).await
+        self.read_from(&this, Extent::Until(delimiter), max, timeout)
+            .await
     }
 
     async fn read_exact(&mut self, this: Resource<Connection>, n: u32, timeout: u64) -> Answer<Vec<u8>> {
@@ -142,7 +151,10 @@ impl HostConnection for Guest {
 
     async fn timing(&mut self, this: Resource<Connection>) -> Result<Timing> {
         let connection = self.table.get(&this)?;
-        Ok(Timing { total: convert::nanoseconds(connection.begun.elapsed()), ..connection.timing })
+        Ok(Timing {
+            total: convert::nanoseconds(connection.begun.elapsed()),
+            ..connection.timing
+        })
     }
 
     async fn drop(&mut self, this: Resource<Connection>) -> Result<()> {
@@ -177,7 +189,13 @@ impl Guest {
             total: 0,
         };
         let link = Some(Link::plain(dialled.stream));
-        let connection = self.table.push(Connection { link, host, peer: dialled.peer, begun, timing })?;
+        let connection = self.table.push(Connection {
+            link,
+            host,
+            peer: dialled.peer,
+            begun,
+            timing,
+        })?;
         self.quotas.sockets -= 1;
         Ok(connection)
     }
@@ -210,7 +228,9 @@ impl Guest {
             let result = link.read(&extent, max, deadline).await;
             (link, result)
         };
-        let Some(done) = self.on_link(this, timeout, work).await? else { return Ok(Err(GuestError::Closed)) };
+        let Some(done) = self.on_link(this, timeout, work).await? else {
+            return Ok(Err(GuestError::Closed));
+        };
         self.book_read(this, done.elapsed, done.value.is_ok())?;
         let data = self.settle(done)?;
         // `max` was within the quota.
@@ -224,7 +244,8 @@ impl Guest {
         if first && arrived {
             timing.first_byte = Some(convert::nanoseconds(elapsed));
         }
-        self.ledger.spend(if first { "first_byte" } else { "receive" }, elapsed);
+        self.ledger
+            .spend(if first { "first_byte" } else { "receive" }, elapsed);
         Ok(())
     }
 
@@ -240,9 +261,13 @@ impl Guest {
         F: Future<Output = (Link, Result<T, NetError>)> + Send + 'static,
     {
         let connection = self.table.get_mut(this)?;
-        let Some(link) = connection.link.take() else { return Ok(None) };
+        let Some(link) = connection.link.take() else {
+            return Ok(None);
+        };
         let step = NetError::ResponseTimeout(connection.host.clone());
-        let done = self.on_network(step, timeout, |_, deadline| work(link, deadline)).await?;
+        let done = self
+            .on_network(step, timeout, |_, deadline| work(link, deadline))
+            .await?;
         let table = &mut self.table;
         let place = &mut table.get_mut(this)?.link;
         Ok(Some(done.map(|(link, result)| {

@@ -37,7 +37,10 @@ impl Host for Guest {}
 
 impl HostSocket for Guest {
     async fn open(&mut self, to: Endpoint, family: IpFamily) -> Answer<Resource<Socket>> {
-        if let Err(refusal) = self.require_network("`net.udp`").and_then(|()| self.take_connect()) {
+        if let Err(refusal) = self
+            .require_network("`net.udp`")
+            .and_then(|()| self.take_connect())
+        {
             return Ok(Err(refusal));
         }
         let (host, port, family) = (to.host.clone(), to.port, convert::family(family));
@@ -46,13 +49,20 @@ impl HostSocket for Guest {
             let resolved = net.resolve(&host, family, deadline).await?;
             let address = resolved.addresses.first().copied();
             let address = address.ok_or_else(|| NetError::DnsNotFound(host.clone()))?;
-            connect(SocketAddr::new(address, port)).await.map_err(|error| NetError::from_io(&error, "datagram"))
+            connect(SocketAddr::new(address, port))
+                .await
+                .map_err(|error| NetError::from_io(&error, "datagram"))
         };
-        let done = self.on_network(step, convert::nanoseconds(OPEN_TIMEOUT), work).await?;
+        let done = self
+            .on_network(step, convert::nanoseconds(OPEN_TIMEOUT), work)
+            .await?;
         self.ledger.spend("resolve", done.elapsed);
         match self.settle(done)? {
             Ok(socket) => {
-                let socket = self.table.push(Socket { socket: Arc::new(socket), host: to.host })?;
+                let socket = self.table.push(Socket {
+                    socket: Arc::new(socket),
+                    host: to.host,
+                })?;
                 self.quotas.sockets -= 1;
                 Ok(Ok(socket))
             }
@@ -71,7 +81,9 @@ impl HostSocket for Guest {
                 .map_err(|error| NetError::from_io(&error, "datagram"))?;
             Ok(())
         };
-        let done = self.on_network(step, convert::nanoseconds(OPEN_TIMEOUT), work).await?;
+        let done = self
+            .on_network(step, convert::nanoseconds(OPEN_TIMEOUT), work)
+            .await?;
         self.ledger.spend("send", done.elapsed);
         self.settle(done)
     }
@@ -99,12 +111,19 @@ impl HostSocket for Guest {
 impl Guest {
     fn socket(&self, this: &Resource<Socket>) -> Result<(Arc<UdpSocket>, NetError)> {
         let socket = self.table.get(this)?;
-        Ok((socket.socket.clone(), NetError::ResponseTimeout(socket.host.clone())))
+        Ok((
+            socket.socket.clone(),
+            NetError::ResponseTimeout(socket.host.clone()),
+        ))
     }
 }
 
 async fn connect(to: SocketAddr) -> std::io::Result<UdpSocket> {
-    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr = if to.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(to).await?;
     Ok(socket)

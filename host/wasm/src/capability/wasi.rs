@@ -23,7 +23,10 @@ pub(crate) fn refuse_name_lookup(linker: &mut Linker<Guest>) -> Result<()> {
         "resolve-addresses",
         |context: StoreContextMut<'_, Guest>, (_, name): (Resource<Network>, String)| {
             let name = crate::text::line(&name, 100);
-            context.data().ledger.refuse(&format!("wasi:sockets is not granted (look up `{name}`)"));
+            context
+                .data()
+                .ledger
+                .refuse(&format!("wasi:sockets is not granted (look up `{name}`)"));
             Ok((Err::<Resource<ResolveAddressStream>, _>(ErrorCode::AccessDenied),))
         },
     )?;

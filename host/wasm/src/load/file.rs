@@ -22,7 +22,9 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let hidden = path
+            .file_name()
+            .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         if !hidden && path.extension().is_some_and(|extension| extension == "wasm") {
             files.push(path);
         }
@@ -40,7 +42,9 @@ pub(crate) fn read(path: &Path, limit_mib: u32) -> Result<Content, LoadError> {
     let limit = u64::from(limit_mib) << 20;
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(LoadError::Unreadable)?;
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(LoadError::Unreadable)?;
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(LoadError::Unreadable)?;
     if bytes.len() as u64 > limit {
         return Err(LoadError::TooLarge(limit_mib));
     }
@@ -60,7 +64,9 @@ pub(crate) fn classify(bytes: &[u8]) -> Result<(), LoadError> {
     match bytes.strip_prefix(b"\0asm") {
         Some([0x0d, 0, 1, 0, ..]) => Ok(()),
         Some([_, _, 0, 0, ..]) => Err(LoadError::CoreModule),
-        Some([_, _, _, _, ..]) => Err(LoadError::Invalid("of an unknown version of the binary format".to_owned())),
+        Some([_, _, _, _, ..]) => Err(LoadError::Invalid(
+            "of an unknown version of the binary format".to_owned(),
+        )),
         Some(_) => Err(LoadError::Truncated),
         None if looks_like_text(bytes) => Err(LoadError::Text),
         None => Err(LoadError::NotWasm),
@@ -98,7 +104,10 @@ mod tests {
     fn only_regular_files_of_bounded_size_are_read() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(read(folder.path(), 1), Err(LoadError::NotAFile)));
-        assert!(matches!(read(&folder.path().join("none.wasm"), 1), Err(LoadError::Unreadable(_))));
+        assert!(matches!(
+            read(&folder.path().join("none.wasm"), 1),
+            Err(LoadError::Unreadable(_))
+        ));
         let large = folder.path().join("large.wasm");
         std::fs::write(&large, vec![0; (1 << 20) + 1]).unwrap();
         assert!(matches!(read(&large, 1), Err(LoadError::TooLarge(1))));
@@ -111,8 +120,11 @@ mod tests {
         for name in ["b.wasm", "a.wasm", ".c.wasm", "d.wat", "e.cwasm", "wasm"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
-        let names: Vec<_> =
-            list(folder.path()).unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+        let names: Vec<_> = list(folder.path())
+            .unwrap()
+            .iter()
+            .map(|path| path.file_name().unwrap().to_owned())
+            .collect();
         assert_eq!(names, ["a.wasm", "b.wasm"]);
     }
 }

@@ -45,30 +45,45 @@ pub(crate) fn plugin(
         compile_ms: u64::try_from(compile.as_millis()).unwrap_or(u64::MAX),
     };
     let program = Arc::new(program);
-    let origin = Origin::Plugin { plugin: name.clone(), version: version.clone(), digest: digest.to_owned() };
+    let origin = Origin::Plugin {
+        plugin: name.clone(),
+        version: version.clone(),
+        digest: digest.to_owned(),
+    };
     let mut executors = Vec::new();
     for kind in described.check_types {
-        let (entry, schema) = entry(&kind, origin.clone()).map_err(|why| {
-            LoadError::Manifest(format!("kind `{}`: {why}", kind.name))
-        })?;
-        let capabilities = kind.capabilities.into_iter();
-        about.capabilities.extend(capabilities.map(|capability| Capability::new(&kind.name, capability)));
+        let (entry, schema) = entry(&kind, origin.clone())
+            .map_err(|why| LoadError::Manifest(format!("kind `{}`: {why}", kind.name)))?;
+        let capabilities = kind.capabilities.iter();
+        about
+            .capabilities
+            .extend(capabilities.map(|capability| Capability::new(&kind.name, capability)));
         let executor = PluginExecutor::new(entry, schema, Quarantine::new(quarantine), program.clone());
         executors.push(Arc::new(executor));
     }
-    Ok(Plugin { name, version, about, executors })
+    Ok(Plugin {
+        name,
+        version,
+        about,
+        executors,
+    })
 }
 
 fn check_kinds(kinds: &[types::CheckType]) -> Result<(), LoadError> {
     let refuse = |why: String| Err(LoadError::Manifest(why));
     if kinds.is_empty() || kinds.len() > KINDS {
-        return refuse(format!("the plugin provides {} kinds; expected 1 to {KINDS}", kinds.len()));
+        return refuse(format!(
+            "the plugin provides {} kinds; expected 1 to {KINDS}",
+            kinds.len()
+        ));
     }
     let mut names = HashSet::new();
     for kind in kinds {
         if !is_kind(&kind.name) {
             let name = text::line(&kind.name, 64);
-            return refuse(format!("kind name `{name}` does not match ^[a-z][a-z0-9-]{{0,31}}$"));
+            return refuse(format!(
+                "kind name `{name}` does not match ^[a-z][a-z0-9-]{{0,31}}$"
+            ));
         }
         if !names.insert(&kind.name) {
             return refuse(format!("kind `{}` is provided twice", kind.name));
@@ -80,7 +95,9 @@ fn check_kinds(kinds: &[types::CheckType]) -> Result<(), LoadError> {
 fn is_kind(name: &str) -> bool {
     name.len() <= 32
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
 /// The catalogue's entry of one kind, and its compiled schema.
@@ -89,7 +106,10 @@ fn entry(kind: &types::CheckType, origin: Origin) -> Result<(KindInfo, Schema), 
         return Err(format!("config-schema is larger than {} KiB", SCHEMA_BYTES >> 10));
     }
     if let Some(pointer) = kind.sensitive.iter().find(|pointer| !pointer.starts_with('/')) {
-        return Err(format!("sensitive `{}` is no JSON pointer", text::line(pointer, 100)));
+        return Err(format!(
+            "sensitive `{}` is no JSON pointer",
+            text::line(pointer, 100)
+        ));
     }
     let json = |what: &str, text: &str| -> Result<Value, String> {
         serde_json::from_str(text).map_err(|error| format!("{what} is no JSON: {error}"))
@@ -100,7 +120,11 @@ fn entry(kind: &types::CheckType, origin: Origin) -> Result<(KindInfo, Schema), 
     schema
         .fit(&kind.example_config)
         .map_err(|why| format!("example-config does not fit the schema: {why}"))?;
-    let summary = if kind.summary.trim().is_empty() { &kind.title } else { &kind.summary };
+    let summary = if kind.summary.trim().is_empty() {
+        &kind.title
+    } else {
+        &kind.summary
+    };
     let entry = KindInfo {
         kind: kind.name.clone(),
         aliases: Vec::new(),
@@ -145,19 +169,36 @@ mod tests {
     fn kinds_are_counted_and_unique() {
         assert!(check_kinds(&[kind()]).is_ok());
         assert!(check_kinds(&[]).is_err());
-        assert!(check_kinds(&[kind(), kind()]).unwrap_err().to_string().contains("provided twice"));
+        assert!(
+            check_kinds(&[kind(), kind()])
+                .unwrap_err()
+                .to_string()
+                .contains("provided twice")
+        );
     }
 
     #[test]
     fn unfit_descriptions_say_what_is_unfit() {
         let refusal = |kind: types::CheckType| entry(&kind, Origin::Native).unwrap_err();
-        let broken = types::CheckType { config_schema: "{".into(), ..kind() };
+        let broken = types::CheckType {
+            config_schema: "{".into(),
+            ..kind()
+        };
         assert!(refusal(broken).contains("config-schema is no JSON"));
-        let large = types::CheckType { config_schema: format!("{{\"a\":\"{}\"}}", "x".repeat(70_000)), ..kind() };
+        let large = types::CheckType {
+            config_schema: format!("{{\"a\":\"{}\"}}", "x".repeat(70_000)),
+            ..kind()
+        };
         assert!(refusal(large).contains("larger than 64 KiB"));
-        let unfit = types::CheckType { example_config: "{}".into(), ..kind() };
+        let unfit = types::CheckType {
+            example_config: "{}".into(),
+            ..kind()
+        };
         assert!(refusal(unfit).contains("example-config does not fit the schema: \"host\" is a required"));
-        let pointer = types::CheckType { sensitive: vec!["password".into()], ..kind() };
+        let pointer = types::CheckType {
+            sensitive: vec!["password".into()],
+            ..kind()
+        };
         assert!(refusal(pointer).contains("no JSON pointer"));
     }
 }

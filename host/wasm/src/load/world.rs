@@ -9,8 +9,14 @@ use crate::{
 use wasmtime::{Engine, component::Component};
 
 /// Every WASI package that is linked, at 0.2.
-const WASI: [&str; 6] =
-    ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+const WASI: [&str; 6] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
 /// Bytes of a page of linear memory.
 const PAGE: u64 = 64 << 10;
 
@@ -25,7 +31,11 @@ pub(crate) struct Facts {
 }
 
 /// Refuses a component that this host cannot link or start.
-pub(crate) fn inspect(engine: &Engine, component: &Component, limits: &RunLimits) -> Result<Facts, LoadError> {
+pub(crate) fn inspect(
+    engine: &Engine,
+    component: &Component,
+    limits: &RunLimits,
+) -> Result<Facts, LoadError> {
     let world = component.component_type();
     let imports: Vec<String> = world.imports(engine).map(|(name, _)| name.to_owned()).collect();
     let exports: Vec<String> = world.exports(engine).map(|(name, _)| name.to_owned()).collect();
@@ -35,9 +45,15 @@ pub(crate) fn inspect(engine: &Engine, component: &Component, limits: &RunLimits
     if let Some(unknown) = imports.iter().find(|name| !is_offered(name)) {
         return Err(LoadError::UnknownImport(unknown.clone()));
     }
-    let checker = exports.iter().find_map(|name| name.strip_prefix(CHECKER)?.strip_prefix('@'));
+    let checker = exports
+        .iter()
+        .find_map(|name| name.strip_prefix(CHECKER)?.strip_prefix('@'));
     let interface = checker.ok_or(LoadError::NoChecker)?.to_owned();
-    Ok(Facts { interface, imports, memory_kib: memory(component, limits)? })
+    Ok(Facts {
+        interface,
+        imports,
+        memory_kib: memory(component, limits)?,
+    })
 }
 
 /// A name of ours must be of a version that this host speaks.
@@ -89,8 +105,12 @@ mod tests {
         assert!(check_version("lapwing:plugin/checker@1.0.7").is_ok());
         assert!(check_version("wasi:io/poll@0.3.0").is_ok(), "not ours to judge");
         for version in ["2.0.0", "1.1.0", "0.9.0", "x"] {
-            let error = check_version(&format!("lapwing:plugin/log@{version}")).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("built for lapwing:plugin@{version}, this worker supports 1.0")));
+            let error = check_version(&format!("lapwing:plugin/log@{version}"))
+                .unwrap_err()
+                .to_string();
+            assert!(error.starts_with(&format!(
+                "built for lapwing:plugin@{version}, this worker supports 1.0"
+            )));
         }
     }
 

@@ -44,10 +44,9 @@ fn name(name: &X509Name<'_>) -> String {
         .iter_rdn()
         .map(|rdn| {
             let attributes = rdn.iter().map(|attribute| {
-                let value = attribute.as_str().map_or_else(
-                    |_| hex(attribute.as_slice()).concat(),
-                    escape,
-                );
+                let value = attribute
+                    .as_str()
+                    .map_or_else(|_| hex(attribute.as_slice()).concat(), escape);
                 format!("{}={value}", attribute_name(attribute.attr_type()))
             });
             attributes.collect::<Vec<_>>().join("+")

@@ -92,6 +92,13 @@ impl ServerCertVerifier for Witness {
             self.inner
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
         };
+        // An authority of the right name with another key is not the one that signed: to users that is an unknown one.
+        let verdict = verdict.map_err(|error| match error {
+            Error::InvalidCertificate(CertificateError::BadSignature) => {
+                CertificateError::UnknownIssuer.into()
+            }
+            error => error,
+        });
         self.excuse(verdict, end_entity, ServerCertVerified::assertion())
     }
 

@@ -1,0 +1,239 @@
+//! What every native executor owes, whatever its kind. A new kind adds one arm to `target_config`.
+
+use crate::support::{AMPLE, Probe, eventually, reason, registry, server::Server};
+use jsonschema::Draft;
+use lapwing_checks::{CheckError, KindInfo};
+use lapwing_model::Status;
+use serde_json::{Value, json};
+use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+fn kinds() -> Vec<KindInfo> {
+    let kinds: Vec<_> = registry().kinds().cloned().collect();
+    assert!(kinds.len() >= 4);
+    kinds
+}
+
+/// A configuration of `kind` that needs an answer from `target`.
+fn target_config(kind: &str, target: SocketAddr) -> Value {
+    match kind {
+        "http" | "http-keyword" | "http-json-query" => json!({ "url": format!("http://{target}/") }),
+        "tcp" => json!({ "host": target.ip(), "port": target.port(), "steps": [{ "expect": "never" }] }),
+        other => panic!("how is kind `{other}` pointed at an address? add it here"),
+    }
+}
+
+/// Accepts, and never says a word; ends with the client.
+async fn silent() -> Server {
+    Server::raw(|stream| async move {
+        let mut buffer = [0; 4096];
+        loop {
+            match stream
+                .readable()
+                .await
+                .and_then(|()| stream.try_read(&mut buffer))
+            {
+                Ok(0) => return,
+                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_unknown_field_is_named_together_with_the_known_ones() {
+    for kind in kinds() {
+        let mut config = kind.example.clone().unwrap();
+        config["frobnicate"] = json!(1);
+        let error = Probe::new().run(&kind.kind, config).await.unwrap_err();
+        let CheckError::InvalidConfig(text) = &error else {
+            panic!("{error:?}")
+        };
+        let known = kind.schema["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .next()
+            .unwrap();
+        assert!(
+            text.contains("unknown field `frobnicate`") && text.contains(&format!("`{known}`")),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_field_of_a_wrong_type_is_named() {
+    for kind in kinds() {
+        let (field, _) = kind
+            .example
+            .clone()
+            .unwrap()
+            .as_object()
+            .unwrap()
+            .iter()
+            .next()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .unwrap();
+        let mut config = kind.example.clone().unwrap();
+        config[&field] = json!([[]]);
+        let error = Probe::new().run(&kind.kind, config).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("`{field}`")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn keys_match_without_case_and_null_is_unset_as_in_go() {
+    let server = Server::raw(|_| async {}).await;
+    let config = json!({ "HOST": "127.0.0.1", "Port": server.port(), "steps": null });
+    assert_eq!(Probe::new().seen("tcp", config).await.status, Status::Up);
+}
+
+#[test]
+fn every_schema_is_self_contained_2020_12_and_fits_its_example() {
+    for kind in kinds() {
+        assert!(
+            jsonschema::draft202012::meta::is_valid(&kind.schema),
+            "{}",
+            kind.kind
+        );
+        assert_eq!(
+            kind.schema["$schema"],
+            "https://json-schema.org/draft/2020-12/schema"
+        );
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .build(&kind.schema)
+            .unwrap();
+        let example = kind
+            .example
+            .as_ref()
+            .unwrap_or_else(|| panic!("kind `{}` has no example", kind.kind));
+        let faults: Vec<String> = validator
+            .iter_errors(example)
+            .map(|error| error.to_string())
+            .collect();
+        assert!(faults.is_empty(), "{}: {faults:?}", kind.kind);
+        let mut unfit = example.clone();
+        unfit["frobnicate"] = json!(1);
+        assert!(
+            !validator.is_valid(&unfit),
+            "the schema of `{}` lets unknown fields pass",
+            kind.kind
+        );
+        let text = kind.schema.to_string();
+        assert!(
+            text.matches("\"$ref\":\"").count() == text.matches("\"$ref\":\"#/").count(),
+            "{}",
+            kind.kind
+        );
+        for pointer in &kind.sensitive {
+            let field = pointer.trim_start_matches('/');
+            assert!(
+                kind.schema["properties"].get(field).is_some(),
+                "`{pointer}` of `{}`",
+                kind.kind
+            );
+        }
+        for (field, schema) in kind.schema["properties"].as_object().unwrap() {
+            assert!(
+                schema.get("description").is_some(),
+                "field `{field}` of `{}` has no description",
+                kind.kind
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_never_answers_is_down_at_the_deadline_and_not_later() {
+    for kind in kinds() {
+        let server = silent().await;
+        let budget = Duration::from_secs(16);
+        let start = Instant::now();
+        let seen = Probe::new()
+            .within(budget)
+            .seen(&kind.kind, target_config(&kind.kind, server.address))
+            .await;
+        let took = start.elapsed();
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, "response_timeout"),
+            "{}: {}",
+            kind.kind,
+            seen.message
+        );
+        assert!(
+            took >= budget && took <= budget + Duration::from_millis(50),
+            "{} took {took:?}",
+            kind.kind
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_already_past_ends_at_once() {
+    for kind in kinds() {
+        let server = silent().await;
+        let start = Instant::now();
+        let probe = Probe::new().within(Duration::ZERO);
+        let seen = probe
+            .seen(&kind.kind, target_config(&kind.kind, server.address))
+            .await;
+        assert_eq!(seen.status, Status::Down, "{}", seen.message);
+        assert!(start.elapsed() < AMPLE / 4);
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_probe_closes_its_sockets() {
+    for kind in kinds() {
+        let server = silent().await;
+        let probe = Arc::new(Probe::new());
+        let (running, config) = (probe.clone(), target_config(&kind.kind, server.address));
+        let name = kind.kind.clone();
+        let task = tokio::spawn(async move { running.run(&name, config).await });
+        eventually("connected", || server.open() == 1).await;
+        task.abort();
+        server.drained().await;
+    }
+}
+
+#[tokio::test]
+async fn a_denied_target_gives_unknown_and_no_packet_leaves() {
+    for kind in kinds() {
+        let server = Server::raw(|_| pending()).await;
+        let probe = Probe::under(json!({ "mode": "public-only" }));
+        let error = probe
+            .run(&kind.kind, target_config(&kind.kind, server.address))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, CheckError::Denied(_)), "{error:?}");
+        assert!(error.to_string().contains("127.0.0.0/8"), "{error}");
+        assert_eq!(server.accepted(), 0);
+    }
+}
+
+#[test]
+fn a_second_claim_on_a_kind_is_refused_with_both_names() {
+    let mut registry = registry();
+    let clash = lapwing_checks::native::register(&mut registry).unwrap_err();
+    assert_eq!(
+        clash.to_string(),
+        "kind `http` of native is already provided by native"
+    );
+}
+
+#[test]
+fn an_unknown_kind_lists_the_known_ones() {
+    let Err(error) = registry().executor("telepathy").map(|_| ()) else {
+        panic!("found")
+    };
+    assert_eq!(
+        error.to_string(),
+        "unknown monitor type `telepathy`; known: http, http-json-query, http-keyword, tcp"
+    );
+    assert_eq!(registry().executor("https").unwrap().info().kind, "http");
+}

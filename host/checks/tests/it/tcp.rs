@@ -1,0 +1,182 @@
+//! Kind `tcp`.
+
+use crate::support::{
+    Probe,
+    certificates::{Authority, Leaf},
+    reason,
+    server::{Server, closed_port, reset},
+};
+use lapwing_model::Status;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+
+fn config(port: u16, more: Value) -> Value {
+    let mut config = json!({ "host": "127.0.0.1", "port": port });
+    config
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    config
+}
+
+#[tokio::test]
+async fn an_open_port_is_up_and_the_connection_is_closed() {
+    let server = Server::raw(|mut stream| async move {
+        let _ = stream.read(&mut [0; 8]).await;
+    })
+    .await;
+    let seen = Probe::new()
+        .seen(
+            "tcp",
+            config(server.port(), json!({ "check_cert_expiry": false })),
+        )
+        .await;
+    assert_eq!(seen.message, format!("TCP port {} is open", server.port()));
+    assert_eq!(
+        (seen.status, &seen.attributes["peer"]),
+        (Status::Up, &json!(server.address.to_string()))
+    );
+    assert!(seen.latency.is_some());
+    server.drained().await;
+}
+
+#[tokio::test]
+async fn refused_reset_and_closed_are_told_apart() {
+    let port = closed_port().await;
+    let seen = Probe::new().seen("tcp", config(port, json!({}))).await;
+    assert_eq!((seen.status, reason(&seen)), (Status::Down, "connection_refused"));
+    assert_eq!(
+        seen.message,
+        format!("TCP connection failed: connection refused: 127.0.0.1:{port}")
+    );
+
+    let steps = json!({ "steps": [{ "send": "hello" }, { "expect": "x" }] });
+    let resetting = Server::raw(|mut stream| async move {
+        let _ = stream.read(&mut [0; 8]).await;
+        reset(stream);
+    })
+    .await;
+    assert_eq!(
+        reason(
+            &Probe::new()
+                .seen("tcp", config(resetting.port(), steps.clone()))
+                .await
+        ),
+        "connection_reset"
+    );
+    let closing = Server::raw(|mut stream| async move {
+        let _ = stream.read(&mut [0; 8]).await;
+    })
+    .await;
+    assert_eq!(
+        reason(&Probe::new().seen("tcp", config(closing.port(), steps)).await),
+        "connection_closed"
+    );
+}
+
+#[tokio::test]
+async fn a_port_of_zero_is_an_invalid_config() {
+    let error = Probe::new().run("tcp", config(0, json!({}))).await.unwrap_err();
+    assert!(error.to_string().contains("`port`"), "{error}");
+}
+
+#[tokio::test]
+async fn an_ipv6_address_may_be_in_brackets() {
+    let server = Server::bind("[::1]:0", |_| async {}).await;
+    for host in ["::1", "[::1]"] {
+        let seen = Probe::new()
+            .seen("tcp", json!({ "host": host, "port": server.port() }))
+            .await;
+        assert_eq!(seen.status, Status::Up, "{}", seen.message);
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_is_held_step_by_step_and_remembers_groups() {
+    let server = Server::raw(|stream| async move {
+        let mut stream = BufReader::new(stream);
+        stream.write_all(b"220 ready id=").await.unwrap();
+        stream.flush().await.unwrap();
+        stream.write_all(b"77\r\n").await.unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        stream
+            .write_all(format!("250 you said {line}").as_bytes())
+            .await
+            .unwrap();
+    })
+    .await;
+    let steps = |last: &str| json!({ "steps": [{ "expect": "^220 ready id=(\\d+)\r\n" }, { "send": "AUTH ${1}\r\n" }, { "expect": last }] });
+    let seen = Probe::new()
+        .seen("tcp", config(server.port(), steps("^250 you said AUTH 77")))
+        .await;
+    assert_eq!(seen.status, Status::Up, "{}", seen.message);
+    let seen = Probe::new()
+        .seen("tcp", config(server.port(), steps("^250 welcome")))
+        .await;
+    assert_eq!((seen.status, reason(&seen)), (Status::Down, "assertion_failed"));
+    assert!(
+        seen.message
+            .contains("expected '^250 welcome', heard '250 you said AUTH 77"),
+        "{}",
+        seen.message
+    );
+}
+
+#[tokio::test]
+async fn a_peer_that_never_stops_talking_is_cut_off() {
+    let server =
+        Server::raw(|mut stream| async move { while stream.write_all(&[b'x'; 8192]).await.is_ok() {} }).await;
+    let seen = Probe::new()
+        .seen(
+            "tcp",
+            config(server.port(), json!({ "steps": [{ "expect": "y" }] })),
+        )
+        .await;
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "assertion_failed"),
+        "{}",
+        seen.message
+    );
+    server.drained().await;
+}
+
+#[tokio::test]
+async fn starttls_shows_the_certificate_and_refuses_what_was_injected_before() {
+    let authority = Authority::new();
+    let acceptor = authority.issue(&Leaf::default()).acceptor();
+    for (greeting, status) in [
+        ("220 go\r\n", Status::Up),
+        ("220 go\r\ninjected\r\n", Status::Down),
+    ] {
+        let acceptor = acceptor.clone();
+        let server = Server::raw(move |mut stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                let _ = stream.write_all(greeting.as_bytes()).await;
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let _ = stream.write_all(b"250 secure\r\n").await;
+                }
+            }
+        })
+        .await;
+        let steps = json!([{ "expect": "^220 go\r\n" }, "starttls", { "expect": "^250 secure" }]);
+        // The injected line must have arrived with the greeting: a second expectation makes sure of it.
+        let steps = if status == Status::Up {
+            steps
+        } else {
+            json!([{ "expect": "^220 go\r\ninj" }, "starttls"])
+        };
+        let more = json!({ "steps": steps, "tls_ca": authority.pem() });
+        let seen = Probe::new().seen("tcp", config(server.port(), more)).await;
+        assert_eq!(seen.status, status, "{}", seen.message);
+        if status == Status::Up {
+            let tls = seen.tls.unwrap();
+            assert!(tls.verified && tls.protocol == "TLSv1.3");
+            assert!(seen.phases.iter().any(|phase| phase.name == "tls"));
+        } else {
+            assert_eq!(reason(&seen), "protocol_error");
+        }
+    }
+}

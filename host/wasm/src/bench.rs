@@ -1,0 +1,116 @@
+//! The inside of the host, for `benches/plugin.rs` only (feature `bench`): what a run costs without queue or threads.
+
+use crate::{
+    PluginSettings,
+    abi::v1::{self, PluginPre, wit::types},
+    engine,
+    guest::{Errand, Guest},
+    ledger::Ledger,
+    run::{self, Ending},
+};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use wasmtime::{
+    Engine, Result,
+    component::{Component, Linker},
+};
+
+/// One compiled component.
+pub struct Subject {
+    engine: Engine,
+    linker: Linker<Guest>,
+    pre: PluginPre<Guest>,
+    settings: PluginSettings,
+    code: Vec<u8>,
+}
+
+impl Subject {
+    /// Compiles a file.
+    pub fn compile(path: &Path, settings: PluginSettings) -> Result<Self> {
+        let engine = engine::build(&settings)?;
+        let linker = v1::linker(&engine)?;
+        let component = Component::from_binary(&engine, &std::fs::read(path)?)?;
+        let pre = PluginPre::new(linker.instantiate_pre(&component)?)?;
+        let code = component.serialize()?;
+        Ok(Self {
+            engine,
+            linker,
+            pre,
+            settings,
+            code,
+        })
+    }
+
+    /// A fresh store and instance, one `check`, and all of it dropped: a whole run. The time it took.
+    pub async fn fresh(&self, config: &str) -> Duration {
+        let request = request(config);
+        let begun = Instant::now();
+        let guest = Guest::new(errand(), Arc::new(Ledger::new()), &self.settings.limits);
+        let ending = run::check_once(&self.pre, guest, &request, &self.settings.limits).await;
+        let took = begun.elapsed();
+        assert!(matches!(ending, Ending::Answered(Ok(_))), "{ending:?}");
+        took
+    }
+
+    /// `calls` calls of `check` on one live instance; the time of each.
+    pub async fn warm(&self, config: &str, calls: usize) -> Result<Vec<Duration>> {
+        let request = request(config);
+        let guest = Guest::new(errand(), Arc::new(Ledger::new()), &self.settings.limits);
+        let mut store = guest.into_store(&self.engine, &self.settings.limits);
+        let plugin = self.pre.instantiate_async(&mut store).await?;
+        let mut took = Vec::with_capacity(calls);
+        for _ in 0..calls {
+            let begun = Instant::now();
+            let outcome = plugin
+                .lapwing_plugin_checker()
+                .call_check(&mut store, &request)
+                .await?;
+            took.push(begun.elapsed());
+            assert!(outcome.is_ok(), "{outcome:?}");
+        }
+        Ok(took)
+    }
+
+    /// From compiled code in memory to something that can be instantiated. The time it took.
+    #[expect(unsafe_code, reason = "loading compiled code is what is measured")]
+    pub fn load(&self) -> Result<Duration> {
+        let begun = Instant::now();
+        // SAFETY: these bytes were serialised by this very engine, in this process, and never left its memory.
+        let component = unsafe { Component::deserialize(&self.engine, &self.code) }?;
+        let pre = PluginPre::new(self.linker.instantiate_pre(&component)?)?;
+        let took = begun.elapsed();
+        drop(pre);
+        Ok(took)
+    }
+
+    /// Size of the compiled code in bytes.
+    pub fn code_bytes(&self) -> usize {
+        self.code.len()
+    }
+}
+
+fn errand() -> Errand {
+    Errand {
+        plugin: "bench".into(),
+        kind: "bench".into(),
+        monitor: String::new(),
+        deadline: Instant::now() + Duration::from_secs(60),
+        cpu: Duration::from_secs(60),
+        network: None,
+    }
+}
+
+fn request(config: &str) -> types::Request {
+    types::Request {
+        check_type: "bench".to_owned(),
+        monitor_id: "monitor".to_owned(),
+        run_id: "run".to_owned(),
+        config: config.to_owned(),
+        budget: 60_000_000_000,
+        attempt: 1,
+        previous: None,
+    }
+}

@@ -1,0 +1,121 @@
+//! The real plugin against a mail server: what it says, and what the host saw beside it.
+
+use crate::support::{PLENTY, add, context, dist, small};
+use lapwing_checks::Registry;
+use lapwing_model::{Observation, Reason, Status};
+use lapwing_wasm::PluginHost;
+use rcgen::generate_simple_self_signed;
+use std::sync::Arc;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    net::TcpListener,
+};
+use tokio_rustls::{TlsAcceptor, rustls};
+
+/// Serves one client after another; `greeting` first, then EHLO, STARTTLS and QUIT.
+async fn server(greeting: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = acceptor();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = BufReader::new(stream);
+            if stream.write_all(greeting.as_bytes()).await.is_ok() && dialogue(&mut stream).await {
+                let mut stream = BufReader::new(acceptor.accept(stream.into_inner()).await.unwrap());
+                dialogue(&mut stream).await;
+            }
+        }
+    });
+    port
+}
+
+/// Answers until the end; true when the client wants TLS.
+async fn dialogue(stream: &mut BufReader<impl AsyncRead + AsyncWrite + Unpin>) -> bool {
+    let mut line = String::new();
+    while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
+        let answer = match line.split_whitespace().next() {
+            Some("EHLO") => "250-mail.test greets you\r\n250-PIPELINING\r\n250 STARTTLS\r\n",
+            Some("STARTTLS") => "220 go ahead\r\n",
+            Some("QUIT") => "221 bye\r\n",
+            _ => "500 what?\r\n",
+        };
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        if answer.starts_with("220") {
+            return true;
+        }
+        line.clear();
+    }
+    false
+}
+
+fn acceptor() -> TlsAcceptor {
+    let made = generate_simple_self_signed(vec!["mail.test".into()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn check(config: &str) -> Observation {
+    let host = PluginHost::new(small()).unwrap();
+    let mut registry = Registry::default();
+    let kind = add(&host, &mut registry, &dist().join("smtp.wasm")).await;
+    registry
+        .executor(&kind)
+        .unwrap()
+        .execute(config, &context(PLENTY))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_mail_server_is_up_with_measured_phases() {
+    let port = server("220 mail.test ESMTP\r\n").await;
+    let seen = check(&format!(r#"{{"host":"127.0.0.1","port":{port}}}"#)).await;
+    assert_eq!(seen.status, Status::Up, "{seen:?}");
+    let phases: Vec<_> = seen.phases.iter().map(|phase| phase.name.as_str()).collect();
+    for phase in ["connect", "first_byte", "send", "receive"] {
+        assert!(phases.contains(&phase), "{phases:?}");
+    }
+    assert!(seen.latency.is_some());
+}
+
+#[tokio::test]
+async fn starttls_shows_the_chain_the_host_saw() {
+    let port = server("220 mail.test ESMTP\r\n").await;
+    let target = format!(r#""host":"127.0.0.1","port":{port},"tls":"starttls","server_name":"mail.test""#);
+    let trusting = check(&format!(r#"{{{target},"ignore_tls_errors":true}}"#)).await;
+    assert_eq!(trusting.status, Status::Up, "{trusting:?}");
+    let tls = trusting.tls.unwrap();
+    assert!(!tls.verified && tls.verify_error.is_some());
+    assert_eq!(tls.chain[0].dns_names, ["mail.test"]);
+    assert!(
+        !tls.chain[0].signature_algorithm.is_empty(),
+        "the host's own view, not the guest's"
+    );
+    assert!(trusting.phases.iter().any(|phase| phase.name == "tls"));
+
+    let strict = check(&format!("{{{target}}}")).await;
+    assert_eq!(
+        (strict.status, strict.reason),
+        (Status::Down, Some(Reason::TlsCertificate))
+    );
+    assert_eq!(
+        strict.tls.unwrap().chain[0].dns_names,
+        ["mail.test"],
+        "the refused chain is kept"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_is_down() {
+    let port = server("554 no mail for you\r\n").await;
+    let seen = check(&format!(r#"{{"host":"127.0.0.1","port":{port}}}"#)).await;
+    assert_eq!(seen.status, Status::Down, "{seen:?}");
+}

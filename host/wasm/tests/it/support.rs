@@ -1,0 +1,137 @@
+//! What the tests share: a small host, the fixtures, and one run of one kind.
+
+use lapwing_checks::{CheckError, Executor, Net, ProbeContext, Registry, net::EgressPolicy};
+use lapwing_model::{Monitor, Observation, Reason, SystemClock, Task};
+use lapwing_wasm::{PluginHost, PluginReport, PluginSettings};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Instant;
+
+pub(crate) type Probed = Result<Observation, CheckError>;
+
+/// Long enough for any run that ends by itself, on a busy machine.
+pub(crate) const PLENTY: Duration = Duration::from_secs(20);
+
+/// Settings of a small host, so that many of them fit on one machine.
+pub(crate) fn small() -> PluginSettings {
+    PluginSettings {
+        threads: 2,
+        concurrent_runs: 16,
+        ..PluginSettings::default()
+    }
+}
+
+pub(crate) fn dist() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/dist")
+}
+
+/// A built fixture.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    let path = dist().join("fixtures").join(name).with_extension("wasm");
+    assert!(
+        path.is_file(),
+        "`{}` is missing; run `just build-plugins`",
+        path.display()
+    );
+    path
+}
+
+/// A host with one fixture loaded and registered.
+pub(crate) struct Bench {
+    pub(crate) host: Arc<PluginHost>,
+    pub(crate) registry: Registry,
+    pub(crate) kind: String,
+}
+
+impl Bench {
+    pub(crate) async fn new(name: &str) -> Self {
+        Self::with(name, small()).await
+    }
+
+    pub(crate) async fn with(name: &str, settings: PluginSettings) -> Self {
+        let host = PluginHost::new(settings).unwrap();
+        let mut registry = Registry::default();
+        let kind = add(&host, &mut registry, &fixture(name)).await;
+        Self { host, registry, kind }
+    }
+
+    pub(crate) fn executor(&self) -> &Arc<dyn Executor> {
+        self.registry.executor(&self.kind).unwrap()
+    }
+
+    pub(crate) async fn run(&self, config: &str, budget: Duration) -> Probed {
+        self.executor().execute(config, &context(budget)).await
+    }
+}
+
+/// Loads a file that must load, registers it, and gives the first kind's name.
+pub(crate) async fn add(host: &PluginHost, registry: &mut Registry, path: &Path) -> String {
+    let mut report = host.load_file(path).await;
+    report.register(registry);
+    assert_eq!(report.failure(), None, "{}", path.display());
+    report.kinds[0].clone()
+}
+
+/// One run of a fixture with the default limits.
+pub(crate) async fn run(name: &str, config: &str, budget: Duration) -> Probed {
+    Bench::new(name).await.run(config, budget).await
+}
+
+pub(crate) fn context(budget: Duration) -> ProbeContext {
+    let monitor = Monitor {
+        id: "monitor-1".into(),
+        name: "A monitor".into(),
+        kind: "fixture".into(),
+        interval: Duration::from_secs(60),
+        timeout: budget,
+        max_retries: 0,
+        retry_interval: Duration::ZERO,
+        resend_interval: 0,
+        config: String::new(),
+    };
+    let task = Task {
+        monitor,
+        scheduled_at: Some("2026-04-11T08:15:00Z".parse().unwrap()),
+        attempt: 1,
+        under_maintenance: false,
+        check_cert_expiry: false,
+        proxy: None,
+        last_heartbeat: None,
+    };
+    ProbeContext {
+        task: Arc::new(task),
+        deadline: Instant::now() + budget,
+        net: Net::new(EgressPolicy::default()),
+        clock: Arc::new(SystemClock),
+    }
+}
+
+/// The reason of a run that must not have a verdict on its target.
+pub(crate) fn unknown(probed: Probed) -> (Reason, String) {
+    let observation = probed.unwrap_or_else(CheckError::into_observation);
+    assert_eq!(
+        observation.status,
+        lapwing_model::Status::Unknown,
+        "{observation:?}"
+    );
+    (observation.reason.unwrap(), observation.message)
+}
+
+/// Why a file was refused.
+pub(crate) fn refused(report: &PluginReport) -> &str {
+    report
+        .failure()
+        .unwrap_or_else(|| panic!("{} was not refused", report.path.display()))
+}
+
+/// Waits until `condition` holds, for at most five seconds.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(5);
+    while !condition().await {
+        assert!(Instant::now() < limit, "not within 5 s: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
