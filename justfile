@@ -14,6 +14,7 @@ demo seconds="15": build-plugins
     cargo build --package lapwing --bin lapwing --example demo_targets
     '{{ target }}/debug/examples/demo_targets' --run \
         '{{ target }}/debug/lapwing' run --config examples/monitors.toml --plugins plugins/dist --for {{ seconds }}s
+    @echo 'Next: `./just up` keeps watching; `./just lapwing --help` tells what else there is; docs/writing-plugins.md adds a kind'
 
 # Start the demo targets and keep watching them until Ctrl-C
 [group('run')]

@@ -65,15 +65,6 @@ impl PluginExecutor {
             .runner
             .check(&self.program.pre, errand, request)
             .await;
-        if report.entries.dropped_lines > 0 {
-            let (plugin, lines) = (&*self.program.name, report.entries.dropped_lines);
-            tracing::warn!(
-                plugin,
-                monitor.id = cx.task.monitor.id,
-                lines,
-                "plugin log over its quota, lines dropped"
-            );
-        }
         verdict::judge(report, budget)
     }
 

@@ -49,6 +49,12 @@ pub(crate) fn observe(outcome: types::Outcome, entries: &mut Entries, elapsed: D
         notes.claimed.push("tls".to_owned());
         observation.tls = Some(tls_info(tls));
     }
+    if entries.dropped_lines > 0 {
+        notes.drop(
+            "log",
+            &format!("{} lines over `limits.log_kib`", entries.dropped_lines),
+        );
+    }
     notes.write(&mut observation.attributes);
     observation
 }

@@ -149,7 +149,9 @@ impl Runner {
 
 /// The deadline came first: in the network's time or in the guest's?
 fn out_of_time<T>(ledger: &Ledger) -> Ending<T> {
-    ledger.wait_over().map_or(Ending::OutOfTime, Ending::NetworkTimeout)
+    ledger
+        .wait_over()
+        .map_or(Ending::OutOfTime, Ending::NetworkTimeout)
 }
 
 /// One `check` on a fresh instance, on the current thread.

@@ -5,12 +5,12 @@
 
 use crate::{
     abi::v1::wit::types,
-    ledger::Hindrance,
+    ledger::{Entries, Hindrance},
     outcome,
     run::{Checked, Ending, Report},
     text,
 };
-use lapwing_checks::CheckError;
+use lapwing_checks::{CheckError, net::NetError};
 use lapwing_model::{Observation, Reason, Status};
 use serde_json::json;
 use std::time::Duration;
@@ -46,24 +46,24 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
         waited,
         elapsed,
     } = report;
-    // A run that had to wait for its turn had less time than its monitor grants: its time-outs prove nothing.
-    let cut_short = waited > budget / 10;
+    let starved = starved(&entries, waited, elapsed, budget);
     let (result, conduct) = match ending {
         Ending::Answered(Ok(outcome)) => {
             let observation = outcome::observe(outcome, &mut entries, elapsed);
-            (Ok(excuse(observation, entries.hindrance)), Conduct::Well)
+            (
+                Ok(excuse(observation, entries.hindrance.or(starved))),
+                Conduct::Well,
+            )
         }
         Ending::Answered(Err(error)) => refusal(error, entries.hindrance),
-        Ending::NetworkTimeout(_) | Ending::OutOfTime if cut_short => (
+        Ending::NetworkTimeout(error) => starved.map_or_else(
+            || (Ok(silent(&error, entries)), Conduct::Well),
+            |hindrance| (Err(hindered(hindrance)), Conduct::Unseen),
+        ),
+        Ending::OutOfTime if waited > budget / 10 => (
             Err(plugin(Reason::LimitHit, waited_too_long(waited), true)),
             Conduct::Unseen,
         ),
-        Ending::NetworkTimeout(error) => {
-            let mut observation = Observation::down(error.reason(), error.to_string());
-            observation.phases = entries.phases;
-            observation.tls = entries.tls;
-            (Ok(observation), Conduct::Well)
-        }
         Ending::OutOfTime => fault(
             Reason::PluginTimeout,
             "the plugin did not end within its budget".into(),
@@ -87,6 +87,36 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
         Ending::Host(why) => (Err(CheckError::Internal(text::line(&why, TEXT))), Conduct::Unseen),
     };
     Verdict { result, conduct }
+}
+
+/// Whether the target had less than half of the budget and yet "took too long": then the rest went into waiting for a
+/// slot or a thread, or into the plugin's own code, and its time-outs prove nothing.
+fn starved(entries: &Entries, waited: Duration, elapsed: Duration, budget: Duration) -> Option<Hindrance> {
+    let over = waited + elapsed > budget * 3 / 4;
+    if !(entries.timed_out && over && entries.network < budget / 2) {
+        return None;
+    }
+    if waited > budget / 10 {
+        return Some(Hindrance {
+            reason: Reason::LimitHit,
+            why: waited_too_long(waited),
+        });
+    }
+    let (network, budget) = (entries.network.as_millis(), budget.as_millis());
+    let why =
+        format!("the target had only {network} ms of the {budget} ms; the plugin's side used up the rest");
+    Some(Hindrance {
+        reason: Reason::PluginTimeout,
+        why,
+    })
+}
+
+/// The target kept silent for as long as the run had.
+fn silent(error: &NetError, entries: Entries) -> Observation {
+    let mut observation = Observation::down(error.reason(), error.to_string());
+    observation.phases = entries.phases;
+    observation.tls = entries.tls;
+    observation
 }
 
 /// A plugin that was hindered may have taken that for its target's fault.
@@ -136,6 +166,7 @@ fn hindered(Hindrance { reason, why }: Hindrance) -> CheckError {
         Reason::DeniedByPolicy => CheckError::Denied(why),
         Reason::InvalidConfig => CheckError::InvalidConfig(why),
         Reason::LimitHit => plugin(Reason::LimitHit, why, false),
+        Reason::PluginTimeout => plugin(Reason::PluginTimeout, why, true),
         _ => CheckError::Internal(why),
     }
 }
@@ -162,8 +193,6 @@ fn waited_too_long(waited: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Entries;
-    use lapwing_checks::net::NetError;
 
     const BUDGET: Duration = Duration::from_secs(1);
 
@@ -253,7 +282,12 @@ mod tests {
             (NetError::TlsTimeout("x".into()), Reason::TlsTimeout),
             (NetError::ResponseTimeout("x".into()), Reason::ResponseTimeout),
         ] {
-            let verdict = judge(report(Ending::NetworkTimeout(error), Entries::default()), BUDGET);
+            let entries = Entries {
+                timed_out: true,
+                network: BUDGET,
+                ..Entries::default()
+            };
+            let verdict = judge(report(Ending::NetworkTimeout(error), entries), BUDGET);
             assert_eq!(verdict.conduct, Conduct::Well);
             let observation = verdict.result.unwrap();
             assert_eq!(
@@ -269,13 +303,19 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_waited_for_its_turn_proves_nothing_by_a_time_out() {
-        let ending = Ending::NetworkTimeout(NetError::ResponseTimeout("x".into()));
-        let waited = BUDGET / 2;
+    fn a_time_out_proves_nothing_when_the_target_had_little_time() {
+        let timed_out = |network| Entries {
+            timed_out: true,
+            network,
+            ..Entries::default()
+        };
+        let ending = || Ending::NetworkTimeout(NetError::ResponseTimeout("x".into()));
+        let little = timed_out(BUDGET / 4);
+
         let verdict = judge(
             Report {
-                waited,
-                ..report(ending, Entries::default())
+                waited: BUDGET / 2,
+                ..report(ending(), little.clone())
             },
             BUDGET,
         );
@@ -283,7 +323,30 @@ mod tests {
             (reason(&verdict), verdict.conduct),
             (Reason::LimitHit, Conduct::Unseen)
         );
-        assert!(verdict.result.is_err(), "unknown, not down");
+        let verdict = judge(report(ending(), little.clone()), BUDGET);
+        assert_eq!(
+            (reason(&verdict), verdict.conduct),
+            (Reason::PluginTimeout, Conduct::Unseen)
+        );
+
+        let claimed = judge(report(says(types::Status::Down), little.clone()), BUDGET)
+            .result
+            .unwrap();
+        assert_eq!(
+            (claimed.status, claimed.reason),
+            (Status::Unknown, Some(Reason::PluginTimeout))
+        );
+        let early = Report {
+            elapsed: BUDGET / 4,
+            ..report(says(types::Status::Down), little)
+        };
+        assert_eq!(
+            judge(early, BUDGET).result.unwrap().status,
+            Status::Down,
+            "its own, shorter time-out"
+        );
+        let full = judge(report(ending(), timed_out(BUDGET * 9 / 10)), BUDGET);
+        assert_eq!(full.result.unwrap().status, Status::Down);
     }
 
     #[test]

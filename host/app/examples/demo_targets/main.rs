@@ -3,7 +3,11 @@
 //!
 //! `demo_targets` serves until Ctrl-C; `demo_targets --run COMMAND…` serves while the command runs and exits as it does.
 
-#![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people at a terminal"
+)]
 
 mod echo;
 mod http;
@@ -26,8 +30,14 @@ struct Args {
 const GRACE: Duration = Duration::from_secs(15);
 
 #[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
-    let args = Args::parse();
+async fn main() -> ExitCode {
+    serve(Args::parse()).await.unwrap_or_else(|error| {
+        eprintln!("demo_targets: {error:#}");
+        ExitCode::from(69)
+    })
+}
+
+async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let tls = smtp::acceptor()?;
     let (web, echoing, mail) = (bind(18080).await?, bind(18007).await?, bind(18025).await?);
     println!("demo targets: http://127.0.0.1:18080/health (also /broken, /status, /moved)");

@@ -99,10 +99,10 @@ impl Plan {
             .unwrap_or(&text)
             .to_owned();
         match self.days_left(response, now) {
-            Some(days) if days < i64::from(self.warn_days) => Observation::degraded(
-                Reason::CertificateExpiring,
-                format!("{text}; certificate expires in {days} days"),
-            ),
+            Some(days) if days < i64::from(self.warn_days) => {
+                let text = format!("{text}; certificate expires in {days} days");
+                Observation::degraded(Reason::CertificateExpiring, text)
+            }
             _ => Observation::up(text),
         }
     }

@@ -78,6 +78,9 @@ impl Net {
                     .collect()
             }
         };
+        if servers.is_empty() {
+            return Err(NetError::Local("no name server to ask".to_owned()));
+        }
         let mut last = NetError::DnsTimeout(format!("`{plain}`: no answer"));
         // Round after round until the deadline: a lost datagram is no failure yet.
         while Instant::now() < deadline {

@@ -220,7 +220,7 @@ mod tests {
             (io::ErrorKind::HostUnreachable, Reason::NetworkUnreachable),
         ] {
             let seen = NetError::from_io(&kind.into(), "t")
-                .into_verdict(|e| e.to_string())
+                .into_verdict(ToString::to_string)
                 .unwrap();
             assert_eq!(seen.reason, Some(reason));
         }

@@ -184,7 +184,14 @@ impl Net {
         let mut hop = Hop::first(request)?;
         let mut redirects = 0;
         loop {
-            let reached = self.reach(request, &hop.url, seen, deadline).await?;
+            let reached =
+                self.reach(request, &hop.url, seen, deadline)
+                    .await
+                    .map_err(|error| match error {
+                        // Where a redirect leads is the target's choice, not the user's.
+                        NetError::InvalidInput(text) if redirects > 0 => NetError::RedirectInvalid(text),
+                        error => error,
+                    })?;
             let peer = reached.peer;
             let wanted = |parts: &http::response::Parts| {
                 if request.max_redirects > 0 && hop::location(parts).is_some() {
@@ -194,7 +201,18 @@ impl Net {
                 }
             };
             let message = hop.message(&reached.form)?;
-            let (parts, body) = exchange::exchange(reached, message, wanted, seen, deadline).await?;
+            let forwarded = reached.form.is_forwarded();
+            let answered = exchange::exchange(reached, message, wanted, seen, deadline).await;
+            let (parts, body) = answered.map_err(|error| match error {
+                // A forwarding proxy is the one we talk to; only how long the target takes is not its doing.
+                NetError::Closed(_) | NetError::Reset(_) | NetError::Protocol(_) if forwarded => {
+                    NetError::Proxy(error.to_string())
+                }
+                error => error,
+            })?;
+            if forwarded && parts.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+                return Err(NetError::Proxy(format!("answered with {}", parts.status)));
+            }
             let location = hop::location(&parts).filter(|_| request.max_redirects > 0);
             let Some(location) = location else {
                 return Ok(Response {

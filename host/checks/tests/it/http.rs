@@ -3,6 +3,7 @@
 use crate::support::{
     Probe, reason,
     server::{Server, closed_port, ok, reset, status},
+    with,
 };
 use async_compression::tokio::write::{BrotliEncoder, DeflateEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
 use bytes::Bytes;
@@ -13,14 +14,6 @@ use lapwing_model::{Observation, Status};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-fn with(base: Value, more: Value) -> Value {
-    let mut base = base;
-    base.as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
-    base
-}
 
 async fn get(server: &Server, more: Value) -> Observation {
     Probe::new()

@@ -3,6 +3,7 @@
 use crate::support::{
     Probe, reason,
     server::{Server, ok, redirect, status},
+    with,
 };
 use lapwing_model::{Observation, Status};
 use serde_json::{Value, json};
@@ -16,15 +17,11 @@ use std::{
 use tokio::time;
 
 fn config(target: &Server, tokens: &Server, more: Value) -> Value {
-    let mut config = json!({
+    let config = json!({
         "url": target.url("/"), "authMethod": "oauth2-cc", "oauth_token_url": tokens.url("/token"),
         "oauth_client_id": "id", "oauth_client_secret": "s&cret", "oauth_scopes": "read write",
     });
-    config
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
-    config
+    with(config, more)
 }
 
 /// Hands out `t1`, `t2`, …

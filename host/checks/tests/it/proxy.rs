@@ -5,11 +5,12 @@ use crate::support::{
     certificates::{Authority, Leaf},
     proxy::Proxy,
     reason,
-    server::{Server, closed_port, ok},
+    server::{Server, closed_port, ok, status},
 };
 use lapwing_checks::CheckError;
 use lapwing_model::Status;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 
 fn via(protocol: &str, port: u16) -> Value {
     json!({ "id": "p", "protocol": protocol, "host": "127.0.0.1", "port": port })
@@ -154,6 +155,27 @@ async fn a_proxy_that_fails_is_told_from_a_target_that_fails() {
         .seen("http", json!({ "url": format!("http://127.0.0.1:{dead}/") }))
         .await;
     assert_eq!(reason(&seen), "connection_refused", "{}", seen.message);
+}
+
+#[tokio::test]
+async fn a_forwarding_proxy_that_wants_credentials_or_breaks_off_has_failed_itself() {
+    let wants = Server::http(|_| status(407)).await;
+    let breaks = Server::raw(|mut stream| async move {
+        let _ = stream.read(&mut [0; 1024]).await;
+    })
+    .await;
+    for proxy in [&wants, &breaks] {
+        let probe = Probe::new().via(via("http", proxy.port()));
+        let seen = probe
+            .seen("http", json!({ "url": "http://target.example/" }))
+            .await;
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, "proxy_failed"),
+            "{}",
+            seen.message
+        );
+    }
 }
 
 #[tokio::test]

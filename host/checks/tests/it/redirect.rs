@@ -64,6 +64,7 @@ async fn with_no_redirects_allowed_the_redirect_is_the_answer() {
 #[tokio::test]
 async fn a_redirect_that_leads_nowhere_is_down_and_one_without_a_location_is_an_answer() {
     for location in [
+        "http://0x7f..1/",
         "ftp://127.0.0.1/",
         "http://",
         "http://[::1",

@@ -88,6 +88,15 @@ pub(crate) fn registry() -> Registry {
     registry
 }
 
+/// `config` with the fields of `more` set.
+pub(crate) fn with(mut config: Value, more: Value) -> Value {
+    let Value::Object(more) = more else {
+        panic!("{more} is no object")
+    };
+    config.as_object_mut().unwrap().extend(more);
+    config
+}
+
 /// The machine word of an observation.
 pub(crate) fn reason(seen: &Observation) -> &str {
     seen.reason.as_ref().map_or("", |reason| reason.as_str())

@@ -5,18 +5,15 @@ use crate::support::{
     certificates::{Authority, Leaf},
     reason,
     server::{Server, closed_port, reset},
+    with,
 };
 use lapwing_model::Status;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 fn config(port: u16, more: Value) -> Value {
-    let mut config = json!({ "host": "127.0.0.1", "port": port });
-    config
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
-    config
+    let config = json!({ "host": "127.0.0.1", "port": port });
+    with(config, more)
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use crate::support::{
     certificates::{Authority, Identity, Leaf},
     reason,
     server::{Server, ok},
+    with,
 };
 use lapwing_checks::CheckError;
 use lapwing_model::{Observation, Status};
@@ -15,12 +16,8 @@ async fn serve(identity: &Identity) -> Server {
 }
 
 async fn get(server: &Server, more: Value) -> Observation {
-    let mut config = json!({ "url": format!("https://localhost:{}/", server.port()), "ip_family": "4" });
-    config
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
-    Probe::new().seen("http", config).await
+    let config = json!({ "url": format!("https://localhost:{}/", server.port()), "ip_family": "4" });
+    Probe::new().seen("http", with(config, more)).await
 }
 
 #[tokio::test]
@@ -217,12 +214,8 @@ async fn unusable_pem_is_an_invalid_config_and_not_a_dead_target() {
         json!({ "authMethod": "mtls", "tlsCert": "x", "tlsKey": "y" }),
         json!({ "server_name": "not a name" }),
     ] {
-        let mut config = json!({ "url": url, "ip_family": "4" });
-        config
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        let error = Probe::new().run("http", config).await.unwrap_err();
+        let config = json!({ "url": url, "ip_family": "4" });
+        let error = Probe::new().run("http", with(config, more)).await.unwrap_err();
         assert!(matches!(error, CheckError::InvalidConfig(_)), "{error:?}");
     }
 }

@@ -110,6 +110,38 @@ async fn components_that_want_too_much_are_refused() {
 }
 
 #[tokio::test]
+async fn limits_at_the_start_follow_the_settings() {
+    let limits = RunLimits {
+        memory_mib: 1,
+        table_elements: 100,
+        ..RunLimits::default()
+    };
+    let host = PluginHost::new(PluginSettings { limits, ..small() }).unwrap();
+    let inside = |module: &str| {
+        checker(&format!(
+            "(core module $m {module}) (core instance (instantiate $m))"
+        ))
+    };
+    for (component, part) in [
+        (
+            inside("(memory 17)"),
+            "the limit is 1 MiB (`plugins.limits.memory_mib`)",
+        ),
+        (
+            inside("(table 101 funcref)"),
+            "the limit is 100 (`plugins.limits.table_elements`)",
+        ),
+        (
+            inside("(memory 16) (table 100 funcref)"),
+            "does not fit the interface",
+        ),
+    ] {
+        let report = text(&host, &component).await;
+        assert!(refused(&report).contains(part), "{part}: {}", refused(&report));
+    }
+}
+
+#[tokio::test]
 async fn files_that_are_no_components_are_refused_by_name() {
     let host = PluginHost::new(small()).unwrap();
     let folder = tempfile::tempdir().unwrap();

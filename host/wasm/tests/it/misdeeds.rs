@@ -114,11 +114,57 @@ async fn a_large_answer_within_the_limit_is_cut() {
 }
 
 #[tokio::test]
-async fn floods_of_log_and_stderr_are_no_fault() {
-    for (name, message) in [("flood_log", "said a lot"), ("flood_stderr", "wrote a lot")] {
-        let up = run(name, "{}", PLENTY).await.unwrap();
-        assert_eq!((up.status, up.message.as_str()), (Status::Up, message), "{name}");
-    }
+async fn a_flood_of_output_is_no_fault() {
+    let up = run("flood_stderr", "{}", PLENTY).await.unwrap();
+    assert_eq!((up.status, up.message.as_str()), (Status::Up, "wrote a lot"));
+}
+
+#[tokio::test]
+async fn a_flood_of_log_is_no_fault_and_what_was_lost_is_counted() {
+    let lost = async |log_kib| {
+        let limits = RunLimits {
+            log_kib,
+            ..RunLimits::default()
+        };
+        let up = Bench::with("flood_log", limited(limits))
+            .await
+            .run("{}", PLENTY)
+            .await
+            .unwrap();
+        assert_eq!((up.status, up.message.as_str()), (Status::Up, "said a lot"));
+        let note = up.attributes["plugin.dropped"][0].as_str().unwrap().to_owned();
+        note.strip_prefix("log: ")
+            .unwrap()
+            .split(' ')
+            .next()
+            .unwrap()
+            .parse::<u32>()
+            .unwrap()
+    };
+    assert_eq!(lost(0).await, 100_001);
+    let some = lost(64).await;
+    assert!(some > 98_000 && some < 100_000, "{some}");
+}
+
+#[tokio::test]
+async fn handles_are_limited() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = format!(
+        r#"{{"host":"127.0.0.1","port":{}}}"#,
+        listener.local_addr().unwrap().port()
+    );
+    let limits = RunLimits {
+        handles: 10,
+        open_sockets: 100,
+        connects: 100,
+        ..RunLimits::default()
+    };
+    let bench = Bench::with("flood_handles", limited(limits)).await;
+    let (reason, message) = unknown(bench.run(&config, PLENTY).await);
+    assert_eq!(
+        (reason, message.as_str()),
+        (Reason::PluginLimit, "the plugin went past its handles limit")
+    );
 }
 
 #[tokio::test]

@@ -23,8 +23,15 @@ async fn web() -> u16 {
                 Some("/around") => "302 Found\r\nlocation: /around\r\ncontent-length: 0",
                 _ => "200 OK\r\ncontent-length: 11\r\n\r\nhello world",
             };
-            let end = if answer.contains("\r\n\r\n") { "" } else { "\r\n\r\n" };
-            stream.write_all(format!("HTTP/1.1 {answer}{end}").as_bytes()).await.unwrap();
+            let end = if answer.contains("\r\n\r\n") {
+                ""
+            } else {
+                "\r\n\r\n"
+            };
+            stream
+                .write_all(format!("HTTP/1.1 {answer}{end}").as_bytes())
+                .await
+                .unwrap();
         }
     });
     port
@@ -51,16 +58,29 @@ async fn resolver() -> u16 {
 async fn http_answers_with_everything_that_was_measured() {
     let port = web().await;
     let bench = Bench::new("traveller").await;
-    let seen = bench.run(&format!(r#"{{"via":"http","url":"http://127.0.0.1:{port}/"}}"#), PLENTY).await.unwrap();
+    let seen = bench
+        .run(
+            &format!(r#"{{"via":"http","url":"http://127.0.0.1:{port}/"}}"#),
+            PLENTY,
+        )
+        .await
+        .unwrap();
     assert_eq!((seen.status, seen.message.as_str()), (Status::Up, "hello world"));
     assert_eq!(seen.attributes["status"], 200);
     assert_eq!(seen.attributes["version"], "HTTP/1.1");
     assert_eq!(seen.attributes["truncated"], false);
-    assert!(seen.phases.iter().any(|phase| phase.name == "first_byte"), "{:?}", seen.phases);
+    assert!(
+        seen.phases.iter().any(|phase| phase.name == "first_byte"),
+        "{:?}",
+        seen.phases
+    );
 
     let config = format!(r#"{{"via":"http","url":"http://127.0.0.1:{port}/","bytes":5}}"#);
     let cut = bench.run(&config, PLENTY).await.unwrap();
-    assert_eq!((cut.message.as_str(), &cut.attributes["truncated"]), ("hello", &true.into()));
+    assert_eq!(
+        (cut.message.as_str(), &cut.attributes["truncated"]),
+        ("hello", &true.into())
+    );
 }
 
 #[tokio::test]
@@ -68,7 +88,8 @@ async fn redirects_are_judged_hop_by_hop() {
     let port = web().await;
     let bench = Bench::new("traveller").await;
     let go = async |path: &str, redirects: u8| {
-        let config = format!(r#"{{"via":"http","url":"http://127.0.0.1:{port}{path}","redirects":{redirects}}}"#);
+        let config =
+            format!(r#"{{"via":"http","url":"http://127.0.0.1:{port}{path}","redirects":{redirects}}}"#);
         bench.run(&config, PLENTY).await
     };
     assert_eq!(go("/away", 0).await.unwrap().attributes["status"], 302);
@@ -91,8 +112,11 @@ async fn secrets_are_refused_by_name() {
 async fn an_unfit_url_is_the_configurations_fault() {
     let bench = Bench::new("traveller").await;
     for url in ["no url", "ftp://127.0.0.1/", "http://"] {
-        let (reason, message) =
-            unknown(bench.run(&format!(r#"{{"via":"http","url":"{url}"}}"#), PLENTY).await);
+        let (reason, message) = unknown(
+            bench
+                .run(&format!(r#"{{"via":"http","url":"{url}"}}"#), PLENTY)
+                .await,
+        );
         assert_eq!(reason, Reason::InvalidConfig, "{url}: {message}");
     }
 }
@@ -100,7 +124,10 @@ async fn an_unfit_url_is_the_configurations_fault() {
 #[tokio::test]
 async fn bytes_on_the_network_are_limited() {
     let port = web().await;
-    let limits = RunLimits { network_kib: 0, ..RunLimits::default() };
+    let limits = RunLimits {
+        network_kib: 0,
+        ..RunLimits::default()
+    };
     let bench = Bench::with("traveller", PluginSettings { limits, ..small() }).await;
     let config = format!(r#"{{"via":"http","url":"http://127.0.0.1:{port}/"}}"#);
     let (reason, message) = unknown(bench.run(&config, PLENTY).await);
@@ -111,7 +138,10 @@ async fn bytes_on_the_network_are_limited() {
 #[tokio::test]
 async fn dns_asks_the_named_server_as_often_as_allowed() {
     let port = resolver().await;
-    let limits = RunLimits { dns_queries: 3, ..RunLimits::default() };
+    let limits = RunLimits {
+        dns_queries: 3,
+        ..RunLimits::default()
+    };
     let bench = Bench::with("traveller", PluginSettings { limits, ..small() }).await;
     let ask = async |times: u32| {
         let config = format!(r#"{{"via":"dns","name":"lapwing.test","port":{port},"times":{times}}}"#);
@@ -140,5 +170,8 @@ async fn udp_speaks_with_its_peer() {
     let config = format!(r#"{{"via":"udp","port":{port},"text":"hello"}}"#);
     assert_eq!(bench.run(&config, PLENTY).await.unwrap().message, "HELLO");
     let silent = bench.run(&config, Duration::from_millis(500)).await.unwrap();
-    assert_eq!((silent.status, silent.reason), (Status::Down, Some(Reason::ResponseTimeout)));
+    assert_eq!(
+        (silent.status, silent.reason),
+        (Status::Down, Some(Reason::ResponseTimeout))
+    );
 }

@@ -7,6 +7,7 @@ use super::{
 use crate::{CheckError, net::tls::TlsOptions};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, header};
+use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
@@ -65,7 +66,7 @@ impl Auth {
         match config.auth_method {
             AuthMethod::None => {
                 if !url.username().is_empty() && !headers.contains_key(header::AUTHORIZATION) {
-                    let plain = |text: &str| percent_decoded(text);
+                    let plain = |text| percent_decode_str(text).decode_utf8_lossy();
                     let value = basic(&plain(url.username()), &plain(url.password().unwrap_or_default()))?;
                     headers.insert(header::AUTHORIZATION, value);
                 }
@@ -127,13 +128,4 @@ fn secret(text: &str, field: &str) -> Result<HeaderValue, CheckError> {
         HeaderValue::from_str(text).map_err(|_| invalid(field, "has characters no header may have"))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// Userinfo in a URL is percent-encoded.
-fn percent_decoded(text: &str) -> String {
-    // A form value is percent-encoded, too, but for `+`.
-    let text = text.replace('+', "%2B");
-    url::form_urlencoded::parse(text.replace('&', "%26").replace('=', "%3D").as_bytes())
-        .map(|(key, _)| key.into_owned())
-        .collect()
 }

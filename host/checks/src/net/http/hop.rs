@@ -18,6 +18,13 @@ pub(super) enum Form {
     Http2,
 }
 
+impl Form {
+    /// Whether a proxy reads the request itself, rather than the target at the end of a tunnel.
+    pub(super) fn is_forwarded(&self) -> bool {
+        matches!(self, Self::Absolute(_))
+    }
+}
+
 /// What is sent next.
 pub(super) struct Hop {
     method: Method,

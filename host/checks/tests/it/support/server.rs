@@ -188,7 +188,7 @@ async fn talk<S>(
             let body = body
                 .collect()
                 .await
-                .map(|body| body.to_bytes())
+                .map(http_body_util::Collected::to_bytes)
                 .unwrap_or_default();
             let seen = Seen {
                 method: parts.method,
@@ -238,4 +238,5 @@ pub(crate) async fn closed_port() -> u16 {
 /// Closes with RST instead of FIN.
 pub(crate) fn reset(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
+    drop(stream);
 }
