@@ -60,6 +60,17 @@ fn explain(schema: &Value, error: &ValidationError<'_>, root: &str) -> Vec<(Stri
                 ),
             )]
         }
+        ValidationErrorKind::Enum { .. }
+        | ValidationErrorKind::AnyOf { .. }
+        | ValidationErrorKind::OneOfNotValid { .. } => {
+            let words = words(schema, error.schema_path().as_str());
+            let message = if words.is_empty() {
+                error.to_string()
+            } else {
+                format!("{} is not one of {}", error.instance(), words.join(", "))
+            };
+            vec![(field, message)]
+        }
         _ => vec![(field, error.to_string())],
     }
 }
@@ -79,6 +90,21 @@ fn known_properties(schema: &Value, path: &str) -> String {
     } else {
         names.join(", ")
     }
+}
+
+/// The words that the `enum`, `anyOf` or `oneOf` keyword at `path` of the schema leaves to choose from; none when it
+/// is about more than words.
+fn words(schema: &Value, path: &str) -> Vec<String> {
+    let Some(options) = schema.pointer(path).and_then(Value::as_array) else { return Vec::new() };
+    if path.ends_with("/enum") {
+        return options.iter().map(Value::to_string).collect();
+    }
+    let choices = |option: &Value| match (option.get("const"), option.get("enum").and_then(Value::as_array)) {
+        (Some(word), _) => Some(vec![word.to_string()]),
+        (None, Some(words)) => Some(words.iter().map(Value::to_string).collect()),
+        (None, None) => None,
+    };
+    options.iter().map(choices).collect::<Option<Vec<_>>>().unwrap_or_default().concat()
 }
 
 /// A JSON pointer as people write paths: `/monitors/2/interval` → `monitors[2].interval`.
@@ -143,6 +169,20 @@ mod tests {
             .map(|(field, message)| (field.as_str(), message.as_str()))
             .collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_word_that_is_not_among_the_choices_is_told_all_of_them() {
+        let schema = json!({ "properties": {
+            "mode": { "oneOf": [{ "const": "open" }, { "enum": ["a", "b"] }] },
+            "level": { "enum": ["one", "two", "three", "four"] },
+        } });
+        let found = faults(&schema, &json!({ "mode": "x", "level": "five" }), "");
+        let found: Vec<_> = found.iter().map(|(_, message)| message.as_str()).collect();
+        assert_eq!(
+            found,
+            [r#""x" is not one of "open", "a", "b""#, r#""five" is not one of "one", "two", "three", "four""#]
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 };
 use tokio::runtime::Handle;
 use wasmtime::{Store, UpdateDeadline, component::ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, sockets::SocketAddrUse};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 /// Most resources (streams, sockets, pollables) the host keeps for one run.
 const HOST_RESOURCES: usize = 1000;
@@ -86,7 +86,7 @@ impl Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HOST_RESOURCES);
         Self {
-            wasi: closed_wasi(&output, &ledger),
+            wasi: closed_wasi(&output),
             errand,
             ledger,
             output,
@@ -130,34 +130,13 @@ impl Guest {
     }
 }
 
-/// WASI with nothing behind it: no arguments, environment, files or sockets. Attempts to use a socket are written down.
-fn closed_wasi(output: &Output, ledger: &Arc<Ledger>) -> WasiCtx {
-    let ledger = ledger.clone();
+/// WASI with nothing behind it: no arguments, environment, files or sockets.
+fn closed_wasi(output: &Output) -> WasiCtx {
     WasiCtxBuilder::new()
         .stdout(output.clone())
         .stderr(output.clone())
         .max_random_size(RANDOM_BYTES)
-        // Allowed in principle and refused one by one: only so does the host learn of the attempt.
-        .allow_tcp(true)
-        .allow_udp(true)
-        .socket_addr_check(move |address, usage| {
-            ledger.refuse(&format!(
-                "wasi:sockets is not granted ({} {address})",
-                verb(usage)
-            ));
-            Box::pin(std::future::ready(false))
-        })
         .build()
-}
-
-fn verb(usage: SocketAddrUse) -> &'static str {
-    match usage {
-        SocketAddrUse::TcpConnect => "connect to",
-        SocketAddrUse::UdpSend => "send to",
-        SocketAddrUse::UdpReceive => "receive from",
-        SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => "listen on",
-        _ => "bind to",
-    }
 }
 
 impl WasiView for Guest {

@@ -62,22 +62,12 @@ impl Recovery {
         for (index, keys) in shared.queues.iter().enumerate() {
             let overdue = overdue(shared, keys).await?;
             self.judge(shared, &overdue, &mut suspects).await?;
-            let (lost, _): (Vec<_>, Vec<_>) = overdue
+            let lost: Vec<_> = overdue
                 .iter()
-                .partition(|lease| self.is_lost(shared, index, lease));
+                .filter(|lease| self.is_lost(shared, index, lease))
+                .collect();
             restore(shared, keys, &lost).await?;
-            let orphans: usize = shared
-                .link
-                .script(
-                    scripts::ORPHANS
-                        .key(&keys.active)
-                        .key(&keys.lease)
-                        .key(&keys.pending)
-                        .arg(&keys.tasks)
-                        .arg(ORPHANS),
-                )
-                .await?;
-            note(shared, keys, orphans);
+            orphans(shared, keys).await?;
         }
         self.missing.retain(|worker, _| suspects.contains(worker));
         let timing = &shared.options.timing;
@@ -162,6 +152,17 @@ async fn restore(shared: &Shared, keys: &Keys, lost: &[&Overdue]) -> Result<(), 
     for lease in lost {
         call.arg(&lease.id).arg(&lease.end);
     }
+    let restored: usize = shared.link.script(&call).await?;
+    note(shared, keys, restored);
+    Ok(())
+}
+
+async fn orphans(shared: &Shared, keys: &Keys) -> Result<(), QueueError> {
+    let mut call = scripts::ORPHANS.key(&keys.active);
+    call.key(&keys.lease)
+        .key(&keys.pending)
+        .arg(&keys.tasks)
+        .arg(ORPHANS);
     let restored: usize = shared.link.script(&call).await?;
     note(shared, keys, restored);
     Ok(())

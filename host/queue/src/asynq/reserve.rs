@@ -53,7 +53,8 @@ pub(super) async fn reserve(shared: &Arc<Shared>, room: NonZeroUsize) -> Result<
     }
 }
 
-async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueError> {
+/// Takes tasks; with each the fault of its message, if that cannot be read.
+async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<(Hold, Option<String>)>, QueueError> {
     let serial = shared.serial.fetch_add(1, Ordering::Relaxed);
     let owner = format!("{}/{serial}", shared.identity.name);
     let at = Instant::now();
@@ -87,13 +88,7 @@ async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueErro
             cancelled: CancellationToken::new(),
             settling: AtomicBool::new(false),
         });
-        let hold = Hold::new(shared.clone(), reservation.clone());
-        Taken {
-            hold,
-            reservation,
-            fault,
-            shared: shared.clone(),
-        }
+        (Hold::new(shared.clone(), reservation), fault)
     };
     Ok(taken.into_iter().map(reserve).collect())
 }
@@ -117,44 +112,28 @@ fn wrap(shared: &Shared, queue: usize, id: &str, bytes: Vec<u8>) -> Envelope {
     }
 }
 
-struct Taken {
-    shared: Arc<Shared>,
-    hold: Hold,
-    reservation: Arc<Reservation>,
-    fault: Option<String>,
-}
-
-impl Taken {
-    fn parse(&self) -> Result<Task, String> {
-        let message = &self.reservation.envelope.message;
-        match &self.fault {
-            Some(fault) => Err(fault.clone()),
-            None if message.kind != peekaping::CHECK_TASK => {
-                Err(format!("handler not found for task {:?}", message.kind))
-            }
-            None => peekaping::parse_task(&message.payload).map_err(|error| error.to_string()),
-        }
+fn parse(message: &TaskMessage) -> Result<Task, String> {
+    if message.kind != peekaping::CHECK_TASK {
+        return Err(format!("handler not found for task {:?}", message.kind));
     }
+    peekaping::parse_task(&message.payload).map_err(|error| error.to_string())
 }
 
 /// A lease, or nothing when the message is no task: that is archived with the reason. If it cannot be, its lease runs
 /// out and it comes again.
-async fn open(taken: Taken) -> Option<Lease> {
-    match taken.parse() {
-        Ok(task) => Some(Lease::new(
-            taken.reservation.id.clone(),
-            Arc::new(task),
-            Box::new(taken.hold),
-        )),
-        Err(why) => {
-            tracing::warn!(task.id = taken.reservation.id, "archived: {why}");
-            match taken.hold.archive(&why).await {
-                Ok(()) => {
-                    taken.shared.counts.archived.fetch_add(1, Ordering::Relaxed);
-                }
-                Err(error) => tracing::warn!(task.id = taken.reservation.id, "not archived yet: {error}"),
-            }
-            None
+async fn open((hold, fault): (Hold, Option<String>)) -> Option<Lease> {
+    let id = hold.reservation.id.clone();
+    let parsed = fault.map_or_else(|| parse(&hold.reservation.envelope.message), Err);
+    let why = match parsed {
+        Ok(task) => return Some(Lease::new(id, Arc::new(task), Box::new(hold))),
+        Err(why) => why,
+    };
+    match hold.archive(&why).await {
+        Ok(()) => {
+            hold.shared.counts.archived.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(task.id = id, "archived: {why}");
         }
+        Err(error) => tracing::warn!(task.id = id, "not archived yet ({why}): {error}"),
     }
+    None
 }

@@ -23,8 +23,8 @@ const REASON_LIMIT: usize = 2048;
 
 /// One reservation and what it takes to end it. While this lives, the lease is kept alive.
 pub(super) struct Hold {
-    shared: Arc<Shared>,
-    reservation: Arc<Reservation>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) reservation: Arc<Reservation>,
 }
 
 impl Hold {

@@ -7,7 +7,9 @@ use std::time::Duration;
 #[tokio::test]
 async fn queues_are_served_by_strict_priority_in_one_batch() {
     let mut redis = Redis::start().await;
-    let asynq = redis.asynq(quick()).await;
+    let mut options = quick();
+    options.queues.reverse();
+    let asynq = redis.asynq(options).await;
     for queue in ["low", "default", "healthcheck", "critical"] {
         for number in 0..2 {
             redis.push(&check(queue, &format!("{queue}{number}")), &[]).await;

@@ -46,7 +46,7 @@ pub(crate) const VERSION: (u64, u64) = (1, 0);
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasi::refuse_name_lookup(&mut linker)?;
+    wasi::refuse_sockets(&mut linker)?;
     Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
     Ok(linker)
 }

@@ -134,9 +134,15 @@ async fn an_impossible_host_is_the_configurations_fault() {
 
 #[tokio::test]
 async fn sockets_of_wasi_are_closed_and_that_is_no_outage() {
-    let (reason, message) = unknown(run("wasi_dial", "{}", PLENTY).await);
-    assert_eq!(reason, Reason::DeniedByPolicy);
-    assert!(message.contains("wasi:sockets is not granted"), "{message}");
+    for (config, part) in [
+        ("{}", "open a TCP socket"),
+        (r#"{"by":"name"}"#, "look up `localhost`"),
+    ] {
+        let (reason, message) = unknown(run("wasi_dial", config, PLENTY).await);
+        assert_eq!(reason, Reason::DeniedByPolicy, "{message}");
+        assert!(message.starts_with("wasi:sockets is not granted"), "{message}");
+        assert!(message.contains(part), "{message}");
+    }
 }
 
 #[tokio::test]
