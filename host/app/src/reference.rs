@@ -34,8 +34,19 @@ fn the_reference_of_the_native_kinds_is_current() {
     let mut registry = Registry::default();
     native::register(&mut registry).unwrap();
     let mut page = KINDS_HEAD.to_owned();
-    for KindInfo { kind, aliases, summary, schema, .. } in registry.kinds() {
-        let also = if aliases.is_empty() { String::new() } else { format!(" (also `{}`)", aliases.join("`, `")) };
+    for KindInfo {
+        kind,
+        aliases,
+        summary,
+        schema,
+        ..
+    } in registry.kinds()
+    {
+        let also = if aliases.is_empty() {
+            String::new()
+        } else {
+            format!(" (also `{}`)", aliases.join("`, `"))
+        };
         let _ = write!(page, "\n## `{kind}`{also}\n\n{summary}.\n");
         rows(&mut page, schema, schema);
     }
@@ -44,21 +55,34 @@ fn the_reference_of_the_native_kinds_is_current() {
 
 /// A table of the file and the tables within it.
 fn section(page: &mut String, schema: &Value, heading: &str, outer: &Value, table: &Value) {
-    let about = outer.get("description").or_else(|| table.get("description")).and_then(Value::as_str).unwrap_or("");
+    let about = outer
+        .get("description")
+        .or_else(|| table.get("description"))
+        .and_then(Value::as_str)
+        .unwrap_or("");
     let _ = write!(page, "\n## `{heading}`\n\n{about}\n");
     rows(page, schema, table);
     for (name, property) in properties(table) {
         let inner = resolve(schema, property);
         if inner.get("properties").is_some() {
-            let heading = format!("{}.{name}{}", heading.trim_end_matches(']'), "]".repeat(heading.matches(']').count()));
+            let heading = format!(
+                "{}.{name}{}",
+                heading.trim_end_matches(']'),
+                "]".repeat(heading.matches(']').count())
+            );
             section(page, schema, &heading, property, inner);
         }
     }
 }
 
 fn rows(page: &mut String, schema: &Value, table: &Value) {
-    let required: Vec<&str> =
-        table.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = table
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     page.push_str("\n| field | type | default | |\n|---|---|---|---|\n");
     for (name, property) in properties(table) {
         let inner = resolve(schema, property);
@@ -70,23 +94,38 @@ fn rows(page: &mut String, schema: &Value, table: &Value) {
             Some(Value::Null) | None => String::new(),
             Some(default) => format!("`{default}`"),
         };
-        let about = property.get("description").or_else(|| inner.get("description")).and_then(Value::as_str);
+        let about = property
+            .get("description")
+            .or_else(|| inner.get("description"))
+            .and_then(Value::as_str);
         let about = about.unwrap_or("").replace('\n', " ").replace('|', "\\|");
-        let _ = writeln!(page, "| `{name}` | {} | {default} | {about} |", kind_of(schema, property));
+        let _ = writeln!(
+            page,
+            "| `{name}` | {} | {default} | {about} |",
+            kind_of(schema, property)
+        );
     }
 }
 
 /// What a property may be, in a few words.
 fn kind_of(schema: &Value, property: &Value) -> String {
     let inner = resolve(schema, property);
-    if let Some(options) = ["anyOf", "oneOf"].iter().find_map(|key| inner.get(key)?.as_array()) {
+    if let Some(options) = ["anyOf", "oneOf"]
+        .iter()
+        .find_map(|key| inner.get(key)?.as_array())
+    {
         let mut kinds: Vec<String> = options.iter().map(|option| kind_of(schema, option)).collect();
         kinds.dedup();
         kinds.retain(|kind| kind != "null");
         return kinds.join(" or ");
     }
     if let Some(words) = inner.get("enum").and_then(Value::as_array) {
-        return words.iter().filter(|word| !word.is_null()).map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        return words
+            .iter()
+            .filter(|word| !word.is_null())
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
     }
     if let Some(word) = inner.get("const") {
         return format!("`{word}`");
@@ -96,34 +135,53 @@ fn kind_of(schema: &Value, property: &Value) -> String {
     }
     match inner.get("type") {
         Some(Value::String(name)) if name == "array" => {
-            let items = inner.get("items").map_or_else(|| "any".to_owned(), |items| kind_of(schema, items));
+            let items = inner
+                .get("items")
+                .map_or_else(|| "any".to_owned(), |items| kind_of(schema, items));
             format!("list of {items}")
         }
         Some(Value::String(name)) => name.clone(),
-        Some(Value::Array(names)) => {
-            names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect::<Vec<_>>().join(" or ")
-        }
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|name| *name != "null")
+            .collect::<Vec<_>>()
+            .join(" or "),
         _ => "any".to_owned(),
     }
 }
 
 fn properties(table: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    table.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::iter)
+    table
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(Map::iter)
 }
 
 /// Follows a reference within the schema.
 fn resolve<'a>(schema: &'a Value, property: &'a Value) -> &'a Value {
-    let reference = property.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
-    reference.and_then(|pointer| schema.pointer(pointer)).unwrap_or(property)
+    let reference = property
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|reference| reference.strip_prefix('#'));
+    reference
+        .and_then(|pointer| schema.pointer(pointer))
+        .unwrap_or(property)
 }
 
 /// The page on disk is this one; with `UPDATE_REFERENCE` set it becomes so.
 fn current(name: &str, page: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs/reference")
+        .join(name);
     if std::env::var_os("UPDATE_REFERENCE").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, page).unwrap();
     }
     let there = fs::read_to_string(&path).unwrap_or_default();
-    assert!(there == page, "docs/reference/{name} is out of date: run `./just docs`");
+    assert!(
+        there == page,
+        "docs/reference/{name} is out of date: run `./just docs`"
+    );
 }

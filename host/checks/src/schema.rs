@@ -95,7 +95,9 @@ fn known_properties(schema: &Value, path: &str) -> String {
 /// The words that the `enum`, `anyOf` or `oneOf` keyword at `path` of the schema leaves to choose from; none when it
 /// is about more than words.
 fn words(schema: &Value, path: &str) -> Vec<String> {
-    let Some(options) = schema.pointer(path).and_then(Value::as_array) else { return Vec::new() };
+    let Some(options) = schema.pointer(path).and_then(Value::as_array) else {
+        return Vec::new();
+    };
     if path.ends_with("/enum") {
         return options.iter().map(Value::to_string).collect();
     }
@@ -104,7 +106,12 @@ fn words(schema: &Value, path: &str) -> Vec<String> {
         (None, Some(words)) => Some(words.iter().map(Value::to_string).collect()),
         (None, None) => None,
     };
-    options.iter().map(choices).collect::<Option<Vec<_>>>().unwrap_or_default().concat()
+    options
+        .iter()
+        .map(choices)
+        .collect::<Option<Vec<_>>>()
+        .unwrap_or_default()
+        .concat()
 }
 
 /// A JSON pointer as people write paths: `/monitors/2/interval` → `monitors[2].interval`.
@@ -177,11 +184,15 @@ mod tests {
             "mode": { "oneOf": [{ "const": "open" }, { "enum": ["a", "b"] }] },
             "level": { "enum": ["one", "two", "three", "four"] },
         } });
-        let found = faults(&schema, &json!({ "mode": "x", "level": "five" }), "");
+        let mut found = faults(&schema, &json!({ "mode": "x", "level": "five" }), "");
+        found.sort();
         let found: Vec<_> = found.iter().map(|(_, message)| message.as_str()).collect();
         assert_eq!(
             found,
-            [r#""x" is not one of "open", "a", "b""#, r#""five" is not one of "one", "two", "three", "four""#]
+            [
+                r#""five" is not one of "one", "two", "three", "four""#,
+                r#""x" is not one of "open", "a", "b""#
+            ]
         );
     }
 

@@ -16,7 +16,10 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the operating system's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the operating system's clock"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

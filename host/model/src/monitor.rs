@@ -58,6 +58,10 @@ impl Proxy {
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Proxy({}://{}:{}, auth: {})", self.protocol, self.host, self.port, self.auth)
+        write!(
+            f,
+            "Proxy({}://{}:{}, auth: {})",
+            self.protocol, self.host, self.port, self.auth
+        )
     }
 }

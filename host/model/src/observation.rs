@@ -75,7 +75,11 @@ pub struct Observation {
     /// The same for people.
     pub message: String,
     /// How long the target took to answer; absent when it was never asked.
-    #[serde(rename = "latency_ms", serialize_with = "as_optional_ms", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "latency_ms",
+        serialize_with = "as_optional_ms",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub latency: Option<Duration>,
     /// Where that time went.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -143,7 +147,10 @@ impl Observation {
 }
 
 /// Milliseconds with microseconds behind the point: readable, and exact enough for any network.
-#[expect(clippy::cast_precision_loss, reason = "a duration in microseconds fits 53 bits for 285 years")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a duration in microseconds fits 53 bits for 285 years"
+)]
 pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
@@ -153,6 +160,9 @@ fn as_ms<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::
 }
 
 #[expect(clippy::ref_option, reason = "serde's signature")]
-fn as_optional_ms<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_optional_ms<S: serde::Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     duration.map(milliseconds).serialize(serializer)
 }

@@ -58,7 +58,17 @@ const CHECK_FIELDS: &[&str] = &[
 ];
 const PROXY_FIELDS: &[&str] = &["id", "protocol", "host", "port", "auth", "username", "password"];
 const HEARTBEAT_FIELDS: &[&str] = &[
-    "id", "monitor_id", "status", "msg", "ping", "duration", "down_count", "retries", "important", "time", "end_time",
+    "id",
+    "monitor_id",
+    "status",
+    "msg",
+    "ping",
+    "duration",
+    "down_count",
+    "retries",
+    "important",
+    "time",
+    "end_time",
     "notified",
 ];
 
@@ -184,7 +194,9 @@ pub fn encode_result(task: &Task, result: &CheckResult) -> Vec<u8> {
         monitor_config: &task.monitor.config,
         status: wire_status(observation),
         message: &observation.message,
-        ping_ms: observation.latency.map_or(0, |latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
+        ping_ms: observation.latency.map_or(0, |latency| {
+            u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)
+        }),
         start_time: result.started_at,
         end_time: result.ended_at,
         is_under_maintenance: maintenance,
@@ -208,7 +220,10 @@ pub fn wire_status(observation: &Observation) -> u8 {
 }
 
 fn wire_tls(tls: &TlsInfo, now: Timestamp) -> WireTls<'_> {
-    WireTls { valid: tls.verified, leaf: tls.chain.first().map(|leaf| wire_certificate(leaf, now)) }
+    WireTls {
+        valid: tls.verified,
+        leaf: tls.chain.first().map(|leaf| wire_certificate(leaf, now)),
+    }
 }
 
 fn wire_certificate(leaf: &Certificate, now: Timestamp) -> WireCertificate<'_> {
@@ -221,8 +236,17 @@ fn wire_certificate(leaf: &Certificate, now: Timestamp) -> WireCertificate<'_> {
         valid_from: leaf.not_before,
         valid_to: leaf.not_after,
         days_remaining: leaf.not_after.duration_since(now).as_hours() / 24,
-        cert_type: if leaf.subject == leaf.issuer { "self-signed" } else { "server" },
-        valid_for: leaf.dns_names.iter().chain(&leaf.ip_addresses).map(String::as_str).collect(),
+        cert_type: if leaf.subject == leaf.issuer {
+            "self-signed"
+        } else {
+            "server"
+        },
+        valid_for: leaf
+            .dns_names
+            .iter()
+            .chain(&leaf.ip_addresses)
+            .map(String::as_str)
+            .collect(),
         signature_algorithm: &leaf.signature_algorithm,
         public_key_algorithm: &leaf.public_key_algorithm,
         key_size: leaf.rsa_bits,
@@ -231,7 +255,10 @@ fn wire_certificate(leaf: &Certificate, now: Timestamp) -> WireCertificate<'_> {
 }
 
 /// Every payload here is made of strings, numbers and options: writing it cannot fail.
-#[expect(clippy::expect_used, reason = "a plain struct of plain fields always serializes")]
+#[expect(
+    clippy::expect_used,
+    reason = "a plain struct of plain fields always serializes"
+)]
 fn encode(payload: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(payload).expect("a plain struct always serializes")
 }
@@ -270,10 +297,18 @@ mod tests {
     const INGEST: &str = r#"{"monitor_id":"0b7c3f5e-6f0a-4c1e-9a55-0d5b2f3c7a11","monitor_name":"probe","monitor_type":"tcp","monitor_interval":20,"monitor_timeout":16,"monitor_max_retries":0,"monitor_retry_interval":20,"monitor_resend_interval":0,"monitor_config":"{\"host\":\"127.0.0.1\",\"port\":6379}","status":1,"message":"200 - 200 OK","ping_ms":44,"start_time":"2026-11-22T06:23:16.988545925Z","end_time":"2026-11-22T06:23:17Z","is_under_maintenance":false,"tls_info":{"valid":false,"certInfo":{"subject":"CN=localhost,O=Probe Org,C=DE","issuer":"CN=localhost,O=Probe Org,C=DE","fingerprint":"9F:6D","fingerprint256":"E3:DF","serialNumber":"717815617087625602686674969676027878617207211479","validFrom":"2026-11-22T06:23:14Z","validTo":"2027-02-20T06:23:14Z","daysRemaining":89,"certType":"self-signed","validFor":["localhost","127.0.0.1"],"signatureAlgorithm":"SHA256-RSA","publicKeyAlgorithm":"RSA","keySize":2048,"version":3}},"check_cert_expiry":false}"#;
 
     fn bytes(task: &Task, observation: Observation) -> Vec<u8> {
-        let worker = WorkerIdentity { name: "w:1".into(), region: None };
+        let worker = WorkerIdentity {
+            name: "w:1".into(),
+            region: None,
+        };
         let at = |text: &str| text.parse().unwrap();
-        let result =
-            CheckResult::new(task, &worker, at("2026-11-22T06:23:16.988545925Z"), at("2026-11-22T06:23:17Z"), observation);
+        let result = CheckResult::new(
+            task,
+            &worker,
+            at("2026-11-22T06:23:16.988545925Z"),
+            at("2026-11-22T06:23:17Z"),
+            observation,
+        );
         encode_result(task, &result)
     }
 
@@ -292,8 +327,14 @@ mod tests {
         .unwrap();
         assert_eq!((task.monitor.id.as_str(), task.scheduled_at), ("b", None));
         let proxy = task.proxy.unwrap();
-        assert_eq!((proxy.host.as_str(), proxy.credentials()), ("h", Some(("u", "p"))));
-        assert!(!format!("{proxy:?}").contains("\"p\""), "a password never shows in debug output");
+        assert_eq!(
+            (proxy.host.as_str(), proxy.credentials()),
+            ("h", Some(("u", "p")))
+        );
+        assert!(
+            !format!("{proxy:?}").contains("\"p\""),
+            "a password never shows in debug output"
+        );
     }
 
     #[test]
@@ -305,7 +346,10 @@ mod tests {
             (b"", "EOF"),
         ] {
             let error = parse_task(bytes).unwrap_err().to_string();
-            assert!(error.starts_with("failed to unmarshal payload: ") && error.contains(expected), "{error}");
+            assert!(
+                error.starts_with("failed to unmarshal payload: ") && error.contains(expected),
+                "{error}"
+            );
         }
     }
 

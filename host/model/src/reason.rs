@@ -115,7 +115,13 @@ impl Reason {
         let word: String = word
             .chars()
             .take(64)
-            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_lowercase()
+                } else {
+                    '_'
+                }
+            })
             .collect();
         let word = word.trim_matches('_');
         if word.is_empty() {
@@ -147,15 +153,28 @@ mod tests {
     fn words_are_unique_snake_case() {
         let words: HashSet<_> = Reason::ALL.iter().map(Reason::as_str).collect();
         assert_eq!(words.len(), Reason::ALL.len());
-        assert!(words.iter().all(|w| w.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
+        assert!(
+            words
+                .iter()
+                .all(|w| w.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        );
     }
 
     #[test]
     fn a_plugins_word_is_made_fit() {
-        assert_eq!(Reason::reported("Banner-Timeout").unwrap().as_str(), "banner_timeout");
-        assert_eq!(Reason::reported("\u{1b}[31m"), Some(Reason::Reported("31m".into())));
+        assert_eq!(
+            Reason::reported("Banner-Timeout").unwrap().as_str(),
+            "banner_timeout"
+        );
+        assert_eq!(
+            Reason::reported("\u{1b}[31m"),
+            Some(Reason::Reported("31m".into()))
+        );
         assert_eq!(Reason::reported("--"), None);
-        assert_eq!(Reason::reported("x".repeat(200).as_str()).unwrap().as_str().len(), 64);
+        assert_eq!(
+            Reason::reported("x".repeat(200).as_str()).unwrap().as_str().len(),
+            64
+        );
         assert_eq!(Reason::reported("http-status"), Some(Reason::HttpStatus));
     }
 }

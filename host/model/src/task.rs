@@ -29,14 +29,20 @@ pub struct Task {
 impl Task {
     /// The time a run of this task may take.
     pub fn budget(&self) -> Duration {
-        if self.monitor.timeout.is_zero() { DEFAULT_TIMEOUT } else { self.monitor.timeout }
+        if self.monitor.timeout.is_zero() {
+            DEFAULT_TIMEOUT
+        } else {
+            self.monitor.timeout
+        }
     }
 
     /// Whether the task is older than one and a half intervals at `now`: the next one is due anyway.
     ///
     /// A task from the future (clock skew) is never stale; one without a time always is.
     pub fn is_stale(&self, now: Timestamp) -> bool {
-        let Some(scheduled) = self.scheduled_at else { return true };
+        let Some(scheduled) = self.scheduled_at else {
+            return true;
+        };
         let age = now.duration_since(scheduled);
         let limit = self.monitor.interval + self.monitor.interval / 2;
         Duration::try_from(age).is_ok_and(|age| age > limit)
@@ -54,16 +60,24 @@ mod tests {
     use crate::peekaping;
 
     fn task(scheduled: &str) -> Task {
-        let json = format!(r#"{{"monitor_id":"m","monitor_type":"tcp","interval":20,"scheduled_at":"{scheduled}"}}"#);
+        let json = format!(
+            r#"{{"monitor_id":"m","monitor_type":"tcp","interval":20,"scheduled_at":"{scheduled}"}}"#
+        );
         peekaping::parse_task(json.as_bytes()).unwrap()
     }
 
     #[test]
     fn a_task_is_stale_only_past_one_and_a_half_intervals() {
         let now: Timestamp = "2026-04-11T08:15:30Z".parse().unwrap();
-        assert!(!task("2026-04-11T08:15:00Z").is_stale(now), "exactly 1.5 intervals old is still fresh");
+        assert!(
+            !task("2026-04-11T08:15:00Z").is_stale(now),
+            "exactly 1.5 intervals old is still fresh"
+        );
         assert!(task("2026-04-11T08:14:59.999Z").is_stale(now));
-        assert!(!task("2026-04-11T09:00:00Z").is_stale(now), "a task from the future is never stale");
+        assert!(
+            !task("2026-04-11T09:00:00Z").is_stale(now),
+            "a task from the future is never stale"
+        );
     }
 
     #[test]

@@ -148,15 +148,19 @@ impl Guest {
     pub(crate) fn take_bytes(&mut self, bytes: usize) -> Result<(), GuestError> {
         match self.quotas.network_bytes.checked_sub(bytes) {
             Some(left) => self.quotas.network_bytes = left,
-            None => return Err(self.exhaust("too many bytes sent and received (`limits.network_kib`)")),
+            None => return Err(self.exhaust_bytes()),
         }
         Ok(())
+    }
+
+    pub(crate) fn exhaust_bytes(&self) -> GuestError {
+        self.exhaust("too many bytes sent and received (`limits.network_kib`)")
     }
 
     /// How many of `wanted` bytes may still be received; a refusal when there are none left.
     pub(crate) fn room_for(&self, wanted: u32) -> Result<usize, GuestError> {
         match self.quotas.network_bytes {
-            0 => Err(self.exhaust("too many bytes sent and received (`limits.network_kib`)")),
+            0 => Err(self.exhaust_bytes()),
             left => Ok(usize::try_from(wanted).unwrap_or(usize::MAX).min(left)),
         }
     }

@@ -260,7 +260,6 @@ fn limit_in(error: &wasmtime::Error) -> Option<&'static str> {
     let texts = [
         ("too much data is being copied", "hostcall bytes"),
         ("store handle limit exceeded", "handles"),
-        ("resource limit exceeded", "instances"),
         ("count too high", "instances"),
     ];
     let error = format!("{error:#}");

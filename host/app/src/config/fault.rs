@@ -23,7 +23,10 @@ pub(crate) struct Faults {
 impl Faults {
     /// None yet, of `file`.
     pub(crate) fn of(file: Option<&PathBuf>) -> Self {
-        Self { file: file.cloned(), faults: Vec::new() }
+        Self {
+            file: file.cloned(),
+            faults: Vec::new(),
+        }
     }
 
     /// Notes one fault.

@@ -24,8 +24,12 @@ async fn native_p99(redis: &mut MultiplexedConnection, prefix: &str, url: &str) 
         }
         eventually("native results", Duration::from_secs(20), async || {
             let results = ingested(redis).await;
-            let native = results.iter().filter(|(_, result)| result["monitor_name"].as_str().unwrap().contains(prefix));
-            pings = native.map(|(_, result)| result["ping_ms"].as_u64().unwrap()).collect();
+            let native = results
+                .iter()
+                .filter(|(_, result)| result["monitor_name"].as_str().unwrap().contains(prefix));
+            pings = native
+                .map(|(_, result)| result["ping_ms"].as_u64().unwrap())
+                .collect();
             pings.len() == round * 8
         })
         .await;

@@ -146,7 +146,7 @@ async fn a_name_is_resolved_once_so_rebinding_has_no_second_answer() {
     let allowed = Server::bind(&format!("127.0.0.9:{}", canary.port()), |_| async {}).await;
     let turn = Arc::new(AtomicUsize::new(0));
     let names = NameServer::start(move |_, rtype| match rtype {
-        // First the harmless address, then, with a TTL of zero, the forbidden one.
+        // First the harmless address, then the forbidden one.
         RecordType::A if turn.fetch_add(1, Ordering::SeqCst) == 0 => addresses(&["127.0.0.9"]),
         RecordType::A => addresses(&["127.0.0.1"]),
         _ => addresses(&[]),

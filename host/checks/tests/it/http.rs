@@ -1,7 +1,7 @@
 //! Kinds `http`, `http-keyword`, `http-json-query`: requests as sent, answers as judged.
 
 use crate::support::{
-    Probe, reason,
+    Probe, eventually, reason,
     server::{Server, closed_port, ok, reset, status},
     with,
 };
@@ -12,8 +12,11 @@ use http_body_util::Full;
 use lapwing_checks::CheckError;
 use lapwing_model::{Observation, Status};
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::{future::pending, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    runtime::Handle,
+};
 
 async fn get(server: &Server, more: Value) -> Observation {
     Probe::new()
@@ -333,6 +336,24 @@ async fn a_bomb_stops_at_the_cap() {
 }
 
 #[tokio::test]
+async fn an_endless_bomb_stops_at_the_cap_too() {
+    let member = packed!(GzipEncoder, &vec![0; 1024 * 1024]);
+    let server = Server::raw(move |mut stream| {
+        let member = member.clone();
+        async move {
+            let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n";
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(head.as_bytes()).await;
+            while stream.write_all(&member).await.is_ok() {}
+        }
+    })
+    .await;
+    let seen = get(&server, json!({ "keyword": "x" })).await;
+    assert_eq!(reason(&seen), "body_too_large", "{}", seen.message);
+    server.drained().await;
+}
+
+#[tokio::test]
 async fn the_cap_is_exact() {
     let server = Server::http(|_| ok(vec![b'a'; 1000])).await;
     for (cap, verdict) in [(999, Status::Down), (1000, Status::Up)] {
@@ -393,6 +414,26 @@ async fn http2_is_spoken_with_prior_knowledge() {
     assert_eq!(request.version, Version::HTTP_2);
     assert_eq!(request.uri, "http://virtual.example/");
     server.drained().await;
+}
+
+#[tokio::test]
+async fn an_http2_exchange_leaves_no_task_behind_even_when_its_peer_does_not_read() {
+    let server = Server::raw(|stream| async move {
+        let _held = stream;
+        pending::<()>().await;
+    })
+    .await;
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    // The server's two tasks: the listener, and the one connection it holds on to.
+    let before = tasks() + 1;
+    let config =
+        json!({ "url": server.url("/"), "http_version": "2", "method": "PUT", "body": "x".repeat(8 << 20) });
+    let seen = Probe::new()
+        .within(Duration::from_millis(300))
+        .seen("http", config)
+        .await;
+    assert_eq!(reason(&seen), "response_timeout", "{}", seen.message);
+    eventually("only the server's tasks are left", || tasks() == before).await;
 }
 
 #[tokio::test]

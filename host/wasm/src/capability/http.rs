@@ -94,6 +94,9 @@ impl Guest {
 
     fn account(&mut self, response: Response) -> Result<HttpResponse, GuestError> {
         self.quotas.connects = self.quotas.connects.saturating_sub(response.redirects.into());
+        if response.truncated && response.body.len() >= self.quotas.network_bytes {
+            return Err(self.exhaust_bytes());
+        }
         self.take_bytes(response.body.len())?;
         Ok(HttpResponse {
             status: response.status.as_u16(),

@@ -46,13 +46,16 @@ impl Link {
     }
 
     /// The socket, for a handshake. Bytes that came before it would pass for encrypted ones (the STARTTLS injection of
-    /// CVE-2011-0411), so a link with unread bytes is given back.
-    pub(crate) fn into_plain(self) -> Result<TcpStream, (Self, &'static str)> {
+    /// CVE-2011-0411), so a link with unread bytes is given back; so is one that is encrypted already.
+    pub(crate) fn into_plain(self) -> Result<TcpStream, Self> {
         match self.stream {
             Stream::Plain(stream) if self.buffer.is_empty() => Ok(stream),
-            Stream::Plain(_) => Err((self, "unread bytes before the TLS handshake")),
-            Stream::Tls(_) => Err((self, "the connection is encrypted already")),
+            _ => Err(self),
         }
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
     }
 
     pub(crate) async fn write_all(&mut self, data: &[u8], deadline: Instant) -> Result<(), NetError> {

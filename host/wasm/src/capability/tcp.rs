@@ -84,9 +84,14 @@ impl HostConnection for Guest {
         let stream = match connection.link.take().map(Link::into_plain) {
             None => return Ok(Err(GuestError::Closed)),
             Some(Ok(stream)) => stream,
-            Some(Err((link, why))) => {
-                connection.link = Some(link);
-                return Ok(Err(GuestError::Protocol(why.to_owned())));
+            Some(Err(unfit)) if unfit.is_encrypted() => {
+                wasmtime::bail!("`start-tls` on a connection that is encrypted already")
+            }
+            Some(Err(unread)) => {
+                connection.link = Some(unread);
+                return Ok(Err(GuestError::Protocol(
+                    "unread bytes before the TLS handshake".to_owned(),
+                )));
             }
         };
         let step = NetError::TlsTimeout(host.clone());
@@ -220,20 +225,27 @@ impl Guest {
         max: u32,
         timeout: u64,
     ) -> Answer<Vec<u8>> {
-        let max = match self.room_for(max) {
+        let room = match self.room_for(max) {
             Ok(room) => room,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        // Less than asked for is an answer to `read` only.
+        let short = room < usize::try_from(max).unwrap_or(usize::MAX);
+        if short && matches!(extent, Extent::All) {
+            return Ok(Err(self.exhaust_bytes()));
+        }
         let work = move |mut link: Link, deadline| async move {
-            let result = link.read(&extent, max, deadline).await;
+            let result = link.read(&extent, room, deadline).await;
             (link, result)
         };
         let Some(done) = self.on_link(this, timeout, work).await? else {
             return Ok(Err(GuestError::Closed));
         };
         self.book_read(this, done.elapsed, done.value.is_ok())?;
+        if short && matches!(done.value, Err(NetError::Protocol(_))) {
+            return Ok(Err(self.exhaust_bytes()));
+        }
         let data = self.settle(done)?;
-        // `max` was within the quota.
         Ok(data.and_then(|data| self.take_bytes(data.len()).map(|()| data)))
     }
 

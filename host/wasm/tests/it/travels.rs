@@ -136,6 +136,47 @@ async fn bytes_on_the_network_are_limited() {
 }
 
 #[tokio::test]
+async fn a_read_is_whole_or_a_quota_or_the_targets_fault() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(&[b'x'; 2000]).await;
+            let _ = stream.write_all(b"\n").await;
+        }
+    });
+    let limits = RunLimits {
+        network_kib: 1,
+        ..RunLimits::default()
+    };
+    let poor = Bench::with("traveller", PluginSettings { limits, ..small() }).await;
+    let rich = Bench::new("traveller").await;
+    let read = async |bench: &Bench, bytes: u32, until: &str| {
+        bench
+            .run(
+                &format!(r#"{{"via":"tcp","port":{port},"bytes":{bytes}{until}}}"#),
+                PLENTY,
+            )
+            .await
+    };
+    let line = r#","until":"\n""#;
+    for (bytes, until, message) in [(1500, "", "1500 bytes came"), (2001, line, "2001 bytes came")] {
+        assert_eq!(read(&rich, bytes, until).await.unwrap().message, message);
+        assert_eq!(unknown(read(&poor, bytes, until).await).0, Reason::LimitHit);
+    }
+    let long = read(&rich, 2000, line).await.unwrap();
+    assert_eq!(
+        (long.status, long.reason),
+        (Status::Down, Some(Reason::ProtocolError))
+    );
+    let ended = read(&rich, 5000, "").await.unwrap();
+    assert_eq!(
+        (ended.status, ended.reason),
+        (Status::Down, Some(Reason::ConnectionClosed))
+    );
+}
+
+#[tokio::test]
 async fn dns_asks_the_named_server_as_often_as_allowed() {
     let port = resolver().await;
     let limits = RunLimits {

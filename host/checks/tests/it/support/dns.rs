@@ -116,7 +116,7 @@ fn replies(
                 IpAddr::V6(v6) if query.query_type() == RecordType::AAAA => RData::AAAA(AAAA(v6)),
                 _ => continue,
             };
-            reply.add_answer(Record::from_rdata(query.name().clone(), 0, data));
+            reply.add_answer(Record::from_rdata(query.name().clone(), 3600, data));
         }
         reply.to_vec().unwrap()
     };
