@@ -417,23 +417,28 @@ async fn http2_is_spoken_with_prior_knowledge() {
 }
 
 #[tokio::test]
-async fn an_http2_exchange_leaves_no_task_behind_even_when_its_peer_does_not_read() {
-    let server = Server::raw(|stream| async move {
-        let _held = stream;
+async fn an_http2_exchange_leaves_no_task_behind_even_when_its_peer_stops_reading() {
+    // SETTINGS and WINDOW_UPDATE that invite to send without end (RFC 9113 §6.5.2, §6.9).
+    const INVITATION: &[u8] =
+        b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x7f\xff\xff\xff\x00\x00\x04\x08\x00\x00\x00\x00\x00\x7f\xff\x00\x00";
+    let server = Server::raw(|mut stream| async move {
+        let _ = stream.write_all(INVITATION).await;
         pending::<()>().await;
     })
     .await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
-    // The server's two tasks: the listener, and the one connection it holds on to.
-    let before = tasks() + 1;
-    let config =
-        json!({ "url": server.url("/"), "http_version": "2", "method": "PUT", "body": "x".repeat(8 << 20) });
+    let with_its_connection = tasks() + 1;
+    let body = "x".repeat(32 << 20);
+    let config = json!({ "url": server.url("/"), "http_version": "2", "method": "PUT", "body": body });
     let seen = Probe::new()
-        .within(Duration::from_millis(300))
+        .within(Duration::from_millis(500))
         .seen("http", config)
         .await;
     assert_eq!(reason(&seen), "response_timeout", "{}", seen.message);
-    eventually("only the server's tasks are left", || tasks() == before).await;
+    eventually("only the server's tasks are left", || {
+        tasks() == with_its_connection
+    })
+    .await;
 }
 
 #[tokio::test]

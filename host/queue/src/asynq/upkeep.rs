@@ -51,7 +51,8 @@ async fn beat(shared: &Shared, recovery: &mut Recovery, next_look: &mut Instant)
     let extended = extend_all(shared).await;
     let shown = presence::write(shared).await;
     if Instant::now() >= *next_look {
-        *next_look = Instant::now() + recovery.look(shared).await?;
+        let wait = recovery.look(shared).await?;
+        *next_look = Instant::now() + wait;
     }
     extended.and(shown)
 }
