@@ -12,8 +12,8 @@ use tracing::{info, warn};
 
 /// Holds the registry in force. Running checks keep the executor they started with.
 pub(crate) struct Kinds {
-    host: Arc<PluginHost>,
-    folder: PathBuf,
+    /// The host and its folder; `None` where only native kinds are wanted.
+    plugins: Option<(Arc<PluginHost>, PathBuf)>,
     /// One reload at a time.
     reloading: Mutex<()>,
     current: RwLock<Current>,
@@ -39,9 +39,17 @@ impl Kinds {
                 folder.display()
             );
         }
+        Self::new(Some((PluginHost::new(settings)?, folder.to_owned()))).await
+    }
+
+    /// The native kinds alone: quicker, where no plugin is asked for.
+    pub(crate) async fn native() -> anyhow::Result<Self> {
+        Self::new(None).await
+    }
+
+    async fn new(plugins: Option<(Arc<PluginHost>, PathBuf)>) -> anyhow::Result<Self> {
         let kinds = Self {
-            host: PluginHost::new(settings)?,
-            folder: folder.to_owned(),
+            plugins,
             reloading: Mutex::new(()),
             current: RwLock::default(),
         };
@@ -54,11 +62,12 @@ impl Kinds {
         let _one = self.reloading.lock().await;
         let mut registry = Registry::default();
         native::register(&mut registry)?;
-        let mut plugins = if self.folder.is_dir() {
-            let loaded = self.host.load_dir(&self.folder).await;
-            loaded.with_context(|| format!("cannot read plugin folder `{}`", self.folder.display()))?
-        } else {
-            Vec::new()
+        let mut plugins = match &self.plugins {
+            Some((host, folder)) if folder.is_dir() => {
+                let loaded = host.load_dir(folder).await;
+                loaded.with_context(|| format!("cannot read plugin folder `{}`", folder.display()))?
+            }
+            _ => Vec::new(),
         };
         for plugin in &mut plugins {
             plugin.register(&mut registry);

@@ -3,10 +3,12 @@
 //! Labels are bounded: a kind is one of the registry's, or `other`.
 
 use lapwing_model::CheckResult;
+use lapwing_queue::asynq::Asynq;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
     metrics::{
-        counter::Counter,
+        counter::{ConstCounter, Counter},
         family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
@@ -14,12 +16,15 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// Every metric of one process.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    registry: Registry,
+    registry: Mutex<Registry>,
     checks: Family<Verdict, Counter>,
     durations: Family<Kind, Histogram>,
     in_work: Gauge,
@@ -51,7 +56,7 @@ impl Metrics {
             in_work: Gauge::default(),
             tasks_stale: Counter::default(),
             queue_errors: Counter::default(),
-            registry: Registry::default(),
+            registry: Mutex::default(),
         };
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "This binary", Info::new(version));
@@ -77,7 +82,10 @@ impl Metrics {
             "Failed attempts to take tasks from the queue",
             metrics.queue_errors.clone(),
         );
-        Self { registry, ..metrics }
+        Self {
+            registry: Mutex::new(registry),
+            ..metrics
+        }
     }
 
     /// Counts a running check until the answer is dropped.
@@ -114,11 +122,46 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts what `queue` does unseen, too.
+    pub(crate) fn watch(&self, queue: Arc<Asynq>) {
+        self.registry().register_collector(Box::new(Queue(queue)));
+    }
+
+    fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The whole, as `GET /metrics` answers.
     pub(crate) fn render(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode(&mut text, &self.registry())?;
         Ok(text)
+    }
+}
+
+/// What the Asynq dialect counts by itself.
+#[derive(Debug)]
+struct Queue(Arc<Asynq>);
+
+impl Collector for Queue {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let counts = self.0.counts();
+        for (name, help, count) in [
+            (
+                "lapwing_tasks_archived",
+                "Messages that are no task, moved to the dead letters",
+                counts.archived,
+            ),
+            (
+                "lapwing_tasks_recovered",
+                "Tasks put back because nobody worked at them",
+                counts.recovered,
+            ),
+        ] {
+            let counter = ConstCounter::new(count);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        Ok(())
     }
 }
 

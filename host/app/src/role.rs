@@ -2,19 +2,27 @@
 
 use crate::{
     admin,
-    config::{Config, Faults},
+    config::{Config, Faults, Redis},
     kinds::Kinds,
     metrics::Metrics,
     probe::Prober,
     pulse::Pulse,
     worker::Worker,
 };
+use anyhow::Context;
 use lapwing_checks::{Net, schema};
 use lapwing_model::{SystemClock, WorkerIdentity};
-use lapwing_queue::{Sink, Source, asynq};
+use lapwing_queue::{
+    Sink, Source,
+    asynq::{self, Asynq},
+};
 use lapwing_wasm::PluginHost;
 use serde_json::Value;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// Between two tries to reach a Redis that is away; each try itself takes up to two seconds.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// The parts of one process.
 pub(crate) struct Role {
@@ -38,18 +46,26 @@ pub(crate) fn block_on<T>(role: impl Future<Output = anyhow::Result<T>>) -> anyh
 impl Role {
     /// Loads plugins and builds the parts.
     pub(crate) async fn load(config: &Config) -> anyhow::Result<Self> {
-        let net = Net::new(config.network.clone());
-        let kinds = Kinds::load(
-            &config.plugins,
-            config.plugins_required,
-            config.plugin_settings.clone(),
-        )
-        .await?;
+        let settings = config.plugin_settings.clone();
+        let kinds = Kinds::load(&config.plugins, config.plugins_required, settings).await?;
+        Ok(Self::build(config, kinds))
+    }
+
+    /// Builds the parts to run `kind` alone: plugins are loaded only for a kind that is not native.
+    pub(crate) async fn load_for(kind: &str, config: &Config) -> anyhow::Result<Self> {
+        let native = Kinds::native().await?;
+        if native.registry().executor(kind).is_ok() {
+            return Ok(Self::build(config, native));
+        }
+        Self::load(config).await
+    }
+
+    fn build(config: &Config, kinds: Kinds) -> Self {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
-        Ok(Self {
+        Self {
             prober: Prober {
                 kinds: Arc::new(kinds),
-                net,
+                net: Net::new(config.network.clone()),
                 clock: Arc::new(SystemClock),
             },
             identity: WorkerIdentity {
@@ -58,7 +74,7 @@ impl Role {
             },
             metrics: Arc::new(Metrics::new()),
             pulse: Arc::new(Pulse::new()),
-        })
+        }
     }
 
     /// Holds every monitor's configuration against its kind's schema. An unknown kind is only warned of: its plugin
@@ -96,6 +112,34 @@ impl Role {
             concurrency: config.concurrency,
             ..asynq::Options::default()
         }
+    }
+
+    /// Connects to Redis, trying again while it is away, until `stop`. From then on this process goes by Redis' clock:
+    /// producers stamp tasks with it, and a task's age is only right by the same one.
+    pub(crate) async fn connect(
+        &mut self,
+        redis: &Redis,
+        options: asynq::Options,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<Arc<Asynq>>> {
+        while !stop.is_cancelled() {
+            match Asynq::connect(redis.url.reveal(), options.clone()).await {
+                Ok(asynq) => {
+                    self.prober.clock = Arc::new(asynq.clock());
+                    self.metrics.watch(asynq.clone());
+                    return Ok(Some(asynq));
+                }
+                Err(error) if error.is_temporary() => {
+                    let error = anyhow::Error::from(error);
+                    tracing::warn!("no Redis at {} yet, trying again: {error:#}", redis.shown);
+                    tokio::select! { () = tokio::time::sleep(RETRY) => {}, () = stop.cancelled() => {} }
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot use Redis at {}", redis.shown));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The worker of this process.

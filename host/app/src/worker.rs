@@ -8,10 +8,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, debug, info, warn};
 
-/// How long to wait after the queue failed; doubles up to a second.
-const LEAST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
 /// Takes tasks from a source, runs them, and gives the results to a sink.
 #[derive(Clone)]
 pub(crate) struct Worker {
@@ -39,12 +35,10 @@ impl Worker {
         let slots = Arc::new(Semaphore::new(self.concurrency));
         let running = TaskTracker::new();
         let abort = CancellationToken::new();
-        let mut pause = LEAST_PAUSE;
         while let Some(room) = self.room(&slots, &stop).await {
             match self.source.reserve(room).await {
                 Ok(leases) => {
                     self.pulse.beat();
-                    pause = LEAST_PAUSE;
                     for lease in leases {
                         let Ok(slot) = slots.clone().try_acquire_owned() else {
                             warn!("the queue gave more tasks than asked for; leaving one to be recovered");
@@ -53,17 +47,17 @@ impl Worker {
                         running.spawn(self.clone().run_one(lease, slot, abort.clone()));
                     }
                 }
+                // The source paces itself: an error here comes after a pause.
                 Err(error) => {
                     self.metrics.queue_errors.inc();
                     warn!(
-                        "cannot take tasks, trying again in {pause:?}: {:#}",
+                        "cannot take tasks, trying again: {:#}",
                         anyhow::Error::from(error)
                     );
-                    tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => {} }
-                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
+        self.source.drain().await;
         running.close();
         if tokio::time::timeout(self.grace, running.wait()).await.is_err() {
             info!(

@@ -32,7 +32,7 @@ const BATCH: u32 = 16;
 pub(crate) fn build(settings: &PluginSettings) -> Result<Engine> {
     let attempt =
         |layout| Engine::new(&config(settings, layout)).inspect_err(|error| log_refusal(layout, error));
-    let engine = if std::env::var("AB_REDUCED").is_ok() { attempt(Layout::Reduced) } else { attempt(Layout::Full) }
+    let engine = attempt(Layout::Full)
         .or_else(|_| attempt(Layout::Reduced))
         .or_else(|_| attempt(Layout::OnDemand))?;
     start_ticker(&engine)?;
@@ -98,9 +98,6 @@ fn pool(settings: &PluginSettings) -> PoolingAllocationConfig {
         .linear_memory_keep_resident(512 << 10)
         .table_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
-    if let Ok(n) = std::env::var("AB_STACK") { pool.async_stack_keep_resident(n.parse().unwrap()); }
-    if let Ok(n) = std::env::var("AB_BATCH") { pool.decommit_batch_size(n.parse().unwrap()); }
-    if let Ok(n) = std::env::var("AB_WARM") { pool.max_unused_warm_slots(n.parse().unwrap()); }
     pool
 }
 

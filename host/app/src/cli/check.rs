@@ -65,7 +65,7 @@ pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Resul
     };
     let console = Console::new(args.json);
     role::block_on(async {
-        let role = Role::load(&config).await?;
+        let role = Role::load_for(&args.kind, &config).await?;
         let monitor = adhoc(&args.kind, given, args.timeout.unwrap_or(DEFAULT_TIMEOUT));
         let task = Arc::new(producer::task(&monitor, &*role.prober.clock));
         let started_at = role.prober.clock.now();

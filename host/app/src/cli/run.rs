@@ -12,11 +12,7 @@ use crate::{
 use clap::Args;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapwing_model::CheckResult;
-use lapwing_queue::{
-    Queue, Source,
-    asynq::{self, Asynq},
-    memory::Memory,
-};
+use lapwing_queue::{Queue, Source, asynq, memory::Memory};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
@@ -126,20 +122,6 @@ async fn watch(
     limit: Option<Duration>,
 ) -> anyhow::Result<Exit> {
     let server = admin::Server::bind(config.listen).await?;
-    let (source, queue): (Arc<dyn Source>, Arc<dyn Queue>) = if let Some(redis) = &config.redis {
-        let options = asynq::Options {
-            queues: vec![(QUEUE.to_owned(), 1)],
-            check_queue: QUEUE.to_owned(),
-            ..Role::asynq_options(&config)
-        };
-        info!("tasks go through Redis at {}", redis.shown);
-        let asynq = Asynq::connect(redis.url.reveal(), options).await?;
-        role.prober.clock = Arc::new(asynq.clock());
-        (asynq.clone(), asynq)
-    } else {
-        let memory = Arc::new(Memory::new(config.monitors.len()));
-        (memory.clone(), memory)
-    };
     let stop = shutdown::on_signal()?;
     if let Some(limit) = limit {
         let stop = stop.clone();
@@ -148,6 +130,21 @@ async fn watch(
             stop.cancel();
         });
     }
+    let (source, queue): (Arc<dyn Source>, Arc<dyn Queue>) = if let Some(redis) = &config.redis {
+        let options = asynq::Options {
+            queues: vec![(QUEUE.to_owned(), 1)],
+            check_queue: QUEUE.to_owned(),
+            ..Role::asynq_options(&config)
+        };
+        info!("tasks go through Redis at {}", redis.shown);
+        let Some(asynq) = role.connect(redis, options, &stop).await? else {
+            return Ok(Exit::Up);
+        };
+        (asynq.clone(), asynq)
+    } else {
+        let memory = Arc::new(Memory::new(config.monitors.len()));
+        (memory.clone(), memory)
+    };
     info!(
         "watching {} monitors; admin API at http://{}/api/v1/",
         config.monitors.len(),

@@ -8,8 +8,6 @@ use crate::{
     shutdown, telemetry,
 };
 use clap::Args;
-use lapwing_queue::asynq::Asynq;
-use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
@@ -42,11 +40,10 @@ pub(crate) fn main(args: &WorkerArgs, environment: &Environment) -> anyhow::Resu
             "admin API at http://{}/api/v1/; tasks from Redis at {}",
             server.address, redis.shown
         );
-        let asynq = Asynq::connect(redis.url.reveal(), Role::asynq_options(&config)).await?;
-        // Producers stamp tasks with Redis' time; a task's age is only right by the same clock.
-        role.prober.clock = Arc::new(asynq.clock());
         tracker.spawn(server.run(role.admin(&config), ended.clone()));
-        role.worker(&config, asynq.clone(), asynq).run(stop).await;
+        if let Some(asynq) = role.connect(&redis, Role::asynq_options(&config), &stop).await? {
+            role.worker(&config, asynq.clone(), asynq).run(stop).await;
+        }
         ended.cancel();
         tracker.close();
         tracker.wait().await;

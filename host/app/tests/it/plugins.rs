@@ -44,9 +44,14 @@ async fn misbehaving_plugins_are_unknown_and_native_checks_do_not_notice() {
     let mut connection = connect(&redis).await;
     let http = targets::http().await;
     let url = format!("http://{http}/slow/20");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lapwing.toml");
+    std::fs::write(&file, "[plugins.limits]\nhostcall_kib = 1024\n").unwrap();
     let mut command = lapwing();
     command
         .arg("worker")
+        .arg("--config")
+        .arg(&file)
         .arg("--plugins")
         .arg(plugins().join("fixtures"))
         .env("REDIS_URL", redis.url());

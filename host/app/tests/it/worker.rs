@@ -43,6 +43,54 @@ pub(crate) async fn results(
     ingested(redis).await
 }
 
+/// The envelope is as Peekaping's ingester expects it.
+fn is_stock(envelope: &TaskMessage, result: &Value) {
+    let monitor = result["monitor_id"].as_str().unwrap();
+    assert_eq!(
+        (envelope.r#type.as_str(), envelope.queue.as_str()),
+        ("monitor:ingest", "ingester")
+    );
+    assert_eq!(
+        (
+            envelope.retry,
+            envelope.timeout,
+            envelope.retention,
+            envelope.deadline
+        ),
+        (3, 120, 3600, 0)
+    );
+    let started: jiff::Timestamp = result["start_time"].as_str().unwrap().parse().unwrap();
+    let ended: jiff::Timestamp = result["end_time"].as_str().unwrap().parse().unwrap();
+    assert_eq!(
+        envelope.id,
+        format!("ingest:{monitor}:{}", started.as_nanosecond())
+    );
+    let lock = &envelope.unique_key;
+    assert!(
+        lock.starts_with("asynq:{ingester}:unique:monitor:ingest:"),
+        "{lock}"
+    );
+    assert!(started <= ended);
+}
+
+/// What the task said of its monitor is in the result.
+fn echoes(sent: &Value, result: &Value) {
+    for (there, here) in [
+        ("monitor_name", "monitor_name"),
+        ("monitor_type", "monitor_type"),
+        ("monitor_interval", "interval"),
+        ("monitor_timeout", "timeout"),
+        ("monitor_max_retries", "max_retries"),
+        ("monitor_retry_interval", "retry_interval"),
+        ("monitor_resend_interval", "resend_interval"),
+        ("monitor_config", "config"),
+        ("is_under_maintenance", "is_under_maintenance"),
+        ("check_cert_expiry", "check_cert_expiry"),
+    ] {
+        assert_eq!(result[there], sent[here], "{there} in {result}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_tasks_of_four_kinds_become_a_thousand_results() {
     let redis = RedisServer::start();
@@ -105,49 +153,8 @@ async fn a_thousand_tasks_of_four_kinds_become_a_thousand_results() {
     for (envelope, result) in &results {
         let monitor = result["monitor_id"].as_str().unwrap();
         let (sent, status, message) = expected.remove(monitor).expect("one result for each monitor");
-        // The envelope, as Peekaping's ingester expects it.
-        assert_eq!(
-            (envelope.r#type.as_str(), envelope.queue.as_str()),
-            ("monitor:ingest", "ingester")
-        );
-        assert_eq!(
-            (
-                envelope.retry,
-                envelope.timeout,
-                envelope.retention,
-                envelope.deadline
-            ),
-            (3, 120, 3600, 0)
-        );
-        let started: jiff::Timestamp = result["start_time"].as_str().unwrap().parse().unwrap();
-        let ended: jiff::Timestamp = result["end_time"].as_str().unwrap().parse().unwrap();
-        assert_eq!(
-            envelope.id,
-            format!("ingest:{monitor}:{}", started.as_nanosecond())
-        );
-        assert!(
-            envelope
-                .unique_key
-                .starts_with("asynq:{ingester}:unique:monitor:ingest:"),
-            "{}",
-            envelope.unique_key
-        );
-        assert!(started <= ended);
-        // What is echoed.
-        for (there, here) in [
-            ("monitor_name", "monitor_name"),
-            ("monitor_type", "monitor_type"),
-            ("monitor_interval", "interval"),
-            ("monitor_timeout", "timeout"),
-            ("monitor_max_retries", "max_retries"),
-            ("monitor_retry_interval", "retry_interval"),
-            ("monitor_resend_interval", "resend_interval"),
-            ("monitor_config", "config"),
-            ("is_under_maintenance", "is_under_maintenance"),
-            ("check_cert_expiry", "check_cert_expiry"),
-        ] {
-            assert_eq!(result[there], sent[here], "{there} of {monitor}");
-        }
+        is_stock(envelope, result);
+        echoes(&sent, result);
         // What was seen.
         assert_eq!(result["status"], status, "{monitor}: {result}");
         assert!(result["message"].as_str().unwrap().contains(message), "{result}");
@@ -349,4 +356,21 @@ async fn sigterm_lets_checks_end_and_gives_the_rest_back() {
         .await
         .unwrap();
     assert_eq!(servers, 0, "the worker has left the presence list");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_started_before_redis_waits_for_it() {
+    let mut redis = RedisServer::start();
+    redis.stop();
+    let worker = worker(&redis);
+    eventually("it says what it waits for", Duration::from_secs(10), async || {
+        worker.log().contains("no Redis at 127.0.0.1")
+    })
+    .await;
+    redis.restart();
+    let mut connection = connect(&redis).await;
+    let closed = targets::closed().await;
+    let task = payload("m", "tcp", &json!({"host": "127.0.0.1", "port": closed.port()}));
+    enqueue_check(&mut connection, &task).await;
+    results(&mut connection, 1, Duration::from_secs(10)).await;
 }

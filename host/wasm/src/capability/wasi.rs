@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::{
 };
 
 /// What a refused function answers: its result type's error.
-type Refused<T> = Result<(std::result::Result<Resource<T>, ErrorCode>,)>;
+type Refused<T> = (std::result::Result<Resource<T>, ErrorCode>,);
 
 /// Replaces the three functions that everything on the network begins with, in a linker that has all of WASI. The
 /// version is compatible with every 0.2 that a guest may have been built for.
@@ -27,24 +27,24 @@ pub(crate) fn refuse_sockets(linker: &mut Linker<Guest>) -> Result<()> {
         "resolve-addresses",
         |context: StoreContextMut<'_, Guest>,
          (_, name): (Resource<Network>, String)|
-         -> Refused<ResolveAddressStream> {
-            refuse(&context, &format!("look up `{}`", text::line(&name, 100)))
+         -> Result<Refused<ResolveAddressStream>> {
+            Ok(refuse(&context, &format!("look up `{}`", text::line(&name, 100))))
         },
     )?;
     linker
         .instance("wasi:sockets/tcp-create-socket@0.2.12")?
         .func_wrap(
             "create-tcp-socket",
-            |context: StoreContextMut<'_, Guest>, _: (IpAddressFamily,)| -> Refused<TcpSocket> {
-                refuse(&context, "open a TCP socket")
+            |context: StoreContextMut<'_, Guest>, _: (IpAddressFamily,)| -> Result<Refused<TcpSocket>> {
+                Ok(refuse(&context, "open a TCP socket"))
             },
         )?;
     linker
         .instance("wasi:sockets/udp-create-socket@0.2.12")?
         .func_wrap(
             "create-udp-socket",
-            |context: StoreContextMut<'_, Guest>, _: (IpAddressFamily,)| -> Refused<UdpSocket> {
-                refuse(&context, "open a UDP socket")
+            |context: StoreContextMut<'_, Guest>, _: (IpAddressFamily,)| -> Result<Refused<UdpSocket>> {
+                Ok(refuse(&context, "open a UDP socket"))
             },
         )?;
     linker.allow_shadowing(false);
@@ -56,5 +56,5 @@ fn refuse<T>(context: &StoreContextMut<'_, Guest>, what: &str) -> Refused<T> {
         .data()
         .ledger
         .refuse(&format!("wasi:sockets is not granted ({what})"));
-    Ok((Err(ErrorCode::AccessDenied),))
+    (Err(ErrorCode::AccessDenied),)
 }

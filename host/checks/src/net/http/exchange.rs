@@ -1,7 +1,7 @@
 //! One request and its response over one connection.
 //!
 //! The connection is driven inside the caller's own future, not spawned: when that future ends or is dropped, the
-//! connection is closed, with nothing to wait for. (HTTP/2 needs helpers of its own; they are aborted by a guard.)
+//! connection is closed, with nothing to wait for. (HTTP/2 needs tasks of its own; they go with the connection.)
 
 use super::{
     Seen,
@@ -44,12 +44,7 @@ pub(super) async fn exchange(
     let began = Instant::now();
     let stamps = Stamps::default();
     let io = TokioIo::new(Stamped::new(reached.stream, stamps.clone()));
-    let guard = Guard::default();
-    let opened = time::timeout_at(
-        deadline,
-        open(io, message, reached.form == Form::Http2, guard.0.clone()),
-    )
-    .await;
+    let opened = time::timeout_at(deadline, open(io, message, reached.form == Form::Http2)).await;
     let timed_out = |what: &str| NetError::ResponseTimeout(format!("{} {what}", reached.target));
     let broken = |error: hyper::Error| NetError::from_hyper(&error, &reached.target);
     let (mut connection, head) = opened
@@ -83,13 +78,13 @@ type Opened = (
 );
 
 /// Begins an HTTP connection. What it returns must be polled together: the connection, and the response's head.
-async fn open<S>(io: S, message: Message, http2: bool, helpers: Helpers) -> Result<Opened, hyper::Error>
+async fn open<S>(io: S, message: Message, http2: bool) -> Result<Opened, hyper::Error>
 where
     S: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
 {
     // How a connection ends is told to whoever waits for its response; here only its end matters.
     if http2 {
-        let (mut sender, connection) = http2::handshake(helpers, io).await?;
+        let (mut sender, connection) = http2::handshake(Helpers::default(), io).await?;
         Ok((
             connection.map(drop).fuse().boxed(),
             async move { sender.send_request(message).await }.boxed(),
@@ -116,24 +111,11 @@ async fn drive<T>(connection: &mut BoxFuture<'static, ()>, work: impl Future<Out
     .await
 }
 
-/// The tasks hyper wants for HTTP/2.
+/// The tasks hyper wants for HTTP/2. They end with the connection: it holds the set, and a set that is dropped aborts
+/// what is in it.
 #[derive(Clone, Default)]
 struct Helpers {
     tasks: Arc<Mutex<JoinSet<()>>>,
-}
-
-/// Ends the tasks with the exchange. (They hold the set they are in: it would never be dropped by itself.)
-#[derive(Default)]
-struct Guard(Helpers);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0
-            .tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .abort_all();
-    }
 }
 
 impl<F> hyper::rt::Executor<F> for Helpers
@@ -141,9 +123,7 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .spawn(future.map(drop));
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn(future.map(drop));
     }
 }
