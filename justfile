@@ -69,6 +69,16 @@ build-plugins:
         case " ${placed[*]} " in *" $file "*) ;; *) rm "$file" ;; esac
     done
 
+# Rewrite docs/reference/ from the schemas
+[group('build')]
+docs:
+    UPDATE_REFERENCE=1 cargo test --quiet --package lapwing --bin lapwing reference
+
+# What a plugin costs: fresh instance and call, call on a live instance, load from compiled code
+[group('bench')]
+bench-plugin: build-plugins
+    cargo bench --package lapwing-wasm --features bench --bench plugin
+
 # Format the code
 [group('check')]
 fmt:

@@ -12,7 +12,7 @@ pub(crate) mod secret;
 
 pub(crate) use duration::HumanDuration;
 pub(crate) use environment::Environment;
-pub(crate) use fault::{Fault, Faults};
+pub(crate) use fault::Faults;
 pub(crate) use file::FileConfig;
 pub(crate) use secret::Secret;
 

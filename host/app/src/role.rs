@@ -10,7 +10,7 @@ use crate::{
     worker::Worker,
 };
 use anyhow::Context;
-use lapwing_checks::{Net, schema};
+use lapwing_checks::Net;
 use lapwing_model::{SystemClock, WorkerIdentity};
 use lapwing_queue::{
     Sink, Source,
@@ -86,13 +86,8 @@ impl Role {
             match registry.executor(&monitor.kind) {
                 Ok(executor) => {
                     let value = serde_json::from_str(&monitor.config).unwrap_or(Value::Null);
-                    for (field, message) in schema::faults(
-                        &executor.info().schema,
-                        &value,
-                        &format!("monitors[{index}].config"),
-                    ) {
-                        faults.push(field, message);
-                    }
+                    let root = format!("monitors[{index}].config");
+                    faults.hold(&executor.info().schema, &executor.info().sensitive, &value, &root);
                 }
                 Err(error) => tracing::warn!(monitor.id, "monitor `{}`: {error}", monitor.name),
             }

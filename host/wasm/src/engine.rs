@@ -77,7 +77,7 @@ fn config(settings: &PluginSettings, layout: Layout) -> Config {
 
 fn pool(settings: &PluginSettings) -> PoolingAllocationConfig {
     // A thread that cleans a batch of slots holds those of runs that are over and have given up their place.
-    let slots = settings.concurrent_runs + BATCH * (settings.threads + 1);
+    let slots = settings.concurrent_runs + BATCH * (settings.guest_threads() + 1);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_stacks(slots)

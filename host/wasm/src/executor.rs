@@ -6,10 +6,10 @@ use crate::{
     guest::{Errand, Guest, Network},
     quarantine::Quarantine,
     run::Runner,
-    schema::Schema,
+    schema,
     verdict::{self, Conduct, Verdict},
 };
-use lapwing_checks::{BoxFuture, CheckError, Executor, KindInfo, ProbeContext};
+use lapwing_checks::{BoxFuture, CheckError, Executor, KindInfo, ProbeContext, schema::Schema};
 use lapwing_model::{Heartbeat, Observation, Reason, Task};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
@@ -91,7 +91,7 @@ impl Executor for PluginExecutor {
         cx: &'a ProbeContext,
     ) -> BoxFuture<'a, Result<Observation, CheckError>> {
         Box::pin(async move {
-            let config = self.schema.fit(config)?;
+            let config = schema::fit(&self.schema, config)?;
             let pass = self.quarantine.admit().map_err(|left| self.resting(left))?;
             let mut verdict = self.attempt(&config, cx, 0).await;
             if verdict.conduct == Conduct::Retry && cx.remaining() > RETRY_MIN {

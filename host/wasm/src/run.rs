@@ -72,7 +72,7 @@ pub(crate) struct Runner {
 impl Runner {
     pub(crate) fn new(settings: &crate::PluginSettings) -> std::io::Result<Self> {
         Ok(Self {
-            threads: Threads::start(settings.threads)?,
+            threads: Threads::start(settings.guest_threads())?,
             slots: Arc::new(Semaphore::new(
                 usize::try_from(settings.concurrent_runs).unwrap_or(1),
             )),

@@ -10,8 +10,9 @@ use std::{ops::RangeInclusive, time::Duration};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PluginSettings {
-    /// Threads that run plugin code, beside those of the native checks. 1 to 64; default: the processors, at most 4.
-    #[schemars(range(min = 1, max = 64))]
+    /// Threads that run plugin code, beside those of the native checks. 0 to 64; 0 (default): one for each processor,
+    /// at most 4.
+    #[schemars(range(max = 64))]
     pub threads: u32,
     /// Runs at a time over all plugins; more wait. 1 to 4096; default 512.
     #[schemars(range(min = 1, max = 4096))]
@@ -85,9 +86,8 @@ pub struct QuarantineSettings {
 
 impl Default for PluginSettings {
     fn default() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
-            threads: u32::try_from(processors.min(4)).unwrap_or(1),
+            threads: 0,
             concurrent_runs: 512,
             file_mib: 32,
             limits: RunLimits::default(),
@@ -126,11 +126,21 @@ impl Default for QuarantineSettings {
 }
 
 impl PluginSettings {
+    /// How many threads run plugin code.
+    pub(crate) fn guest_threads(&self) -> u32 {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, |processors| {
+                u32::try_from(processors.get().min(4)).unwrap_or(1)
+            }),
+            threads => threads,
+        }
+    }
+
     /// Every setting out of its range, as `field: expectation`; empty when all is well.
     pub fn faults(&self) -> Vec<String> {
         let (limits, rest) = (&self.limits, &self.quarantine);
         let ranges: [(&str, u32, RangeInclusive<u32>); 18] = [
-            ("threads", self.threads, 1..=64),
+            ("threads", self.threads, 0..=64),
             ("concurrent_runs", self.concurrent_runs, 1..=4096),
             ("file_mib", self.file_mib, 1..=128),
             ("limits.memory_mib", limits.memory_mib, 1..=256),
@@ -198,7 +208,7 @@ mod tests {
     #[test]
     fn every_setting_out_of_range_is_named() {
         let mut settings = PluginSettings {
-            threads: 0,
+            threads: 65,
             ..PluginSettings::default()
         };
         settings.limits.memory_mib = 1000;

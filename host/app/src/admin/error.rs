@@ -1,6 +1,5 @@
-//! The one shape of an error: `{"error": {"code": "…", "message": "…", "faults": [{"field", "message"}]}}`.
+//! The one shape of an error: `{"error": {"code": "…", "message": "…"}}`.
 
-use crate::config::Fault;
 use axum::{
     Json,
     extract::rejection::JsonRejection,
@@ -16,8 +15,6 @@ pub(crate) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    faults: Vec<Fault>,
 }
 
 #[derive(Serialize)]
@@ -32,7 +29,6 @@ impl ApiError {
             status,
             code,
             message: message.into(),
-            faults: Vec::new(),
         }
     }
 }

@@ -1,16 +1,8 @@
 //! What is wrong with a configuration: everything, at once.
 
-use serde::Serialize;
+use lapwing_checks::schema::{Fault, Schema};
+use serde_json::Value;
 use std::{fmt, path::PathBuf};
-
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Fault {
-    /// Where: a field of the file (`monitors[2].interval`), a variable or a flag.
-    pub(crate) field: String,
-    /// What is there and what was expected.
-    pub(crate) message: String,
-}
 
 /// Everything that is wrong.
 #[derive(Debug, Default)]
@@ -35,6 +27,22 @@ impl Faults {
             field: field.into(),
             message: message.into(),
         });
+    }
+
+    /// Notes everything that is wrong with `value` by `schema`; tells whether nothing is.
+    pub(crate) fn hold(&mut self, schema: &Value, sensitive: &[String], value: &Value, root: &str) -> bool {
+        match Schema::new(schema, sensitive) {
+            Ok(schema) => {
+                let found = schema.faults(value, root);
+                let fine = found.is_empty();
+                self.faults.extend(found);
+                fine
+            }
+            Err(why) => {
+                self.push(root, format!("cannot be checked, its schema is broken: {why}"));
+                false
+            }
+        }
     }
 
     /// Whether nothing is wrong.

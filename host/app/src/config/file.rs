@@ -137,17 +137,14 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> FileConfig {
             return FileConfig::default();
         }
     };
-    let found = schema_faults(&value);
-    if found.is_empty() {
-        return serde_json::from_value(value).unwrap_or_else(|error| {
-            faults.push("file", error.to_string());
-            FileConfig::default()
-        });
+    let schema = schemars::schema_for!(FileConfig).to_value();
+    if !faults.hold(&schema, &[], &value, "") {
+        return FileConfig::default();
     }
-    for (field, message) in found {
-        faults.push(field, message);
-    }
-    FileConfig::default()
+    serde_path_to_error::deserialize(value).unwrap_or_else(|error| {
+        faults.push(error.path().to_string(), error.inner().to_string());
+        FileConfig::default()
+    })
 }
 
 fn parse(path: &Path) -> Result<Value, String> {
@@ -160,9 +157,4 @@ fn parse(path: &Path) -> Result<Value, String> {
         }
         _ => Err("has no extension that tells its format: expected `.toml`, `.yaml` or `.yml`".to_owned()),
     }
-}
-
-fn schema_faults(value: &Value) -> Vec<(String, String)> {
-    let schema = schemars::schema_for!(FileConfig).to_value();
-    lapwing_checks::schema::faults(&schema, value, "")
 }

@@ -6,11 +6,11 @@ use crate::{
     executor::{PluginExecutor, Program},
     plugin::{About, Capability, Plugin},
     quarantine::Quarantine,
-    schema::Schema,
+    schema::fit,
     settings::QuarantineSettings,
     text,
 };
-use lapwing_checks::{KindInfo, Origin};
+use lapwing_checks::{KindInfo, Origin, schema::Schema};
 use serde_json::Value;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -117,8 +117,7 @@ fn entry(kind: &types::CheckType, origin: Origin) -> Result<(KindInfo, Schema), 
     let value = json("config-schema", &kind.config_schema)?;
     let schema = Schema::new(&value, &kind.sensitive).map_err(|why| format!("config-schema: {why}"))?;
     let example = json("example-config", &kind.example_config)?;
-    schema
-        .fit(&kind.example_config)
+    fit(&schema, &kind.example_config)
         .map_err(|why| format!("example-config does not fit the schema: {why}"))?;
     let summary = if kind.summary.trim().is_empty() {
         &kind.title
