@@ -2,8 +2,8 @@
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How far behind: a tenth of a normal thread's share.
-const NICENESS: i32 = 10;
+/// How far behind: a third of a normal thread's share.
+const NICENESS: i32 = 5;
 
 /// A runtime that may be dropped anywhere: what still runs on it is abandoned, and no thread is waited for.
 #[derive(Debug)]

@@ -193,7 +193,7 @@ mod tests {
             example_config: "{}".into(),
             ..kind()
         };
-        assert!(refusal(unfit).contains("example-config does not fit the schema: \"host\" is a required"));
+        assert!(refusal(unfit).contains("example-config does not fit the schema: `host`: is missing"));
         let pointer = types::CheckType {
             sensitive: vec!["password".into()],
             ..kind()

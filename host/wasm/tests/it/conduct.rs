@@ -34,7 +34,7 @@ async fn a_configuration_is_checked_before_the_run() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, CheckError::InvalidConfig(text) if text.contains("`/port`")),
+        matches!(&error, CheckError::InvalidConfig(text) if text.contains("`port`")),
         "{error}"
     );
     let error = bench.run("{", PLENTY).await.unwrap_err();
