@@ -8,7 +8,7 @@ pub(crate) mod health;
 pub(crate) mod metrics;
 pub(crate) mod plugins;
 
-use crate::{config::Secret, kinds::Kinds, metrics::Metrics, probe::Prober, pulse::Pulse};
+use crate::{config::Secret, metrics::Metrics, probe::Prober, pulse::Pulse};
 use anyhow::Context;
 use axum::{
     Router,
@@ -16,7 +16,6 @@ use axum::{
     middleware,
     routing::{get, post},
 };
-use lapwing_model::WorkerIdentity;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -29,8 +28,6 @@ const MAX_CHECKS: usize = 16;
 /// What the endpoints work on.
 #[derive(Clone)]
 pub(crate) struct State {
-    /// The kinds and plugins.
-    pub(crate) kinds: Arc<Kinds>,
     /// Runs checks.
     pub(crate) prober: Prober,
     /// What is counted.
@@ -39,8 +36,6 @@ pub(crate) struct State {
     pub(crate) pulse: Arc<Pulse>,
     /// After how long without a beat it is dead.
     pub(crate) liveness: Duration,
-    /// Who runs checks here.
-    pub(crate) identity: WorkerIdentity,
     /// The bearer token.
     pub(crate) token: Option<Secret>,
     /// Room for checks asked for by API.

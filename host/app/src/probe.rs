@@ -5,7 +5,7 @@
 use crate::kinds::Kinds;
 use futures_util::FutureExt;
 use lapwing_checks::{CheckError, Net, ProbeContext};
-use lapwing_model::{Clock, Observation, Reason, Task};
+use lapwing_model::{CheckResult, Clock, Observation, Reason, Task, WorkerIdentity};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -22,20 +22,25 @@ pub(crate) struct Prober {
     pub(crate) net: Net,
     /// The time of day.
     pub(crate) clock: Arc<dyn Clock>,
+    /// Who this is.
+    pub(crate) identity: WorkerIdentity,
 }
 
 impl Prober {
-    /// Runs `task` once. Never fails, never panics, and ends at most 50 ms after the task's budget.
-    pub(crate) async fn probe(&self, task: Arc<Task>) -> Observation {
-        if task.under_maintenance {
-            return Observation::unknown(Reason::Maintenance, "Monitor under maintenance");
-        }
-        self.try_probe(task)
-            .await
-            .unwrap_or_else(CheckError::into_observation)
+    /// Runs `task` once. Never fails, never panics, and ends at most 50 ms after the task's budget. Cancel safe.
+    pub(crate) async fn run(&self, task: &Arc<Task>) -> CheckResult {
+        let started_at = self.clock.now();
+        let observation = if task.under_maintenance {
+            Observation::unknown(Reason::Maintenance, "Monitor under maintenance")
+        } else {
+            self.try_probe(task)
+                .await
+                .unwrap_or_else(CheckError::into_observation)
+        };
+        CheckResult::new(task, &self.identity, started_at, self.clock.now(), observation)
     }
 
-    async fn try_probe(&self, task: Arc<Task>) -> Result<Observation, CheckError> {
+    async fn try_probe(&self, task: &Arc<Task>) -> Result<Observation, CheckError> {
         let registry = self.kinds.registry();
         let executor = registry.executor(&task.monitor.kind)?;
         let budget = task.budget();

@@ -28,8 +28,6 @@ const RETRY: Duration = Duration::from_millis(250);
 pub(crate) struct Role {
     /// Runs checks.
     pub(crate) prober: Prober,
-    /// Who this is.
-    pub(crate) identity: WorkerIdentity,
     metrics: Arc<Metrics>,
     pulse: Arc<Pulse>,
 }
@@ -67,10 +65,10 @@ impl Role {
                 kinds: Arc::new(kinds),
                 net: Net::new(config.network.clone()),
                 clock: Arc::new(SystemClock),
-            },
-            identity: WorkerIdentity {
-                name: format!("{host}:{}", std::process::id()),
-                region: config.region.clone(),
+                identity: WorkerIdentity {
+                    name: format!("{host}:{}", std::process::id()),
+                    region: config.region.clone(),
+                },
             },
             metrics: Arc::new(Metrics::new()),
             pulse: Arc::new(Pulse::new()),
@@ -140,7 +138,6 @@ impl Role {
     /// The worker of this process.
     pub(crate) fn worker(&self, config: &Config, source: Arc<dyn Source>, sink: Arc<dyn Sink>) -> Worker {
         Worker {
-            identity: self.identity.clone(),
             source,
             sink,
             prober: self.prober.clone(),
@@ -154,12 +151,10 @@ impl Role {
     /// What the admin API of this process works on.
     pub(crate) fn admin(&self, config: &Config) -> admin::State {
         admin::State {
-            kinds: self.prober.kinds.clone(),
             prober: self.prober.clone(),
             metrics: self.metrics.clone(),
             pulse: self.pulse.clone(),
             liveness: config.liveness,
-            identity: self.identity.clone(),
             token: config.token.clone(),
             checks: admin::State::check_slots(),
         }

@@ -1,7 +1,7 @@
 //! The worker: reserve, execute, publish, settle.
 
 use crate::{metrics::Metrics, probe::Prober, pulse::Pulse};
-use lapwing_model::{CheckResult, Observation, WorkerIdentity};
+use lapwing_model::{CheckResult, Observation};
 use lapwing_queue::{Lease, Sink, Source};
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -11,8 +11,6 @@ use tracing::{Instrument, debug, info, warn};
 /// Takes tasks from a source, runs them, and gives the results to a sink.
 #[derive(Clone)]
 pub(crate) struct Worker {
-    /// Who this is.
-    pub(crate) identity: WorkerIdentity,
     /// Where tasks come from.
     pub(crate) source: Arc<dyn Source>,
     /// Where results go to.
@@ -94,7 +92,7 @@ impl Worker {
             task.id = lease.id(),
             monitor.id = task.monitor.id,
             check.kind = task.monitor.kind,
-            worker.id = self.identity.name
+            worker.id = self.prober.identity.name
         );
         self.settle(lease, abort).instrument(span).await;
         drop(slot);
@@ -102,16 +100,15 @@ impl Worker {
 
     async fn settle(self, lease: Lease, abort: CancellationToken) {
         let task = lease.task().clone();
-        let started_at = self.prober.clock.now();
-        if task.is_stale(started_at) {
+        if task.is_stale(self.prober.clock.now()) {
             self.metrics.tasks_stale.inc();
             debug!("task is stale; the next one is due");
             return log_lost(lease.ack().await);
         }
-        let observation = {
+        let result = {
             let _running = self.metrics.running();
             tokio::select! {
-                observation = self.prober.probe(task.clone()) => observation,
+                result = self.prober.run(&task) => result,
                 () = abort.cancelled() => return log_lost(lease.requeue().await),
                 () = lease.cancelled() => {
                     info!("cancelled by request; no result");
@@ -120,13 +117,6 @@ impl Worker {
                 () = lease.lost() => return warn!("lease lost while the check ran; another worker has the task"),
             }
         };
-        let result = CheckResult::new(
-            &task,
-            &self.identity,
-            started_at,
-            self.prober.clock.now(),
-            observation,
-        );
         self.report(&result);
         log_lost(lease.publish_and_ack(&*self.sink, &result).await);
     }

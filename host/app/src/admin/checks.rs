@@ -51,15 +51,7 @@ pub(crate) async fn run(
         &adhoc(&request.kind, request.config, timeout),
         &*state.prober.clock,
     ));
-    let started_at = state.prober.clock.now();
-    let observation = state.prober.probe(task.clone()).await;
-    let result = CheckResult::new(
-        &task,
-        &state.identity,
-        started_at,
-        state.prober.clock.now(),
-        observation,
-    );
+    let result = state.prober.run(&task).await;
     let refuse = |status, code| Err(ApiError::new(status, code, result.observation.message.clone()));
     match result.observation.reason {
         Some(Reason::UnknownKind) => refuse(StatusCode::NOT_FOUND, "unknown_kind"),

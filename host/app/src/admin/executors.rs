@@ -14,6 +14,6 @@ pub(crate) struct Executors {
 /// Every kind, by name.
 pub(crate) async fn list(extract::State(state): extract::State<State>) -> Json<Executors> {
     Json(Executors {
-        executors: state.kinds.registry().kinds().cloned().collect(),
+        executors: state.prober.kinds.registry().kinds().cloned().collect(),
     })
 }

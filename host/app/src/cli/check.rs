@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::Context;
 use clap::Args;
-use lapwing_model::{CheckResult, Reason, task::DEFAULT_TIMEOUT};
+use lapwing_model::{Reason, task::DEFAULT_TIMEOUT};
 use serde_json::{Map, Value};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -68,15 +68,7 @@ pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Resul
         let role = Role::load_for(&args.kind, &config).await?;
         let monitor = adhoc(&args.kind, given, args.timeout.unwrap_or(DEFAULT_TIMEOUT));
         let task = Arc::new(producer::task(&monitor, &*role.prober.clock));
-        let started_at = role.prober.clock.now();
-        let observation = role.prober.probe(task.clone()).await;
-        let result = CheckResult::new(
-            &task,
-            &role.identity,
-            started_at,
-            role.prober.clock.now(),
-            observation,
-        );
+        let result = role.prober.run(&task).await;
         console::line(&if args.json {
             serde_json::to_string_pretty(&result)?
         } else {

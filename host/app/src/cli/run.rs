@@ -73,18 +73,7 @@ async fn once(config: &Config, role: &Role, console: Console) -> anyhow::Result<
         .map(async |(index, monitor)| {
             let _slot = slots.acquire().await;
             let task = Arc::new(producer::task(monitor, &*role.prober.clock));
-            let started_at = role.prober.clock.now();
-            let observation = role.prober.probe(task.clone()).await;
-            (
-                index,
-                CheckResult::new(
-                    &task,
-                    &role.identity,
-                    started_at,
-                    role.prober.clock.now(),
-                    observation,
-                ),
-            )
+            (index, role.prober.run(&task).await)
         })
         .collect();
     let mut results = Vec::with_capacity(config.monitors.len());

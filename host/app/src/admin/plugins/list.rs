@@ -7,6 +7,6 @@ use axum::{Json, extract};
 /// Every file of the folder, loaded or refused with its reason.
 pub(crate) async fn list(extract::State(state): extract::State<State>) -> Json<Plugins> {
     Json(Plugins {
-        plugins: state.kinds.plugins(),
+        plugins: state.prober.kinds.plugins(),
     })
 }

@@ -6,7 +6,7 @@ use axum::{Json, extract, http::StatusCode};
 
 /// Reads the folder again; answers when the new set is in force. Running checks end on the code they began with.
 pub(crate) async fn reload(extract::State(state): extract::State<State>) -> Result<Json<Plugins>, ApiError> {
-    let plugins = state.kinds.reload().await.map_err(|error| {
+    let plugins = state.prober.kinds.reload().await.map_err(|error| {
         ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "reload_failed",
