@@ -16,12 +16,28 @@ use axum::{
     middleware,
     routing::{get, post},
 };
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The largest request body.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
+/// Connections at a time, so that no client can use up the process's file descriptors.
+const MAX_CONNECTIONS: usize = 64;
+/// Time to send the head of a request.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// The longest life of a connection: longer than the longest check asked for by API.
+const CONNECTION_TIME: Duration = Duration::from_secs(330);
+/// Time for answers under way when it is time to stop.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How many checks asked for by API may run at once.
 const MAX_CHECKS: usize = 16;
 
@@ -83,14 +99,61 @@ impl Server {
         })
     }
 
-    /// Serves until `stop`.
+    /// Serves until `stop`, and a moment longer for answers under way.
     pub(crate) async fn run(self, state: State, stop: CancellationToken) {
-        let shutdown = stop.cancelled_owned();
-        if let Err(error) = axum::serve(self.listener, router(state))
-            .with_graceful_shutdown(shutdown)
-            .await
-        {
-            tracing::error!("admin API ended: {error}");
+        let service = TowerToHyperService::new(router(state));
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let connections = TaskTracker::new();
+        while let Some((stream, slot)) = self.accept(&slots, &stop).await {
+            connections.spawn(serve(stream, service.clone(), stop.clone(), slot));
+        }
+        connections.close();
+        connections.wait().await;
+    }
+
+    /// The next connection, once there is room for it; `None` when it is time to stop.
+    async fn accept(
+        &self,
+        slots: &Arc<Semaphore>,
+        stop: &CancellationToken,
+    ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+        let next = async {
+            let slot = slots.clone().acquire_owned().await.ok()?;
+            loop {
+                match self.listener.accept().await {
+                    Ok((stream, _)) => return Some((stream, slot)),
+                    Err(error) => {
+                        tracing::warn!("admin API cannot accept a connection: {error}");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => None,
+            next = next => next,
         }
     }
+}
+
+/// One connection: slow senders are cut off, before and after the token is seen.
+async fn serve(
+    stream: TcpStream,
+    service: TowerToHyperService<Router>,
+    stop: CancellationToken,
+    slot: OwnedSemaphorePermit,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        // Its errors are the client's: gone, or not speaking HTTP.
+        _ = connection.as_mut() => {}
+        () = tokio::time::sleep(CONNECTION_TIME) => {}
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+        }
+    }
+    drop(slot);
 }

@@ -10,7 +10,7 @@ pub(crate) mod worker;
 
 use crate::config::HumanDuration;
 use clap::{Args, Parser, Subcommand};
-use lapwing_model::Status;
+use lapwing_model::{Status, task::LONGEST_TIMEOUT};
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 const EXAMPLES: &str = "\
@@ -57,13 +57,13 @@ pub(crate) enum Command {
 /// Flags that most commands share.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Shared {
-    /// Configuration file, TOML or YAML
-    #[arg(long, value_name = "FILE", env = "LAPWING_CONFIG", hide_env_values = true)]
+    /// Configuration file, TOML or YAML [env: LAPWING_CONFIG]
+    #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Folder of plugins
-    #[arg(long, value_name = "DIR", env = "LAPWING_PLUGINS", hide_env_values = true)]
+    /// Folder of plugins [env: LAPWING_PLUGINS]
+    #[arg(long, value_name = "DIR")]
     pub(crate) plugins: Option<PathBuf>,
-    /// Address of the admin API [default: 127.0.0.1:8085]
+    /// Address of the admin API [env: LAPWING_ADMIN_LISTEN] [default: 127.0.0.1:8085]
     #[arg(
         long,
         value_name = "ADDR",
@@ -71,7 +71,7 @@ pub(crate) struct Shared {
         hide_env_values = true
     )]
     pub(crate) listen: Option<SocketAddr>,
-    /// Least severe log level: debug, info, warn or error
+    /// Least severe log level: debug, info, warn or error [env: LOG_LEVEL] [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
 }
@@ -108,6 +108,15 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 64,
         })
     }
+}
+
+/// The time a check may take, on the command line.
+pub(crate) fn timeout(text: &str) -> Result<std::time::Duration, String> {
+    let timeout = span(text)?;
+    if timeout.is_zero() || timeout > LONGEST_TIMEOUT {
+        return Err(format!("`{text}` is not more than zero and at most `1h`"));
+    }
+    Ok(timeout)
 }
 
 /// A time span on the command line.

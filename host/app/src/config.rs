@@ -13,12 +13,13 @@ pub(crate) mod secret;
 pub(crate) use duration::HumanDuration;
 pub(crate) use environment::Environment;
 pub(crate) use fault::Faults;
+#[cfg(test)]
 pub(crate) use file::FileConfig;
+pub(crate) use monitors::Numbered;
 pub(crate) use secret::Secret;
 
-use crate::cli::Shared;
+use crate::{cli::Shared, telemetry};
 use lapwing_checks::net::EgressPolicy;
-use lapwing_model::Monitor;
 use lapwing_wasm::PluginSettings;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -52,9 +53,10 @@ pub(crate) struct Config {
     /// What checks may reach.
     pub(crate) network: EgressPolicy,
     /// What `run` watches.
-    pub(crate) monitors: Vec<Monitor>,
+    pub(crate) monitors: Vec<Numbered>,
     /// Logs.
     pub(crate) log: environment::Log,
+    warnings: Vec<String>,
 }
 
 /// How to reach Redis.
@@ -69,42 +71,68 @@ pub(crate) struct Redis {
 impl Config {
     /// Joins flags, environment and file; every fault of all three at once.
     pub(crate) fn load(shared: &Shared, environment: &Environment) -> Result<Self, Faults> {
-        let mut faults = Faults::of(shared.config.as_ref());
-        let file = match &shared.config {
-            Some(path) => file::read(path, &mut faults),
-            None => FileConfig::default(),
-        };
+        let path = shared.config.clone().or_else(|| environment.config_file());
+        let mut faults = Faults::of(path.as_ref());
+        let file = path
+            .as_ref()
+            .map(|path| file::read(path, &mut faults))
+            .unwrap_or_default();
+        let whole_admin = file.is_whole("admin");
+        let file::Readable {
+            config: file,
+            monitors,
+            ..
+        } = file;
         let redis = environment.redis(file.redis.url.as_ref(), &mut faults);
         let log = environment.log(&file.log, shared.log_level.as_deref(), &mut faults);
-        let listen = shared.listen.unwrap_or(file.admin.listen);
-        let token = environment.admin_token().or(file.admin.token);
-        if token.is_none() && !listen.ip().is_loopback() {
+        let listen = shared
+            .listen
+            .or_else(|| environment.listen(&mut faults))
+            .unwrap_or(file.admin.listen);
+        let token = environment.admin_token(&mut faults).or(file.admin.token);
+        if token
+            .as_ref()
+            .is_some_and(|token| token.reveal().trim().is_empty())
+        {
             faults.push(
-                "admin.listen",
-                format!(
-                    "`{listen}` is not a loopback address, and there is no token; set LAPWING_ADMIN_TOKEN or listen on 127.0.0.1"
-                ),
+                "admin.token",
+                "is empty: nobody could use the API; give it a value, or leave it out",
+            );
+        } else if token.is_none() && whole_admin && !listen.ip().is_loopback() {
+            let message = format!(
+                "`{listen}` is not a loopback address, and there is no token; set LAPWING_ADMIN_TOKEN or listen on 127.0.0.1"
+            );
+            faults.push("admin.listen", message);
+        }
+        if file.worker.liveness.0.is_zero() {
+            faults.push(
+                "worker.liveness",
+                "is zero: the worker would always count as dead",
             );
         }
         let concurrency = environment
             .concurrency(&mut faults)
             .unwrap_or(file.worker.concurrency.get());
-        let monitors = monitors::resolve(file.monitors, &mut faults);
-        let plugins = shared.plugins.clone().or(file.plugins.dir);
+        let monitors = monitors::resolve(monitors, &mut faults);
+        let plugins = shared
+            .plugins
+            .clone()
+            .or_else(|| environment.plugins())
+            .or(file.plugins.dir);
+        let queues = file
+            .worker
+            .queues
+            .into_iter()
+            .map(|(name, weight)| (name, weight.get()));
         let config = Self {
-            file: shared.config.clone(),
+            file: path,
             plugins_required: plugins.is_some(),
             plugins: plugins.unwrap_or_else(|| PathBuf::from("plugins")),
             plugin_settings: file.plugins.settings,
             listen,
             token,
             redis,
-            queues: file
-                .worker
-                .queues
-                .into_iter()
-                .map(|(name, weight)| (name, weight.get()))
-                .collect(),
+            queues: queues.collect(),
             concurrency,
             grace: file.worker.grace.0,
             liveness: file.worker.liveness.0,
@@ -112,7 +140,17 @@ impl Config {
             network: file.network,
             monitors,
             log,
+            warnings: Vec::new(),
         };
-        faults.into_result(config)
+        let (config, warnings) = faults.into_result(config)?;
+        Ok(Self { warnings, ..config })
+    }
+
+    /// Starts logging, and says what was odd about the configuration.
+    pub(crate) fn start_logging(&self) {
+        telemetry::start(&self.log);
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
     }
 }

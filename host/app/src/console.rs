@@ -25,7 +25,7 @@ impl Console {
         }
     }
 
-    /// The status, padded to six characters and coloured.
+    /// The status, padded to eight characters and coloured.
     pub(crate) fn status(self, status: Status) -> String {
         let color = match status {
             Status::Up => 32,
@@ -53,8 +53,8 @@ impl Console {
             "{}  {}  {:<15}  {:<24}  {latency:>10}  {}",
             time_of_day(result.ended_at),
             self.status(observation.status),
-            result.kind,
-            result.monitor_name,
+            one_line(&result.kind),
+            one_line(&result.monitor_name),
             one_line(&observation.message)
         )
     }
@@ -79,10 +79,13 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
-/// Control characters would break the line, or the terminal.
+/// What others wrote, fit for a terminal: control characters and those that reorder text would break the line, or the
+/// reader's trust in it.
 pub(crate) fn one_line(text: &str) -> String {
+    let reorders =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if c.is_control() || reorders(c) { ' ' } else { c })
         .collect()
 }
 

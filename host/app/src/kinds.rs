@@ -5,7 +5,10 @@ use lapwing_checks::{Registry, native};
 use lapwing_wasm::{PluginHost, PluginReport, PluginSettings};
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::sync::Mutex;
 use tracing::{info, warn};
@@ -14,8 +17,9 @@ use tracing::{info, warn};
 pub(crate) struct Kinds {
     /// The host and its folder; `None` where only native kinds are wanted.
     plugins: Option<(Arc<PluginHost>, PathBuf)>,
-    /// One reload at a time.
+    /// One reload at a time; how many have begun.
     reloading: Mutex<()>,
+    begun: AtomicU64,
     current: RwLock<Current>,
 }
 
@@ -51,15 +55,22 @@ impl Kinds {
         let kinds = Self {
             plugins,
             reloading: Mutex::new(()),
+            begun: AtomicU64::new(0),
             current: RwLock::default(),
         };
         kinds.reload().await?;
         Ok(kinds)
     }
 
-    /// Reads the folder again and puts the result in force. Unchanged files are not compiled again.
+    /// Reads the folder again and puts the result in force. Unchanged files are not compiled again. Callers that wait
+    /// for one reload to end share the next.
     pub(crate) async fn reload(&self) -> anyhow::Result<Arc<Vec<PluginReport>>> {
+        let begun = self.begun.load(Ordering::SeqCst);
         let _one = self.reloading.lock().await;
+        if self.begun.load(Ordering::SeqCst) > begun {
+            return Ok(self.plugins());
+        }
+        self.begun.fetch_add(1, Ordering::SeqCst);
         let mut registry = Registry::default();
         native::register(&mut registry)?;
         let mut plugins = match &self.plugins {

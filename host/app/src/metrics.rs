@@ -148,12 +148,12 @@ impl Collector for Queue {
         let counts = self.0.counts();
         for (name, help, count) in [
             (
-                "lapwing_tasks_archived",
+                "tasks_archived",
                 "Messages that are no task, moved to the dead letters",
                 counts.archived,
             ),
             (
-                "lapwing_tasks_recovered",
+                "tasks_recovered",
                 "Tasks put back because nobody worked at them",
                 counts.recovered,
             ),

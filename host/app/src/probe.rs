@@ -5,13 +5,16 @@
 use crate::kinds::Kinds;
 use futures_util::FutureExt;
 use lapwing_checks::{CheckError, Net, ProbeContext};
-use lapwing_model::{CheckResult, Clock, Observation, Reason, Task, WorkerIdentity};
+use lapwing_model::{CheckResult, Clock, Observation, Reason, Status, Task, WorkerIdentity};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// What an executor may overrun its deadline by before it is cut off: executors end in time by themselves and know
 /// better what to say.
 const SLACK: Duration = Duration::from_millis(50);
+
+/// A deadline seen this late means that the worker, not the target, stood still.
+const STALL: Duration = Duration::from_millis(500);
 
 /// Runs checks.
 #[derive(Clone)]
@@ -33,9 +36,9 @@ impl Prober {
         let observation = if task.under_maintenance {
             Observation::unknown(Reason::Maintenance, "Monitor under maintenance")
         } else {
-            self.try_probe(task)
-                .await
-                .unwrap_or_else(CheckError::into_observation)
+            let guarded = AssertUnwindSafe(self.try_probe(task)).catch_unwind().await;
+            let outcome = guarded.unwrap_or_else(|panic| Err(panicked(task, &*panic)));
+            outcome.unwrap_or_else(CheckError::into_observation)
         };
         CheckResult::new(task, &self.identity, started_at, self.clock.now(), observation)
     }
@@ -51,23 +54,42 @@ impl Prober {
             net: self.net.clone(),
             clock: self.clock.clone(),
         };
-        let run = AssertUnwindSafe(executor.execute(&task.monitor.config, &context)).catch_unwind();
-        match tokio::time::timeout_at(deadline + SLACK, run).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(panic)) => {
-                let text = panic_text(&*panic);
-                tracing::error!(
-                    check.kind = task.monitor.kind,
-                    monitor.id = task.monitor.id,
-                    "check panicked: {text}"
-                );
-                Err(CheckError::Internal(format!("the check panicked: {text}")))
-            }
+        let outcome =
+            tokio::time::timeout_at(deadline + SLACK, executor.execute(&task.monitor.config, &context)).await;
+        let late = Instant::now().saturating_duration_since(deadline);
+        match outcome {
+            Ok(Ok(seen)) if late > STALL && is_timeout(&seen) => Err(stalled(late)),
+            Ok(outcome) => outcome,
+            Err(_) if late > STALL => Err(stalled(late)),
             Err(_) => Err(CheckError::Internal(format!(
                 "the check did not end within its {budget:?}"
             ))),
         }
     }
+}
+
+/// Whether the target is said to have been too slow.
+fn is_timeout(seen: &Observation) -> bool {
+    use Reason::{ConnectionTimeout, DnsTimeout, ResponseTimeout, TlsTimeout};
+    let late = [DnsTimeout, ConnectionTimeout, TlsTimeout, ResponseTimeout];
+    seen.status == Status::Down && seen.reason.as_ref().is_some_and(|reason| late.contains(reason))
+}
+
+/// A worker that was stopped, frozen or starved says nothing about its target: the answer may have been there.
+fn stalled(late: Duration) -> CheckError {
+    CheckError::Internal(format!(
+        "this worker was stalled: the check's deadline was seen {late:.1?} late"
+    ))
+}
+
+fn panicked(task: &Task, panic: &(dyn std::any::Any + Send)) -> CheckError {
+    let text = panic_text(panic);
+    tracing::error!(
+        check.kind = task.monitor.kind,
+        monitor.id = task.monitor.id,
+        "check panicked: {text}"
+    );
+    CheckError::Internal(format!("the check panicked: {text}"))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

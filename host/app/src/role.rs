@@ -2,7 +2,7 @@
 
 use crate::{
     admin,
-    config::{Config, Faults, Redis},
+    config::{Config, Faults, Redis, monitors::Numbered},
     kinds::Kinds,
     metrics::Metrics,
     probe::Prober,
@@ -10,7 +10,7 @@ use crate::{
     worker::Worker,
 };
 use anyhow::Context;
-use lapwing_checks::Net;
+use lapwing_checks::{KindInfo, Net, Origin};
 use lapwing_model::{SystemClock, WorkerIdentity};
 use lapwing_queue::{
     Sink, Source,
@@ -75,22 +75,25 @@ impl Role {
         }
     }
 
-    /// Holds every monitor's configuration against its kind's schema. An unknown kind is only warned of: its plugin
-    /// may be mended while the other monitors are watched.
+    /// Holds the configuration of every plugin's monitor against its schema; those of native kinds have been when the
+    /// file was read. An unknown kind is only warned of: its plugin may be mended while the other monitors are watched.
     pub(crate) fn check_monitors(&self, config: &Config) -> Result<(), Faults> {
         let registry = self.prober.kinds.registry();
         let mut faults = Faults::of(config.file.as_ref());
-        for (index, monitor) in config.monitors.iter().enumerate() {
-            match registry.executor(&monitor.kind) {
-                Ok(executor) => {
+        for Numbered { index, monitor } in &config.monitors {
+            match registry.executor(&monitor.kind).map(|executor| executor.info()) {
+                Ok(KindInfo {
+                    origin: Origin::Native,
+                    ..
+                }) => {}
+                Ok(info) => {
                     let value = serde_json::from_str(&monitor.config).unwrap_or(Value::Null);
-                    let root = format!("monitors[{index}].config");
-                    faults.hold(&executor.info().schema, &executor.info().sensitive, &value, &root);
+                    faults.hold(info, &value, &format!("monitors[{index}].config"));
                 }
                 Err(error) => tracing::warn!(monitor.id, "monitor `{}`: {error}", monitor.name),
             }
         }
-        faults.into_result(())
+        faults.into_result(()).map(|_| ())
     }
 
     /// A plugin host by itself, to look into a file.
@@ -115,6 +118,7 @@ impl Role {
         options: asynq::Options,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Arc<Asynq>>> {
+        let mut said = None;
         while !stop.is_cancelled() {
             match Asynq::connect(redis.url.reveal(), options.clone()).await {
                 Ok(asynq) => {
@@ -123,8 +127,11 @@ impl Role {
                     return Ok(Some(asynq));
                 }
                 Err(error) if error.is_temporary() => {
-                    let error = anyhow::Error::from(error);
-                    tracing::warn!("no Redis at {} yet, trying again: {error:#}", redis.shown);
+                    let error = format!("{:#}", anyhow::Error::from(error));
+                    if said.as_ref() != Some(&error) {
+                        tracing::warn!("cannot use Redis at {} yet, trying again: {error}", redis.shown);
+                        said = Some(error);
+                    }
                     tokio::select! { () = tokio::time::sleep(RETRY) => {}, () = stop.cancelled() => {} }
                 }
                 Err(error) => {

@@ -3,10 +3,12 @@
 use crate::{
     Check,
     check::{CheckError, ProbeContext},
+    text,
 };
 use lapwing_model::{Observation, gojson};
 use serde::Serialize;
 use serde_json::Value;
+use serde_path_to_error::Path;
 use std::pin::Pin;
 
 /// A boxed, sendable future.
@@ -106,17 +108,38 @@ impl<C: Check> Native<C> {
     fn config(&self, text: &str) -> Result<C::Config, CheckError> {
         let fail = |error: String| CheckError::InvalidConfig(format!("failed to parse config: {error}"));
         let fields: Vec<&str> = self.fields.iter().map(String::as_str).collect();
-        let map = gojson::object(text.as_bytes(), &fields).map_err(|error| fail(error.to_string()))?;
+        let map = gojson::object(text.as_bytes(), &fields)
+            // What stands in place of the object may be the object again, as text: secrets and all.
+            .map_err(|error| fail(without_value(error.to_string())))?;
         serde_path_to_error::deserialize(Value::Object(map)).map_err(|error| {
             // Only a fault inside the object has a place to name.
             let path = error.path().to_string();
-            let cause = error.into_inner();
+            let secret = self.is_secret(error.path());
+            let cause = error.into_inner().to_string();
+            let cause = if secret { without_value(cause) } else { cause };
             fail(if path == "." {
-                cause.to_string()
+                cause
             } else {
                 format!("`{path}`: {cause}")
             })
         })
+    }
+
+    /// Whether `path` is that of a secret, leads to one, or lies within one.
+    fn is_secret(&self, path: &Path) -> bool {
+        path.iter().next().is_some()
+            && self.info.sensitive.iter().any(|pointer| {
+                let mut steps = pointer.split('/').skip(1).zip(path.iter());
+                steps.all(|(name, segment)| segment.to_string() == name)
+            })
+    }
+}
+
+/// serde's message without the value it quotes: of "invalid type: …, expected a string" the end.
+fn without_value(message: String) -> String {
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        None => message,
     }
 }
 
@@ -130,6 +153,10 @@ impl<C: Check> Executor for Native<C> {
         config: &'a str,
         cx: &'a ProbeContext,
     ) -> BoxFuture<'a, Result<Observation, CheckError>> {
-        Box::pin(async move { self.check.probe(self.config(config)?, cx).await })
+        Box::pin(async move {
+            let mut seen = self.check.probe(self.config(config)?, cx).await?;
+            seen.message = text::visible(&seen.message);
+            Ok(seen)
+        })
     }
 }

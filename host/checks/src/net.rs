@@ -29,6 +29,7 @@ use std::{
 };
 use tokio::{
     net::TcpStream,
+    runtime::Handle,
     sync::OnceCell,
     time::{self, Instant},
 };
@@ -84,7 +85,8 @@ pub struct Connection {
 }
 
 impl Net {
-    /// A network under `policy`, with the system's resolver settings and trust roots.
+    /// A network under `policy`, with the system's resolver settings and trust roots. What cannot be read now is tried
+    /// again when it is needed.
     pub fn new(policy: EgressPolicy) -> Self {
         Self::with(policy, Resolver::from_system())
     }
@@ -95,13 +97,19 @@ impl Net {
     }
 
     fn with(policy: EgressPolicy, resolver: Resolver) -> Self {
-        Self {
+        let net = Self {
             inner: Arc::new(Inner {
                 policy,
                 resolver,
                 roots: OnceCell::new(),
             }),
+        };
+        // Off everyone's way, and before a busy worker runs short of descriptors. A failure comes up again when needed.
+        if let Ok(runtime) = Handle::try_current() {
+            let net = net.clone();
+            runtime.spawn(async move { net.roots().await.map(|_| ()) });
         }
+        net
     }
 
     /// The policy in force.

@@ -2,6 +2,7 @@
 //!
 //! Used for the configuration file and for the configuration of every kind, native or plugin.
 
+use crate::net::policy::Rule;
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,6 +10,9 @@ use std::time::Duration;
 
 /// The format of durations as people write them: `500ms`, `10s`, `1m 30s`.
 pub const DURATION_FORMAT: &str = "lapwing-duration";
+
+/// The format of the network policy's rules.
+pub const RULE_FORMAT: &str = "lapwing-network-rule";
 
 /// A compiled JSON Schema 2020-12, self-contained, with patterns that run in linear time whatever the text.
 #[derive(Debug)]
@@ -52,6 +56,7 @@ impl Schema {
             .with_pattern_options(PatternOptions::regex())
             .should_validate_formats(true)
             .with_format(DURATION_FORMAT, is_duration)
+            .with_format(RULE_FORMAT, |text: &str| text.parse::<Rule>().is_ok())
             .build(source)
             .map_err(broken)?;
         Ok(Self {
@@ -120,6 +125,13 @@ impl Schema {
                     format!("{text} is not a duration such as `500ms`, `10s` or `1m 30s`"),
                 )
             }
+            ValidationErrorKind::Format { format } if format == RULE_FORMAT => {
+                let why = error
+                    .instance()
+                    .as_str()
+                    .and_then(|text| text.parse::<Rule>().err());
+                one(field, why.map(|why| why.to_string()).unwrap_or_default())
+            }
             ValidationErrorKind::Enum { .. }
             | ValidationErrorKind::AnyOf { .. }
             | ValidationErrorKind::OneOfNotValid { .. } => match words(&self.source, at).as_slice() {
@@ -165,26 +177,56 @@ fn known_properties(schema: &Value, path: &str) -> String {
     }
 }
 
-/// The words that the `enum`, `anyOf` or `oneOf` keyword at `path` of the schema leaves to choose from; none when it
-/// is about more than words.
+/// What the `enum`, `anyOf` or `oneOf` keyword at `path` of the schema leaves to choose from; none when that cannot be
+/// said in words.
 fn words(schema: &Value, path: &str) -> Vec<String> {
     let Some(options) = schema.pointer(path).and_then(Value::as_array) else {
         return Vec::new();
     };
     if path.ends_with("/enum") {
-        return options.iter().map(Value::to_string).collect();
+        return options
+            .iter()
+            .filter(|word| !word.is_null())
+            .map(Value::to_string)
+            .collect();
     }
-    let choices = |option: &Value| match (option.get("const"), option.get("enum").and_then(Value::as_array)) {
-        (Some(word), _) => Some(vec![word.to_string()]),
-        (None, Some(words)) => Some(words.iter().map(Value::to_string).collect()),
-        (None, None) => None,
-    };
     options
         .iter()
-        .map(choices)
+        .map(|option| choices(schema, option))
         .collect::<Option<Vec<_>>>()
         .unwrap_or_default()
         .concat()
+}
+
+/// The words that one alternative of a schema stands for; `null` needs no mention.
+fn choices(schema: &Value, option: &Value) -> Option<Vec<String>> {
+    let target = option
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|reference| reference.strip_prefix('#'));
+    let option = target
+        .and_then(|pointer| schema.pointer(pointer))
+        .unwrap_or(option);
+    let nested = ["anyOf", "oneOf"]
+        .iter()
+        .find_map(|key| option.get(*key)?.as_array());
+    match (
+        option.get("const"),
+        option.get("enum").and_then(Value::as_array),
+        nested,
+        option.get("type"),
+    ) {
+        (Some(word), ..) => Some(vec![word.to_string()]),
+        (None, Some(words), ..) => Some(words.iter().map(Value::to_string).collect()),
+        (None, None, Some(options), _) => options
+            .iter()
+            .map(|option| choices(schema, option))
+            .collect::<Option<Vec<_>>>()
+            .map(|words| words.concat()),
+        (None, None, None, Some(Value::String(kind))) if kind == "null" => Some(Vec::new()),
+        (None, None, None, Some(Value::String(kind))) => Some(vec![format!("any {kind}")]),
+        _ => None,
+    }
 }
 
 /// A JSON pointer as people write paths: `/monitors/2/interval` → `monitors[2].interval`.
@@ -266,14 +308,20 @@ mod tests {
         let schema = json!({ "properties": {
             "mode": { "oneOf": [{ "const": "open" }, { "enum": ["a", "b"] }] },
             "level": { "enum": ["one", "two", "three", "four"] },
-        } });
-        let found = faults(&schema, &json!({ "mode": "x", "level": "five" }), "");
+            "maybe": { "anyOf": [{ "$ref": "#/$defs/Format" }, { "type": "null" }] },
+        }, "$defs": { "Format": { "oneOf": [{ "const": "text" }, { "const": "json" }] } } });
+        let found = faults(
+            &schema,
+            &json!({ "mode": "x", "level": "five", "maybe": "xml" }),
+            "",
+        );
         let found: Vec<_> = found.iter().map(|(_, message)| message.as_str()).collect();
         assert_eq!(
             found,
             [
                 r#""five" is not one of "one", "two", "three", "four""#,
-                r#""x" is not one of "open", "a", "b""#
+                r#""xml" is not one of "text", "json""#,
+                r#""x" is not one of "open", "a", "b""#,
             ]
         );
     }

@@ -24,6 +24,23 @@ pub fn fold(value: Map<String, Value>, fields: &[&str]) -> Map<String, Value> {
     kept.map(|(key, value)| (spell(key, fields), value)).collect()
 }
 
+/// An error's text without the value that is wrong: it may be a secret, and the text is logged and stored.
+pub fn without_value(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    // serde's form: `invalid type: string "…", expected …`.
+    let Some((head, expected)) = text.rsplit_once(", expected ") else {
+        return text;
+    };
+    let Some((what, value)) = head.split_once(": ") else {
+        return text;
+    };
+    let kind: String = value
+        .chars()
+        .take_while(|c| c.is_ascii_alphabetic() || *c == ' ')
+        .collect();
+    format!("{what}: {}, expected {expected}", kind.trim_end())
+}
+
 fn spell(key: String, fields: &[&str]) -> String {
     match fields.iter().find(|field| field.eq_ignore_ascii_case(&key)) {
         Some(field) => (*field).to_owned(),

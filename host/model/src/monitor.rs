@@ -1,6 +1,6 @@
 //! What a user configured.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::{fmt, time::Duration};
 
 /// One thing to watch, and how.
@@ -36,7 +36,8 @@ pub struct Proxy {
     pub protocol: String,
     /// Host name or address.
     pub host: String,
-    /// TCP port.
+    /// TCP port; 0 when the task names none that exists.
+    #[serde(deserialize_with = "port")]
     pub port: u16,
     /// Whether to send the credentials.
     pub auth: bool,
@@ -64,4 +65,9 @@ impl fmt::Debug for Proxy {
             self.protocol, self.host, self.port, self.auth
         )
     }
+}
+
+/// A number that is no port becomes 0, so that the check can refuse it: the task itself is fine.
+fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    i64::deserialize(deserializer).map(|port| u16::try_from(port).unwrap_or(0))
 }

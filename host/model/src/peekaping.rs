@@ -74,14 +74,20 @@ const HEARTBEAT_FIELDS: &[&str] = &[
 
 /// Reads a `monitor:healthcheck` payload.
 pub fn parse_task(payload: &[u8]) -> Result<Task, ParseError> {
-    let fail = |error: serde_json::Error| ParseError(error.to_string());
+    let fail = |error: serde_json::Error| ParseError(gojson::without_value(&error));
     let mut map = gojson::object(payload, CHECK_FIELDS).map_err(fail)?;
     for (key, fields) in [("proxy", PROXY_FIELDS), ("last_heartbeat", HEARTBEAT_FIELDS)] {
         if let Some(Value::Object(inner)) = map.get_mut(key) {
             *inner = gojson::fold(std::mem::take(inner), fields);
         }
     }
-    let payload: CheckPayload = serde_json::from_value(Value::Object(map)).map_err(fail)?;
+    let payload: CheckPayload = serde_path_to_error::deserialize(Value::Object(map)).map_err(|error| {
+        ParseError(format!(
+            "`{}`: {}",
+            error.path(),
+            gojson::without_value(error.inner())
+        ))
+    })?;
     Ok(Task {
         monitor: Monitor {
             id: payload.monitor_id,
@@ -267,8 +273,10 @@ fn seconds(value: i64) -> Duration {
     Duration::from_secs(u64::try_from(value).unwrap_or(0))
 }
 
+/// Whole seconds, rounded up: half a second must not become none.
 fn as_seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+    let more = u64::from(duration.subsec_nanos() > 0);
+    i64::try_from(duration.as_secs().saturating_add(more)).unwrap_or(i64::MAX)
 }
 
 fn count(value: i64) -> u32 {
@@ -334,6 +342,31 @@ mod tests {
         assert!(
             !format!("{proxy:?}").contains("\"p\""),
             "a password never shows in debug output"
+        );
+    }
+
+    #[test]
+    fn an_unfit_proxy_port_is_the_checks_to_refuse_and_no_secret_is_told() {
+        for port in ["70000", "-1"] {
+            let task = parse_task(format!(r#"{{"proxy":{{"host":"h","port":{port}}}}}"#).as_bytes()).unwrap();
+            assert_eq!(task.proxy.unwrap().port, 0, "no port");
+        }
+        let error = parse_task(br#"{"proxy":"socks5://u:hunter22@h"}"#)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`proxy`: invalid type: string, expected struct Proxy"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_fraction_of_a_second_is_not_lost() {
+        let mut task = parse_task(GOLDEN.as_bytes()).unwrap();
+        task.monitor.timeout = Duration::from_millis(500);
+        assert_eq!(
+            parse_task(&encode_task(&task)).unwrap().monitor.timeout,
+            Duration::from_secs(1)
         );
     }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// The time a run gets when its monitor names none: the least Peekaping's API accepts.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(16);
 
+/// The longest time a run may take: a check that hangs holds its slot no longer.
+pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
+
 /// One due run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
@@ -27,12 +30,11 @@ pub struct Task {
 }
 
 impl Task {
-    /// The time a run of this task may take.
+    /// The time a run of this task may take: what its monitor says, at most [`LONGEST_TIMEOUT`].
     pub fn budget(&self) -> Duration {
-        if self.monitor.timeout.is_zero() {
-            DEFAULT_TIMEOUT
-        } else {
-            self.monitor.timeout
+        match self.monitor.timeout {
+            Duration::ZERO => DEFAULT_TIMEOUT,
+            timeout => timeout.min(LONGEST_TIMEOUT),
         }
     }
 
@@ -84,6 +86,12 @@ mod tests {
     fn a_task_without_a_time_is_stale() {
         let task = peekaping::parse_task(br#"{"monitor_id":"m","interval":20}"#).unwrap();
         assert!(task.is_stale("2026-04-11T08:15:30Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn no_task_may_take_longer_than_the_longest_timeout() {
+        let task = peekaping::parse_task(br#"{"monitor_id":"m","timeout":9223372036854775807}"#).unwrap();
+        assert_eq!(task.budget(), LONGEST_TIMEOUT);
     }
 
     #[test]

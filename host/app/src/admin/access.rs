@@ -7,7 +7,7 @@
 use super::{State, error::ApiError};
 use axum::{
     extract,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -61,15 +61,17 @@ fn is_local(headers: &HeaderMap) -> bool {
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
         .unwrap_or("");
-    let name = host
-        .rsplit_once(':')
-        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
-    let name = name.map_or(host, |(name, _)| name);
+    let Ok(host) = host.parse::<Authority>() else {
+        return false;
+    };
+    let name = host.host();
     let address = name
-        .trim_start_matches('[')
-        .trim_end_matches(']')
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(name)
         .parse::<IpAddr>();
-    name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    name.trim_end_matches('.').eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -101,6 +103,8 @@ mod tests {
     #[test]
     fn a_web_page_is_not_local() {
         for host in [
+            "LOCALHOST:8085",
+            "localhost.",
             "127.0.0.1:8085",
             "localhost:8085",
             "[::1]:8085",
@@ -109,7 +113,14 @@ mod tests {
         ] {
             assert!(is_local(&headers(&[("host", host)])), "{host}");
         }
-        for host in ["rebound.example:8085", "", "localhost.example", "10.0.0.1:8085"] {
+        for host in [
+            "rebound.example:8085",
+            "",
+            "localhost.example",
+            "[[[[127.0.0.1]",
+            "127.0.0.1@rebound.example",
+            "10.0.0.1:8085",
+        ] {
             assert!(!is_local(&headers(&[("host", host)])), "{host}");
         }
         assert!(!is_local(&headers(&[

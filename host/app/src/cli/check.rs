@@ -7,7 +7,6 @@ use crate::{
     console::{self, Console},
     producer,
     role::{self, Role},
-    telemetry,
 };
 use anyhow::Context;
 use clap::Args;
@@ -33,13 +32,13 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
     config: String,
     /// Time it may take
-    #[arg(long, value_name = "TIME", value_parser = super::span)]
+    #[arg(long, value_name = "TIME", value_parser = super::timeout)]
     timeout: Option<Duration>,
     /// Print the whole result as JSON
     #[arg(long)]
     json: bool,
-    /// Folder of plugins
-    #[arg(long, value_name = "DIR", env = "LAPWING_PLUGINS", hide_env_values = true)]
+    /// Folder of plugins [env: LAPWING_PLUGINS]
+    #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
     /// Least severe log level: debug, info, warn or error
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
@@ -49,13 +48,13 @@ pub(crate) struct CheckArgs {
 /// Runs it.
 pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let shared = Shared {
-        config: environment.config_file(),
+        config: None,
         plugins: args.plugins.clone(),
         listen: None,
         log_level: Some(args.log_level.clone()),
     };
     let config = Config::load(&shared, environment)?;
-    telemetry::start(&config.log);
+    config.start_logging();
     let given = match read(&args.config) {
         Ok(given) => given,
         Err(error) => {

@@ -1,10 +1,10 @@
 //! `lapwing health`: asks a running worker whether it is alive, where no curl is.
 
-use super::Exit;
-use crate::config::Environment;
+use super::{Exit, Shared};
+use crate::config::{Config, Environment};
 use anyhow::Context;
 use clap::Args;
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 /// `lapwing health`
 #[derive(Debug, Args)]
@@ -12,20 +12,14 @@ use std::{net::SocketAddr, time::Duration};
     after_help = "Exit codes: 0 alive, 1 stalled, 2 no answer\n\nExample (Dockerfile):\n  HEALTHCHECK CMD [\"lapwing\", \"health\"]"
 )]
 pub(crate) struct HealthArgs {
-    /// The worker's admin address
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "LAPWING_ADMIN_LISTEN",
-        hide_env_values = true,
-        default_value = "127.0.0.1:8085"
-    )]
-    listen: SocketAddr,
+    #[command(flatten)]
+    shared: Shared,
 }
 
 /// Runs it.
-pub(crate) fn main(args: &HealthArgs, _: &Environment) -> anyhow::Result<Exit> {
-    let mut address = args.listen;
+pub(crate) fn main(args: &HealthArgs, environment: &Environment) -> anyhow::Result<Exit> {
+    // The same settings as the worker's lead to the same address.
+    let mut address = Config::load(&args.shared, environment)?.listen;
     if address.ip().is_unspecified() {
         // Listening everywhere includes here.
         address.set_ip(if address.is_ipv4() {

@@ -6,7 +6,6 @@ use crate::{
     config::{Config, Environment},
     console,
     role::{self, Role},
-    telemetry,
 };
 use clap::Args;
 
@@ -28,7 +27,7 @@ pub(crate) struct KindsArgs {
 /// Runs it.
 pub(crate) fn main(args: &KindsArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let config = Config::load(&args.shared, environment)?;
-    telemetry::start(&config.log);
+    config.start_logging();
     role::block_on(async {
         let registry = Role::load(&config).await?.prober.kinds.registry();
         let kinds: Vec<_> = match &args.kind {

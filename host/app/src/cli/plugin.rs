@@ -5,7 +5,6 @@ use crate::{
     config::{Config, Environment},
     console,
     role::{self, Role},
-    telemetry,
 };
 use clap::{Args, Subcommand};
 use lapwing_wasm::PluginReport;
@@ -50,7 +49,7 @@ pub(crate) fn main(command: &PluginCommand, environment: &Environment) -> anyhow
         PluginCommand::Inspect(args) => (args.json, &args.shared),
     };
     let config = Config::load(shared, environment)?;
-    telemetry::start(&config.log);
+    config.start_logging();
     role::block_on(async {
         let plugins: Vec<PluginReport> = match command {
             PluginCommand::List(_) => Role::load(&config).await?.prober.kinds.plugins().to_vec(),

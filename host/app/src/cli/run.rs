@@ -3,11 +3,11 @@
 use super::{Exit, Shared, table};
 use crate::{
     admin,
-    config::{Config, Environment, Faults},
+    config::{Config, Environment, Faults, Numbered},
     console::{self, Console},
     producer::{self, Producer},
     role::Role,
-    shutdown, telemetry,
+    shutdown,
 };
 use clap::Args;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -43,7 +43,7 @@ const QUEUE: &str = "lapwing";
 /// Runs it.
 pub(crate) fn main(args: &RunArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let config = Config::load(&args.shared, environment)?;
-    telemetry::start(&config.log);
+    config.start_logging();
     if config.monitors.is_empty() {
         let mut faults = Faults::of(config.file.as_ref());
         faults.push(
@@ -70,7 +70,7 @@ async fn once(config: &Config, role: &Role, console: Console) -> anyhow::Result<
         .monitors
         .iter()
         .enumerate()
-        .map(async |(index, monitor)| {
+        .map(async |(index, Numbered { monitor, .. })| {
             let _slot = slots.acquire().await;
             let task = Arc::new(producer::task(monitor, &*role.prober.clock));
             (index, role.prober.run(&task).await)
@@ -145,7 +145,11 @@ async fn watch(
     let worker = role.worker(&config, source, Arc::new(console));
     tracker.spawn(
         Producer {
-            monitors: config.monitors,
+            monitors: config
+                .monitors
+                .into_iter()
+                .map(|numbered| numbered.monitor)
+                .collect(),
             queue,
             clock,
         }

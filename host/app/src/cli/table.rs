@@ -5,6 +5,7 @@ use lapwing_checks::KindInfo;
 use lapwing_model::{CheckResult, Status, observation::milliseconds};
 use lapwing_wasm::PluginReport;
 use std::path::Path;
+use unicode_width::UnicodeWidthChar;
 
 /// One line a monitor, and how many are what.
 pub(crate) fn of_results(results: &[CheckResult], console: Console) -> String {
@@ -21,8 +22,8 @@ pub(crate) fn of_results(results: &[CheckResult], console: Console) -> String {
                 .map_or("", lapwing_model::Reason::as_str);
             [
                 console.status(observation.status),
-                result.monitor_name.clone(),
-                result.kind.clone(),
+                one_line(&result.monitor_name),
+                one_line(&result.kind),
                 latency,
                 reason.to_owned(),
                 one_line(&observation.message),
@@ -82,10 +83,14 @@ pub(crate) fn of_result(result: &CheckResult, console: Console) -> String {
             "  tls      {} {} {verified} {}",
             tls.protocol,
             tls.cipher,
-            tls.verify_error.as_deref().unwrap_or("")
+            one_line(tls.verify_error.as_deref().unwrap_or(""))
         ));
         if let Some(leaf) = tls.chain.first() {
-            lines.push(format!("           {} until {}", leaf.subject, leaf.not_after));
+            lines.push(format!(
+                "           {} until {}",
+                one_line(&leaf.subject),
+                leaf.not_after
+            ));
         }
     }
     lines.join("\n")
@@ -127,7 +132,7 @@ pub(crate) fn of_plugins(plugins: &[PluginReport], folder: &Path) -> String {
                 .failure()
                 .map_or_else(|| "active".to_owned(), |reason| format!("failed: {reason}"));
             [
-                file,
+                one_line(&file),
                 plugin.name.clone(),
                 plugin.version.clone(),
                 plugin.kinds.join(", "),
@@ -170,14 +175,38 @@ fn grid<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
         .join("\n")
 }
 
-/// Characters that take room on a terminal: escape sequences (`ESC [ … m`) take none.
+/// Columns that a text takes on a terminal: escape sequences (`ESC [ … m`) take none, wide characters two.
 fn visible(text: &str) -> usize {
     let mut escaped = false;
-    text.chars()
-        .filter(|c| {
-            let shown = !escaped && *c != '\x1b';
-            escaped = *c == '\x1b' || (escaped && *c != 'm');
-            shown
-        })
-        .count()
+    let shown = text.chars().filter(|c| {
+        let shown = !escaped && *c != '\x1b';
+        escaped = *c == '\x1b' || (escaped && *c != 'm');
+        shown
+    });
+    shown.filter_map(UnicodeWidthChar::width).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stay_in_line_whatever_is_in_them() {
+        let rows = [
+            [
+                "\x1b[32mup\x1b[0m".to_owned(),
+                "\u{4e2d}\u{6587}".to_owned(),
+                "x".to_owned(),
+            ],
+            [
+                "down".to_owned(),
+                "name".to_owned(),
+                one_line("a\u{202e}b\x1b[31m\n"),
+            ],
+        ];
+        assert_eq!(
+            grid(["A", "B", "C"], &rows),
+            "A     B     C\n\x1b[32mup\x1b[0m    \u{4e2d}\u{6587}  x\ndown  name  a b [31m"
+        );
+    }
 }

@@ -5,7 +5,7 @@ use crate::{
     admin,
     config::{Config, Environment},
     role::{self, Role},
-    shutdown, telemetry,
+    shutdown,
 };
 use clap::Args;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,7 +29,7 @@ pub(crate) struct WorkerArgs {
 /// Runs it.
 pub(crate) fn main(args: &WorkerArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let mut config = Config::load(&args.shared, environment)?;
-    telemetry::start(&config.log);
+    config.start_logging();
     let redis = config.redis.take().unwrap_or_else(|| environment.redis_default());
     role::block_on(async {
         let mut role = Role::load(&config).await?;

@@ -5,15 +5,17 @@
 
 use super::{
     Faults, Redis, Secret,
-    file::{LogFile, LogFormat},
+    file::{LogFile, LogFormat, LogLevel},
 };
-use std::{collections::HashMap, fmt::Write};
+use std::{
+    collections::HashMap, ffi::OsString, fmt::Write, net::SocketAddr, ops::RangeInclusive, path::PathBuf,
+};
 use tracing::Level;
 
 /// The variables as they were when the process started.
 #[derive(Debug, Default)]
 pub(crate) struct Environment {
-    variables: HashMap<String, String>,
+    variables: HashMap<String, OsString>,
 }
 
 /// How to log.
@@ -23,30 +25,33 @@ pub(crate) struct Log {
     pub(crate) level: Level,
     /// Text or JSON.
     pub(crate) format: LogFormat,
-    /// `SERVICE_NAME`: part of every JSON line, as `svc`.
+    /// `SERVICE_NAME`: logged once, at the start, as `svc`.
     pub(crate) service: Option<String>,
 }
 
 impl Environment {
     /// The process's environment.
     pub(crate) fn of_process() -> Self {
-        std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect()
+        let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Self {
+            variables: named.collect(),
+        }
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
-        self.variables
-            .get(name)
-            .map(|value| value.trim())
-            .filter(|value| !value.is_empty())
+    /// A variable's text; empty counts as unset, and what is not UTF-8 is a fault.
+    fn get(&self, name: &str, faults: &mut Faults) -> Option<&str> {
+        let Some(text) = self.variables.get(name)?.to_str() else {
+            faults.push(name, "is not UTF-8");
+            return None;
+        };
+        Some(text.trim()).filter(|text| !text.is_empty())
     }
 
     /// An integer of Peekaping's: what is none is warned of and passed over, what is out of range is a fault.
-    fn integer(&self, name: &str, range: std::ops::RangeInclusive<u64>, faults: &mut Faults) -> Option<u64> {
-        let text = self.get(name)?;
+    fn integer(&self, name: &str, range: RangeInclusive<u64>, faults: &mut Faults) -> Option<u64> {
+        let text = self.get(name, faults)?;
         let Ok(value) = text.parse::<u64>() else {
-            tracing::warn!("{name}=`{text}` is not a number; using the default");
+            faults.warn(format!("{name}=`{text}` is not a number; using the default"));
             return None;
         };
         if !range.contains(&value) {
@@ -59,65 +64,105 @@ impl Environment {
         Some(value)
     }
 
+    /// A path, where an empty variable counts as unset.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.variables
+            .get(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    }
+
+    /// `LAPWING_CONFIG`.
+    pub(crate) fn config_file(&self) -> Option<PathBuf> {
+        self.path("LAPWING_CONFIG")
+    }
+
+    /// `LAPWING_PLUGINS`.
+    pub(crate) fn plugins(&self) -> Option<PathBuf> {
+        self.path("LAPWING_PLUGINS")
+    }
+
+    /// `LAPWING_ADMIN_LISTEN`.
+    pub(crate) fn listen(&self, faults: &mut Faults) -> Option<SocketAddr> {
+        let text = self.get("LAPWING_ADMIN_LISTEN", faults)?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            faults.push(
+                "LAPWING_ADMIN_LISTEN",
+                format!("`{text}` is not an address and port such as `127.0.0.1:8085`"),
+            );
+        }
+        parsed
+    }
+
     /// `QUEUE_CONCURRENCY`; 0 counts as unset.
     pub(crate) fn concurrency(&self, faults: &mut Faults) -> Option<usize> {
         let value = self.integer("QUEUE_CONCURRENCY", 0..=1_000_000, faults)?;
         usize::try_from(value).ok().filter(|value| *value > 0)
     }
 
-    /// `LAPWING_CONFIG`, for commands whose `--config` is something else.
-    pub(crate) fn config_file(&self) -> Option<std::path::PathBuf> {
-        self.get("LAPWING_CONFIG").map(Into::into)
-    }
-
     /// `LAPWING_ADMIN_TOKEN`.
-    pub(crate) fn admin_token(&self) -> Option<Secret> {
-        self.get("LAPWING_ADMIN_TOKEN").map(Secret::new)
+    pub(crate) fn admin_token(&self, faults: &mut Faults) -> Option<Secret> {
+        self.get("LAPWING_ADMIN_TOKEN", faults).map(Secret::new)
     }
 
     /// `REDIS_URL`, else `REDIS_HOST` with its companions, else the file's URL; `None` when none is set.
     pub(crate) fn redis(&self, file: Option<&Secret>, faults: &mut Faults) -> Option<Redis> {
-        if let Some(url) = self.get("REDIS_URL") {
+        if let Some(url) = self.get("REDIS_URL", faults) {
             return Redis::from_url("REDIS_URL", url, faults);
         }
         let port = self.integer("REDIS_PORT", 1..=65_535, faults).unwrap_or(6379);
         let db = self.integer("REDIS_DB", 0..=15, faults).unwrap_or(0);
-        if let Some(host) = self.get("REDIS_HOST") {
-            return Some(Redis::from_parts(host, port, db, self.get("REDIS_PASSWORD")));
+        if let Some(host) = self.get("REDIS_HOST", faults) {
+            if host.contains(|c: char| c.is_whitespace() || c.is_control() || "/@?#".contains(c)) {
+                faults.push("REDIS_HOST", format!("`{host}` is not a host name or address"));
+                return None;
+            }
+            return Some(Redis::from_parts(
+                host,
+                port,
+                db,
+                self.get("REDIS_PASSWORD", faults),
+            ));
         }
         file.and_then(|url| Redis::from_url("redis.url", url.reveal(), faults))
     }
 
     /// Where Peekaping's worker looks when nothing says where Redis is: host `redis`.
     pub(crate) fn redis_default(&self) -> Redis {
-        let mut ignored = Faults::default();
-        let port = self
-            .integer("REDIS_PORT", 1..=65_535, &mut ignored)
-            .unwrap_or(6379);
-        let db = self.integer("REDIS_DB", 0..=15, &mut ignored).unwrap_or(0);
-        Redis::from_parts("redis", port, db, self.get("REDIS_PASSWORD"))
+        let faults = &mut Faults::default();
+        let port = self.integer("REDIS_PORT", 1..=65_535, faults).unwrap_or(6379);
+        let db = self.integer("REDIS_DB", 0..=15, faults).unwrap_or(0);
+        Redis::from_parts("redis", port, db, self.get("REDIS_PASSWORD", faults))
     }
 
     /// `LOG_LEVEL` (Peekaping's words too), `MODE` and `SERVICE_NAME`.
     pub(crate) fn log(&self, file: &LogFile, flag: Option<&str>, faults: &mut Faults) -> Log {
-        let (field, level) = match (flag, self.get("LOG_LEVEL"), file.level.as_deref()) {
-            (Some(level), ..) => ("--log-level", level),
-            (None, Some(level), _) => ("LOG_LEVEL", level),
-            (None, None, Some(level)) => ("log.level", level),
-            (None, None, None) => ("log.level", "info"),
+        let given = match flag {
+            Some(level) => Some(("--log-level", level)),
+            None => self.get("LOG_LEVEL", faults).map(|level| ("LOG_LEVEL", level)),
         };
-        let level = match level.to_ascii_lowercase().as_str() {
-            "trace" => Level::TRACE,
-            "debug" => Level::DEBUG,
-            "info" => Level::INFO,
-            "warn" | "warning" => Level::WARN,
-            "error" | "dpanic" | "panic" | "fatal" => Level::ERROR,
-            _ => {
-                faults.push(field, format!("`{level}` is not one of debug, info, warn, error"));
-                Level::INFO
-            }
+        let level = match given.map(|(field, level)| (field, level.to_ascii_lowercase())) {
+            None => match file.level.unwrap_or(LogLevel::Info) {
+                LogLevel::Trace => Level::TRACE,
+                LogLevel::Debug => Level::DEBUG,
+                LogLevel::Info => Level::INFO,
+                LogLevel::Warn => Level::WARN,
+                LogLevel::Error => Level::ERROR,
+            },
+            Some((field, level)) => match level.as_str() {
+                "trace" => Level::TRACE,
+                "debug" => Level::DEBUG,
+                "info" => Level::INFO,
+                "warn" | "warning" => Level::WARN,
+                "error" | "dpanic" | "panic" | "fatal" => Level::ERROR,
+                _ => {
+                    faults.push(field, format!("`{level}` is not one of debug, info, warn, error"));
+                    Level::INFO
+                }
+            },
         };
-        let prod = match self.get("MODE") {
+        let prod = match self.get("MODE", faults) {
             None | Some("dev" | "test") => false,
             Some("prod") => true,
             Some(other) => {
@@ -131,15 +176,16 @@ impl Environment {
         Log {
             level,
             format,
-            service: self.get("SERVICE_NAME").map(str::to_owned),
+            service: self.get("SERVICE_NAME", faults).map(str::to_owned),
         }
     }
 }
 
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name, value.into()));
         Self {
-            variables: variables.into_iter().collect(),
+            variables: variables.collect(),
         }
     }
 }
@@ -148,12 +194,16 @@ impl Redis {
     fn from_url(field: &str, text: &str, faults: &mut Faults) -> Option<Self> {
         let parsed = url::Url::parse(text)
             .ok()
-            .filter(|url| matches!(url.scheme(), "redis" | "unix" | "redis+unix"));
-        let Some(url) = parsed else {
-            faults.push(
-                field,
-                "is not a Redis URL; expected redis://[user:password@]host[:port][/db]",
-            );
+            .filter(|url| url.scheme() == "redis" && url.has_host());
+        let db = |url: &url::Url| {
+            url.path()
+                .trim_start_matches('/')
+                .bytes()
+                .all(|byte| byte.is_ascii_digit())
+        };
+        let Some(url) = parsed.filter(db) else {
+            let message = "is not a Redis URL; expected redis://[user:password@]host[:port][/db] (TLS is not supported yet)";
+            faults.push(field, message);
             return None;
         };
         let host = url.host_str().unwrap_or("");
@@ -238,6 +288,26 @@ mod tests {
             None
         );
         assert!(faults.is_empty());
+        let warnings = faults.into_result(()).unwrap();
+        assert_eq!(
+            warnings.1,
+            ["QUEUE_CONCURRENCY=`many` is not a number; using the default"]
+        );
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_is_a_fault_and_not_passed_over() {
+        use std::os::unix::ffi::OsStringExt;
+        let token = OsString::from_vec(vec![0xff, 0xfe]);
+        let set = Environment {
+            variables: HashMap::from([("LAPWING_ADMIN_TOKEN".to_owned(), token)]),
+        };
+        let mut faults = Faults::default();
+        assert!(set.admin_token(&mut faults).is_none());
+        assert!(
+            faults.to_string().contains("LAPWING_ADMIN_TOKEN: is not UTF-8"),
+            "{faults}"
+        );
     }
 
     #[test]

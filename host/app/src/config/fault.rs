@@ -1,6 +1,9 @@
 //! What is wrong with a configuration: everything, at once.
 
-use lapwing_checks::schema::{Fault, Schema};
+use lapwing_checks::{
+    KindInfo,
+    schema::{Fault, Schema},
+};
 use serde_json::Value;
 use std::{fmt, path::PathBuf};
 
@@ -9,7 +12,8 @@ use std::{fmt, path::PathBuf};
 pub(crate) struct Faults {
     /// The file the fields are of.
     file: Option<PathBuf>,
-    faults: Vec<Fault>,
+    found: Vec<Fault>,
+    warnings: Vec<String>,
 }
 
 impl Faults {
@@ -17,54 +21,61 @@ impl Faults {
     pub(crate) fn of(file: Option<&PathBuf>) -> Self {
         Self {
             file: file.cloned(),
-            faults: Vec::new(),
+            ..Self::default()
         }
     }
 
     /// Notes one fault.
     pub(crate) fn push(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.faults.push(Fault {
+        self.found.push(Fault {
             field: field.into(),
             message: message.into(),
         });
     }
 
-    /// Notes everything that is wrong with `value` by `schema`; tells whether nothing is.
-    pub(crate) fn hold(&mut self, schema: &Value, sensitive: &[String], value: &Value, root: &str) -> bool {
-        match Schema::new(schema, sensitive) {
-            Ok(schema) => {
-                let found = schema.faults(value, root);
-                let fine = found.is_empty();
-                self.faults.extend(found);
-                fine
-            }
-            Err(why) => {
-                self.push(root, format!("cannot be checked, its schema is broken: {why}"));
-                false
-            }
+    /// Notes everything that is wrong with the configuration of a kind.
+    pub(crate) fn hold(&mut self, kind: &KindInfo, config: &Value, root: &str) {
+        match Schema::new(&kind.schema, &kind.sensitive) {
+            Ok(schema) => self.found.extend(schema.faults(config, root)),
+            Err(why) => self.push(
+                root,
+                format!(
+                    "cannot be checked, the schema of `{}` is broken: {why}",
+                    kind.kind
+                ),
+            ),
         }
+    }
+
+    /// Notes what is odd but no fault; told once logging has started.
+    pub(crate) fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
     }
 
     /// Whether nothing is wrong.
     pub(crate) fn is_empty(&self) -> bool {
-        self.faults.is_empty()
+        self.found.is_empty()
     }
 
-    /// `value`, if nothing was wrong.
-    pub(crate) fn into_result<T>(self, value: T) -> Result<T, Self> {
-        if self.is_empty() { Ok(value) } else { Err(self) }
+    /// `value` and the warnings, if nothing was wrong.
+    pub(crate) fn into_result<T>(self, value: T) -> Result<(T, Vec<String>), Self> {
+        if self.is_empty() {
+            Ok((value, self.warnings))
+        } else {
+            Err(self)
+        }
     }
 }
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.faults.len();
+        let count = self.found.len();
         let faults = if count == 1 { "fault" } else { "faults" };
         match &self.file {
             Some(file) => write!(f, "{}: {count} {faults}", file.display())?,
             None => write!(f, "configuration: {count} {faults}")?,
         }
-        self.faults
+        self.found
             .iter()
             .try_for_each(|fault| write!(f, "\n  {}: {}", fault.field, fault.message))
     }

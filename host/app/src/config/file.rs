@@ -4,13 +4,13 @@
 //! file at once before anything is read from it.
 
 use super::{Faults, HumanDuration, Secret, monitors::MonitorConfig};
-use lapwing_checks::net::EgressPolicy;
+use lapwing_checks::{net::EgressPolicy, schema::Schema};
 use lapwing_wasm::PluginSettings;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
@@ -41,7 +41,8 @@ pub(crate) struct FileConfig {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Worker {
-    /// How many checks run at once. `QUEUE_CONCURRENCY` wins.
+    /// How many checks run at once, at most 1000000. `QUEUE_CONCURRENCY` wins.
+    #[schemars(range(max = 1_000_000))]
     pub(crate) concurrency: NonZeroUsize,
     /// How long running checks may go on after a stop signal, before their tasks go back to the queue.
     pub(crate) grace: HumanDuration,
@@ -49,7 +50,8 @@ pub(crate) struct Worker {
     pub(crate) liveness: HumanDuration,
     /// Where this worker is, in your words; part of every result.
     pub(crate) region: Option<String>,
-    /// The Asynq queues to take tasks from, by weight: the highest is always served first.
+    /// The Asynq queues to take tasks from, by weight: the highest is always served first. At least one.
+    #[schemars(length(min = 1))]
     pub(crate) queues: BTreeMap<String, NonZeroU32>,
 }
 
@@ -113,9 +115,20 @@ pub(crate) struct Plugins {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LogFile {
     /// `debug`, `info`, `warn` or `error`. `LOG_LEVEL` wins.
-    pub(crate) level: Option<String>,
+    pub(crate) level: Option<LogLevel>,
     /// `text` or `json`. Default `json` with `MODE=prod`, else `text`.
     pub(crate) format: Option<LogFormat>,
+}
+
+/// How much to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
 }
 
 /// How log lines look.
@@ -128,33 +141,102 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Reads `path`. What is wrong with it goes to `faults`; the answer is then not to be used.
-pub(crate) fn read(path: &Path, faults: &mut Faults) -> FileConfig {
-    let value = match parse(path) {
-        Ok(value) => value,
-        Err(message) => {
-            faults.push("file", message);
-            return FileConfig::default();
-        }
-    };
-    let schema = schemars::schema_for!(FileConfig).to_value();
-    if !faults.hold(&schema, &[], &value, "") {
-        return FileConfig::default();
-    }
-    serde_path_to_error::deserialize(value).unwrap_or_else(|error| {
-        faults.push(error.path().to_string(), error.inner().to_string());
-        FileConfig::default()
-    })
+/// What could be read of a file: every section and every monitor without a fault of its own, so that what is wrong
+/// with the others is found in the same round.
+#[derive(Debug, Default)]
+pub(crate) struct Readable {
+    /// The sections; those with faults are at their defaults.
+    pub(crate) config: FileConfig,
+    /// The monitors, with their index in the file.
+    pub(crate) monitors: Vec<(usize, MonitorConfig)>,
+    /// Where the faults are: `admin`, `monitors[2]`, …
+    broken: HashSet<String>,
 }
 
-fn parse(path: &Path) -> Result<Value, String> {
+impl Readable {
+    /// Whether a section was read as it stands in the file.
+    pub(crate) fn is_whole(&self, section: &str) -> bool {
+        !self.broken.contains(section) && !self.broken.contains(WHOLE)
+    }
+}
+
+/// The file itself, as the place of a fault.
+const WHOLE: &str = "file";
+
+/// Reads `path`. What is wrong with it goes to `faults`.
+pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
+    let mut broken = HashSet::new();
+    let mut note = |faults: &mut Faults, field: String, message: String| {
+        broken.insert(field.split('.').next().unwrap_or_default().to_owned());
+        faults.push(field, message);
+    };
+    let mut sections = parse(path).unwrap_or_else(|message| {
+        note(faults, WHOLE.to_owned(), message);
+        Map::new()
+    });
+    let schema = schemars::schema_for!(FileConfig).to_value();
+    let sensitive = ["/admin/token", "/redis/url"].map(str::to_owned);
+    match Schema::new(&schema, &sensitive) {
+        Ok(schema) => {
+            for fault in schema.faults(&Value::Object(sections.clone()), "") {
+                note(faults, fault.field, fault.message);
+            }
+        }
+        Err(why) => note(faults, WHOLE.to_owned(), format!("cannot be checked: {why}")),
+    }
+    let entries = sections.remove("monitors");
+    sections.retain(|section, _| !broken.contains(section));
+    let mut readable = Readable {
+        broken,
+        ..Readable::default()
+    };
+    // What fits the schema can be read, but for what no schema can say; that is named here.
+    let mut unreadable = |root: &str, path: &serde_path_to_error::Path, error: &serde_json::Error| {
+        faults.push(format!("{root}{path}"), error.to_string());
+    };
+    match serde_path_to_error::deserialize(Value::Object(sections)) {
+        Ok(config) => readable.config = config,
+        Err(error) => unreadable("", error.path(), error.inner()),
+    }
+    for (index, entry) in entries
+        .as_ref()
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        let root = format!("monitors[{index}]");
+        if readable.is_whole(&root) && readable.is_whole("monitors") {
+            match serde_path_to_error::deserialize(entry) {
+                Ok(monitor) => readable.monitors.push((index, monitor)),
+                Err(error) => unreadable(&format!("{root}."), error.path(), error.inner()),
+            }
+        }
+    }
+    readable
+}
+
+/// The file as JSON. Messages of syntax errors say where, not what: the line may hold a secret.
+fn parse(path: &Path) -> Result<Map<String, Value>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("toml") => toml::from_str(&text).map_err(|error| format!("is not TOML: {error}")),
-        Some("yaml" | "yml") if text.trim().is_empty() => Ok(Value::Object(serde_json::Map::new())),
+    let value = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => toml::from_str(&text).map_err(|error| {
+            let before = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            format!("is not TOML: line {line}: {}", error.message())
+        }),
         Some("yaml" | "yml") => {
-            serde_saphyr::from_str(&text).map_err(|error| format!("is not YAML: {error}"))
+            serde_saphyr::from_str(&text).map_err(|error| format!("is not YAML: {}", error.without_snippet()))
         }
         _ => Err("has no extension that tells its format: expected `.toml`, `.yaml` or `.yml`".to_owned()),
+    };
+    match value? {
+        Value::Object(map) => Ok(map),
+        // An empty YAML file, or one of comments.
+        Value::Null => Ok(Map::new()),
+        _ => Err("holds no table of settings at its top".to_owned()),
     }
 }

@@ -70,6 +70,11 @@ fn a_wrong_command_line_exits_64_and_says_what_was_expected() {
             "cannot read `/nonexistent`",
         ),
         (&["check", "tcp", "--timeout", "soon"], "is not a duration"),
+        (&["check", "tcp", "--timeout", "0s"], "at most `1h`"),
+        (
+            &["check", "tcp", "--timeout", "2562047788015215h"],
+            "at most `1h`",
+        ),
         (&["chekc"], "unrecognized subcommand"),
         (&["run"], "there is nothing to watch"),
         (&[], "Usage"),

@@ -74,6 +74,123 @@ timeout = "5m"
 }
 
 #[test]
+fn faults_of_every_kind_are_found_in_one_round() {
+    let text = r#"
+nonsense = 1
+[worker]
+liveness = "0s"
+[worker.queues]
+[admin]
+token = 123456
+[network]
+allow = ["10.0.0.0/99"]
+[log]
+level = "loud"
+format = "xml"
+[[monitors]]
+name = "A"
+kind = "http"
+interval = "100ms"
+[[monitors]]
+name = "a"
+kind = "tcp"
+config = { hst = "h", port = 1 }
+[[monitors]]
+kind = "tcp"
+"#;
+    let (_folder, path) = file("monitors.toml", text);
+    let said = say(&["run", "--listen", "0.0.0.0:8085", "--config", &path]);
+    assert_eq!(said.code, 64);
+    for expected in [
+        "nonsense: unknown field",
+        "worker.queues: ",
+        "admin.token: ",
+        "network.allow[0]: `10.0.0.0/99` is no network rule",
+        "log.level: \"loud\" is not one of",
+        "log.format: \"xml\" is not one of \"text\", \"json\"",
+        "monitors[0].interval: ",
+        "monitors[0].config.url: is missing",
+        "monitors[1].name: two monitors have the id `a`",
+        "monitors[1].config.hst: unknown field",
+        "monitors[2].name: is missing",
+    ] {
+        assert!(said.err.contains(expected), "no `{expected}` in:\n{}", said.err);
+    }
+    for unexpected in ["123456", "there is no token"] {
+        assert!(!said.err.contains(unexpected), "`{unexpected}` in:\n{}", said.err);
+    }
+}
+
+#[test]
+fn values_that_pass_and_then_break_are_refused() {
+    for (text, expected) in [
+        (
+            "[worker]\nconcurrency = 9000000000000000000\n",
+            "worker.concurrency: ",
+        ),
+        ("[worker]\nqueues = {}\n", "worker.queues: "),
+        ("[worker]\nliveness = \"0s\"\n", "worker.liveness: "),
+        ("[admin]\ntoken = \"\"\n", "admin.token: is empty"),
+        ("[redis]\nurl = \"redis://h/abc\"\n", "redis.url: "),
+        ("[redis]\nurl = \"rediss://h\"\n", "redis.url: "),
+    ] {
+        let (_folder, path) = file("lapwing.toml", text);
+        let said = say(&["worker", "--config", &path]);
+        assert_eq!(said.code, 64, "{text}: {}", said.err);
+        assert!(said.err.contains(expected), "no `{expected}` in:\n{}", said.err);
+    }
+}
+
+#[test]
+fn no_fault_shows_a_secret() {
+    for (name, text) in [
+        ("a.toml", "[admin]\ntoken = \"hunter22"),
+        ("a.yaml", "redis:\n  url: hunter22\n bad: [\n"),
+        ("b.toml", "[redis]\nurl = [\"hunter22\"]\n"),
+        ("c.toml", "[admin]\ntoken = [\"hunter22\"]\n"),
+    ] {
+        let (_folder, path) = file(name, text);
+        let said = say(&["worker", "--config", &path]);
+        assert_eq!(said.code, 64, "{name}");
+        assert!(!said.err.contains("hunter22"), "{name}: {}", said.err);
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let output = crate::support::process::lapwing()
+        .args(["kinds"])
+        .envs([
+            ("LAPWING_CONFIG", ""),
+            ("LAPWING_PLUGINS", ""),
+            ("LAPWING_ADMIN_LISTEN", ""),
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_number_that_is_none_is_warned_of() {
+    let (_folder, path) = file("empty.yaml", "# nothing but a comment\n");
+    let output = crate::support::process::lapwing()
+        .args(["kinds", "--config", &path])
+        .env("QUEUE_CONCURRENCY", "many")
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && err.contains("QUEUE_CONCURRENCY=`many` is not a number"),
+        "{err}"
+    );
+}
+
+#[test]
 fn a_monitors_own_settings_are_held_against_its_kind() {
     let text =
         "monitors:\n- name: A\n  kind: tcp\n  config: {host: localhost, prot: 25}\n- name: B\n  kind: http\n";

@@ -364,7 +364,7 @@ async fn a_worker_started_before_redis_waits_for_it() {
     redis.stop();
     let worker = worker(&redis);
     eventually("it says what it waits for", Duration::from_secs(10), async || {
-        worker.log().contains("no Redis at 127.0.0.1")
+        worker.log().contains("cannot use Redis at 127.0.0.1")
     })
     .await;
     redis.restart();
@@ -373,4 +373,74 @@ async fn a_worker_started_before_redis_waits_for_it() {
     let task = payload("m", "tcp", &json!({"host": "127.0.0.1", "port": closed.port()}));
     enqueue_check(&mut connection, &task).await;
     results(&mut connection, 1, Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_with_a_boundless_timeout_is_no_poison() {
+    let redis = RedisServer::start();
+    let mut connection = connect(&redis).await;
+    let closed = targets::closed().await;
+    let worker = worker(&redis);
+    let mut task = payload("m", "tcp", &json!({"host": "127.0.0.1", "port": closed.port()}));
+    task["timeout"] = json!(i64::MAX);
+    task["interval"] = json!(i64::MAX);
+    enqueue_check(&mut connection, &task).await;
+    let results = results(&mut connection, 1, Duration::from_secs(10)).await;
+    assert!(
+        results[0].1["message"].as_str().unwrap().contains("refused"),
+        "{}",
+        results[0].1
+    );
+    assert!(!worker.log().contains("panicked"), "{}", worker.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stood_still_blames_nobody_else() {
+    let redis = RedisServer::start();
+    let mut connection = connect(&redis).await;
+    let http = targets::http().await;
+    let worker = worker(&redis);
+    let mut task = payload("m", "http", &json!({"url": format!("http://{http}/slow/1500")}));
+    task["timeout"] = json!(2);
+    enqueue_check(&mut connection, &task).await;
+    eventually("it runs", Duration::from_secs(10), async || {
+        redis::cmd("LLEN")
+            .arg("asynq:{healthcheck}:active")
+            .query_async(&mut connection)
+            .await
+            .unwrap_or(0)
+            == 1
+    })
+    .await;
+    worker.signal("STOP");
+    // The answer comes, and the deadline passes, while nobody looks.
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    worker.signal("CONT");
+    let results = results(&mut connection, 1, Duration::from_secs(10)).await;
+    let (status, message) = (&results[0].1["status"], &results[0].1["message"]);
+    assert!(
+        status == 1 || (status == 2 && message.as_str().unwrap().contains("stalled")),
+        "{}",
+        results[0].1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_of_the_api_does_not_keep_the_worker_from_stopping() {
+    let redis = RedisServer::start();
+    let mut worker = worker(&redis);
+    let address = worker.admin.trim_start_matches("http://").to_owned();
+    let mut clients = Vec::new();
+    for head in [
+        "GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n",
+        "POST /api/v1/checks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{",
+    ] {
+        let mut client = tokio::net::TcpStream::connect(&address).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut client, head.as_bytes())
+            .await
+            .unwrap();
+        clients.push(client);
+    }
+    worker.signal("TERM");
+    assert!(worker.wait(Duration::from_secs(6)).success(), "{}", worker.log());
 }

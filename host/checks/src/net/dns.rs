@@ -68,7 +68,7 @@ impl Net {
             .to_ascii_lowercase();
         self.inner.policy.judge_name(&plain).map_err(NetError::Denied)?;
         let servers = match server {
-            None => self.inner.resolver.servers.clone(),
+            None => self.inner.resolver.servers()?.to_vec(),
             Some((host, port)) => {
                 let found = self.resolve(host, IpFamily::Any, deadline).await?;
                 found

@@ -14,7 +14,8 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     version::{TLS12, TLS13},
 };
-use std::{sync::Arc, time::Duration};
+use rustls_native_certs::{CertificateResult, ErrorKind};
+use std::{fmt, io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task,
@@ -53,8 +54,8 @@ impl Default for TlsOptions {
     }
 }
 
-impl std::fmt::Debug for TlsOptions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for TlsOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsOptions")
             .field("server_name", &self.server_name)
             .field("verify", &self.verify)
@@ -83,23 +84,11 @@ pub(super) struct Roots {
 }
 
 impl Roots {
-    /// The system's roots; on a system without any (a bare container), Mozilla's as built in.
     fn load() -> Result<Self, NetError> {
-        let mut store = RootCertStore::empty();
-        let native = rustls_native_certs::load_native_certs();
-        for error in &native.errors {
-            tracing::warn!(%error, "some of the system's root certificates cannot be read");
-        }
-        store.add_parsable_certificates(native.certs);
-        if store.is_empty() {
-            tracing::warn!("this system has no root certificates; using Mozilla's, as built in");
-            store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
+        let store = trusted(rustls_native_certs::load_native_certs())?;
         let crypto = Arc::new(rustls::crypto::ring::default_provider());
         let system = WebPkiServerVerifier::builder_with_provider(store.into(), crypto.clone());
-        let system = system
-            .build()
-            .map_err(|error| NetError::Local(format!("root certificates: {error}")))?;
+        let system = system.build().map_err(unread)?;
         Ok(Self { crypto, system })
     }
 
@@ -165,6 +154,15 @@ impl TlsOptions {
 }
 
 impl Net {
+    /// The trust roots. A failure is not kept: the next call tries again.
+    pub(super) async fn roots(&self) -> Result<&Roots, NetError> {
+        let load = || async {
+            let loaded = task::spawn_blocking(Roots::load).await;
+            loaded.map_err(unread)?
+        };
+        self.inner.roots.get_or_try_init(load).await
+    }
+
     /// Handshakes over an open stream to `host`.
     ///
     /// [`NetError::Certificate`] keeps what the peer presented; [`NetError::InvalidInput`] means that the options hold
@@ -179,11 +177,8 @@ impl Net {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let roots = self.inner.roots.get_or_try_init(|| async {
-            let loaded = task::spawn_blocking(Roots::load).await;
-            loaded.map_err(|error| NetError::Local(format!("root certificates: {error}")))?
-        });
-        let (config, witness) = options.config(roots.await?)?;
+        let roots = time::timeout_at(deadline, self.roots()).await;
+        let (config, witness) = options.config(roots.map_err(unread)??)?;
         let name = options.server_name.as_deref().unwrap_or(host);
         let server_name = server_name(name)?;
         let start = Instant::now();
@@ -226,6 +221,35 @@ impl Net {
     }
 }
 
+/// The system's roots; on a system without any (a bare container), Mozilla's as built in.
+///
+/// A store with a hole makes good targets look bad: what could not be read is our failure, not the target's. Only a path
+/// that does not exist, or a file that is no PEM, is passed over, and only where other roots were found.
+fn trusted(native: CertificateResult) -> Result<RootCertStore, NetError> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(native.certs);
+    for error in native.errors {
+        if store.is_empty() || is_hole(&error) {
+            return Err(unread(error));
+        }
+        tracing::warn!(%error, "some of the system's root certificates cannot be used");
+    }
+    if store.is_empty() {
+        tracing::warn!("this system has no root certificates; using Mozilla's, as built in");
+        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    Ok(store)
+}
+
+fn unread(why: impl fmt::Display) -> NetError {
+    NetError::Local(format!("root certificates: {why}"))
+}
+
+/// Whether roots that are there could not be read (no free descriptors, no right to).
+fn is_hole(error: &rustls_native_certs::Error) -> bool {
+    matches!(&error.kind, ErrorKind::Io { inner, .. } if inner.kind() != io::ErrorKind::NotFound)
+}
+
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     match parsed {
@@ -250,4 +274,59 @@ fn cipher(suite: rustls::SupportedCipherSuite) -> String {
         .as_str()
         .unwrap_or_default()
         .replacen("TLS13_", "TLS_", 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the system gave: so many roots, and an error of the kernel's.
+    fn native(roots: usize, code: Option<i32>) -> CertificateResult {
+        let mut native = CertificateResult::default();
+        for index in 0..roots {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let root = rcgen::CertificateParams::new(vec![format!("r{index}.example")]).unwrap();
+            native.certs.push(root.self_signed(&key).unwrap().der().clone());
+        }
+        native.errors.extend(code.map(|code| rustls_native_certs::Error {
+            context: "failed to read PEM from file",
+            kind: ErrorKind::Io {
+                inner: io::Error::from_raw_os_error(code),
+                path: "/etc/ssl/certs/ca.crt".into(),
+            },
+        }));
+        native
+    }
+
+    #[test]
+    fn roots_that_cannot_be_read_are_our_failure_however_many_others_there_are() {
+        for (roots, name, code) in [
+            (0, "EMFILE", 24),
+            (1, "EMFILE", 24),
+            (1, "ENFILE", 23),
+            (1, "EACCES", 13),
+            (0, "ENOENT", 2),
+        ] {
+            let error = trusted(native(roots, Some(code))).unwrap_err();
+            assert!(
+                matches!(&error, NetError::Local(text) if text.contains("ca.crt")),
+                "{name}: {error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_system_without_any_roots_gets_those_built_in() {
+        assert_eq!(
+            trusted(native(0, None)).unwrap().len(),
+            webpki_roots::TLS_SERVER_ROOTS.len()
+        );
+        assert_eq!(trusted(native(2, None)).unwrap().len(), 2);
+        let enoent = Some(2);
+        assert_eq!(
+            trusted(native(2, enoent)).unwrap().len(),
+            2,
+            "a path without roots"
+        );
+    }
 }

@@ -442,6 +442,15 @@ async fn an_http2_exchange_leaves_no_task_behind_even_when_its_peer_stops_readin
 }
 
 #[tokio::test]
+async fn a_message_is_one_line_of_text_whatever_it_quotes() {
+    let server = Server::http(|_| ok("")).await;
+    let config = json!({ "url": server.url("/"), "keyword": "\u{1b}[2J\nfine" });
+    let seen = Probe::new().seen("http-keyword", config).await;
+    assert_eq!(reason(&seen), "assertion_failed");
+    assert!(seen.message.contains(r"\u{1b}[2J\nfine"), "{}", seen.message);
+}
+
+#[tokio::test]
 async fn each_way_a_connection_fails_has_its_own_reason() {
     let port = closed_port().await;
     let seen = Probe::new()

@@ -8,7 +8,7 @@ pub(crate) mod server;
 use lapwing_checks::{CheckError, Net, ProbeContext, Registry, native, net::EgressPolicy};
 use lapwing_model::{Observation, SystemClock, peekaping};
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{self, Instant};
 
 /// Longer than any loopback exchange, shorter than anyone's patience.
@@ -109,4 +109,18 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < patience, "never: {what}");
         time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// Runs `probe` in real time until `stalled`, then in paused time: seconds of silence take none, and no load on this
+/// machine can add to them. Not paused from the start, because the clock would leap to the deadline over packets that
+/// are still on their way.
+pub(crate) async fn paused_from<T>(stalled: impl Future<Output = ()>, probe: impl Future<Output = T>) -> T {
+    let mut probe = pin!(probe);
+    tokio::select! {
+        _ = &mut probe => panic!("ended before it stalled"),
+        () = stalled => time::pause(),
+    }
+    let seen = probe.await;
+    time::resume();
+    seen
 }

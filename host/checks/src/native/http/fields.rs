@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::{Map, Value};
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// Codes that count as good: a class (`2XX`), one code (`404`) or a range (`200-299`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -74,11 +74,15 @@ pub struct Headers(pub(super) HeaderMap);
 
 impl<'de> Deserialize<'de> for Headers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let unfit = |why: &dyn fmt::Display| D::Error::custom(format!("invalid headers json: {why}"));
         let object = match Value::deserialize(deserializer)? {
             Value::Object(object) => object,
             Value::String(text) if text.trim().is_empty() => Map::new(),
-            Value::String(text) => serde_json::from_str(&text)
-                .map_err(|error| D::Error::custom(format!("invalid headers json: {error}")))?,
+            // Any value first, then its type: a complaint about a type would quote the text, and that is a secret.
+            Value::String(text) => match serde_json::from_str(&text).map_err(|error| unfit(&error))? {
+                Value::Object(object) => object,
+                _ => return Err(unfit(&"expected an object of strings")),
+            },
             _ => {
                 return Err(D::Error::custom(
                     "expected an object of strings, or the text of one",
@@ -160,11 +164,12 @@ mod tests {
             (r#"{"X-A":1}"#, "header `X-A`: expected a string"),
             (r#"{"X A":"1"}"#, "header `X A`: not a header name"),
             (r#"{"X-A":"a\nb"}"#, "header `X-A`: has characters"),
-            (r#""[1]""#, "invalid headers json"),
+            (r#""{""#, "invalid headers json"),
+            (r#""\"hunter2\"""#, "invalid headers json: expected an object"),
             ("7", "expected an object"),
         ] {
             let text = serde_json::from_str::<Headers>(json).unwrap_err().to_string();
-            assert!(text.contains(why), "{text}");
+            assert!(text.contains(why) && !text.contains("hunter2"), "{text}");
         }
     }
 }

@@ -138,7 +138,7 @@ impl JsonSchema for Rule {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "minLength": 1,
+            "format": crate::schema::RULE_FORMAT,
             "description": "A network (`10.0.0.0/8`), an address (`10.1.2.3`) or a host pattern (`*.example.com`).",
         })
     }

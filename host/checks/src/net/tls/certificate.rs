@@ -1,5 +1,6 @@
 //! Describes a certificate in the words Peekaping's users know: those of Go's `crypto/x509`.
 
+use crate::text::visible;
 use jiff::Timestamp;
 use lapwing_model::Certificate;
 use sha1::{Digest, Sha1};
@@ -47,7 +48,7 @@ fn name(name: &X509Name<'_>) -> String {
                 let value = attribute
                     .as_str()
                     .map_or_else(|_| hex(attribute.as_slice()).concat(), escape);
-                format!("{}={value}", attribute_name(attribute.attr_type()))
+                format!("{}={}", attribute_name(attribute.attr_type()), visible(&value))
             });
             attributes.collect::<Vec<_>>().join("+")
         })
@@ -102,7 +103,7 @@ fn time(time: ASN1Time) -> Option<Timestamp> {
 
 fn dns_name(name: &GeneralName<'_>) -> Option<String> {
     match name {
-        GeneralName::DNSName(dns) => Some((*dns).to_owned()),
+        GeneralName::DNSName(dns) => Some(visible(dns)),
         _ => None,
     }
 }
@@ -156,4 +157,21 @@ fn public_key_algorithm(oid: &Oid<'_>) -> String {
         other => other,
     };
     known.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DnType, KeyPair};
+
+    #[test]
+    fn a_subject_cannot_move_the_readers_cursor() {
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "\u{1b}[2J\nfine, really");
+        let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let subject = describe(der.der()).unwrap().subject;
+        assert!(subject.contains(r"CN=\u{1b}[2J\nfine\, really"), "{subject}");
+    }
 }

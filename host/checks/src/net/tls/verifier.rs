@@ -1,6 +1,7 @@
 //! A certificate verifier that remembers what it was shown, so that a result can tell it in any case.
 
 use super::certificate;
+use crate::text::visible;
 use lapwing_model::TlsInfo;
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, SignatureScheme,
@@ -69,7 +70,7 @@ impl Witness {
             Err(error) => error,
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.error.get_or_insert_with(|| explain(&error, leaf));
+        seen.error.get_or_insert_with(|| visible(&explain(&error, leaf)));
         if self.enforce { Err(error) } else { Ok(pass) }
     }
 }
