@@ -64,12 +64,7 @@ pub(crate) struct Shared {
     #[arg(long, value_name = "DIR")]
     pub(crate) plugins: Option<PathBuf>,
     /// Address of the admin API [env: LAPWING_ADMIN_LISTEN] [default: 127.0.0.1:8085]
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "LAPWING_ADMIN_LISTEN",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
     /// Least severe log level: debug, info, warn or error [env: LOG_LEVEL] [default: info]
     #[arg(long, value_name = "LEVEL")]

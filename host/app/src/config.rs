@@ -110,6 +110,9 @@ impl Config {
                 "is zero: the worker would always count as dead",
             );
         }
+        if file.worker.queues.is_empty() {
+            faults.push("worker.queues", "is empty: the worker would take no task");
+        }
         let concurrency = environment
             .concurrency(&mut faults)
             .unwrap_or(file.worker.concurrency.get());

@@ -6,13 +6,16 @@ use crate::net::policy::Rule;
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 /// The format of durations as people write them: `500ms`, `10s`, `1m 30s`.
 pub const DURATION_FORMAT: &str = "lapwing-duration";
 
 /// The format of the network policy's rules.
 pub const RULE_FORMAT: &str = "lapwing-network-rule";
+
+/// Most nodes of a schema with its references written out.
+const MOST_NODES: usize = 10_000;
 
 /// A compiled JSON Schema 2020-12, self-contained, with patterns that run in linear time whatever the text.
 #[derive(Debug)]
@@ -49,6 +52,11 @@ impl Schema {
         if let Some(reference) = remote_reference(source) {
             return Err(format!(
                 "`$ref` to `{reference}`: only references within the schema are followed"
+            ));
+        }
+        if Expansion::of(source).size(source) > MOST_NODES {
+            return Err(format!(
+                "with its references written out it has more than {MOST_NODES} nodes"
             ));
         }
         jsonschema::draft202012::meta::validate(source).map_err(broken)?;
@@ -117,15 +125,14 @@ impl Schema {
                 join(&field, property.as_str().unwrap_or_default()),
                 "is missing".to_owned(),
             ),
-            _ if secret => one(field, error.masked().to_string()),
-            ValidationErrorKind::Format { format } if format == DURATION_FORMAT => {
+            ValidationErrorKind::Format { format } if !secret && format == DURATION_FORMAT => {
                 let text = error.instance();
                 one(
                     field,
                     format!("{text} is not a duration such as `500ms`, `10s` or `1m 30s`"),
                 )
             }
-            ValidationErrorKind::Format { format } if format == RULE_FORMAT => {
+            ValidationErrorKind::Format { format } if !secret && format == RULE_FORMAT => {
                 let why = error
                     .instance()
                     .as_str()
@@ -135,14 +142,65 @@ impl Schema {
             ValidationErrorKind::Enum { .. }
             | ValidationErrorKind::AnyOf { .. }
             | ValidationErrorKind::OneOfNotValid { .. } => match words(&self.source, at).as_slice() {
-                [] => one(field, error.to_string()),
+                [] if !secret => one(field, error.to_string()),
+                [] => one(field, error.masked().to_string()),
+                words if secret => one(field, format!("value is not one of {}", words.join(", "))),
                 words => one(
                     field,
                     format!("{} is not one of {}", error.instance(), words.join(", ")),
                 ),
             },
+            _ if secret => one(field, error.masked().to_string()),
             _ => one(field, error.to_string()),
         }
+    }
+}
+
+/// Measures a schema with its references written out: a few lines that refer to each other twice and twice again grow
+/// without bound, in memory when compiled and in time when used.
+struct Expansion<'a> {
+    root: &'a Value,
+    /// Sizes of reference targets; one being measured counts as a leaf, so that recursive schemas have a size.
+    known: HashMap<&'a str, usize>,
+}
+
+impl<'a> Expansion<'a> {
+    fn of(root: &'a Value) -> Self {
+        Self {
+            root,
+            known: HashMap::new(),
+        }
+    }
+
+    fn size(&mut self, node: &'a Value) -> usize {
+        let inner = match node {
+            Value::Object(map) => map
+                .iter()
+                .fold(0_usize, |sum, (key, value)| match value.as_str() {
+                    Some(target) if matches!(key.as_str(), "$ref" | "$dynamicRef") => {
+                        sum.saturating_add(self.target(target))
+                    }
+                    _ => sum.saturating_add(self.size(value)),
+                }),
+            Value::Array(items) => items
+                .iter()
+                .fold(0_usize, |sum, item| sum.saturating_add(self.size(item))),
+            _ => 0,
+        };
+        inner.saturating_add(1)
+    }
+
+    fn target(&mut self, reference: &'a str) -> usize {
+        if let Some(size) = self.known.get(reference) {
+            return *size;
+        }
+        self.known.insert(reference, 1);
+        let target = reference
+            .strip_prefix('#')
+            .and_then(|pointer| self.root.pointer(pointer));
+        let size = target.map_or(1, |target| self.size(target));
+        self.known.insert(reference, size);
+        size
     }
 }
 
@@ -367,6 +425,24 @@ mod tests {
             let error = Schema::new(&source, &[]).unwrap_err();
             assert!(error.contains(part), "{source}: {error}");
         }
+    }
+
+    #[test]
+    fn a_schema_that_explodes_is_refused_and_a_recursive_one_is_not() {
+        let mut definitions = Map::new();
+        for level in 0..40 {
+            let next = json!({ "$ref": format!("#/$defs/a{}", level + 1) });
+            definitions.insert(format!("a{level}"), json!({ "allOf": [next.clone(), next] }));
+        }
+        definitions.insert("a40".to_owned(), json!({ "type": "object" }));
+        let source = json!({ "$ref": "#/$defs/a0", "$defs": definitions });
+        assert!(
+            Schema::new(&source, &[])
+                .unwrap_err()
+                .contains("more than 10000 nodes")
+        );
+        let tree = json!({ "properties": { "children": { "items": { "$ref": "#" } } } });
+        assert!(Schema::new(&tree, &[]).is_ok());
     }
 
     #[test]

@@ -70,10 +70,17 @@ impl Guest {
         let end = begun + left.saturating_sub((left / 20).min(Duration::from_millis(10)));
         let own = begun.checked_add(Duration::from_nanos(timeout));
         let deadline = own.map_or(end, |own| own.min(end));
-        let task = network.worker.spawn(work(network.net.clone(), deadline));
+        let (work, ledger) = (work(network.net.clone(), deadline), self.ledger.clone());
         self.ledger.wait(step);
+        let task = network.worker.spawn(async move {
+            let value = work.await;
+            // Not when the guest learns of it: it may have to wait for a thread, and that is not the network's time.
+            ledger.wait_over(Instant::now() >= end);
+            ledger.queue();
+            value
+        });
         let value = AbortOnDropHandle::new(task).await;
-        self.ledger.wait_over();
+        self.ledger.go_on();
         match value {
             Ok(value) => Ok(Done {
                 value,
@@ -87,7 +94,10 @@ impl Guest {
     /// Hands a failure to the guest, written down where it was ours; a time-out of the run's budget ends the run.
     pub(crate) fn settle<T>(&self, done: Done<Result<T, NetError>>) -> Answer<T> {
         let error = match done.value {
-            Ok(value) => return Ok(Ok(value)),
+            Ok(value) => {
+                self.ledger.entries().overdue = None;
+                return Ok(Ok(value));
+            }
             Err(error) => error,
         };
         if is_timeout(&error) {

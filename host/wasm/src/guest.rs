@@ -121,6 +121,7 @@ impl Guest {
         if self.ledger.held() >= self.errand.cpu {
             return Err(Stop::Cpu.into());
         }
+        self.ledger.queue();
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     }
 

@@ -14,7 +14,12 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
+use tokio::time::timeout;
+
+/// Longest wait for one file: a dead network drive must not stop the others.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Loads plugins and runs them. One per process; dropping it and every plugin of it ends its threads.
 pub struct PluginHost {
@@ -83,11 +88,12 @@ impl PluginHost {
         let path = path.into();
         let mut report = PluginReport::new(path.clone());
         let limit = self.loader.settings.file_mib;
-        let content = tokio::task::spawn_blocking(move || file::read(&path, limit)).await;
-        let loaded = match content {
-            Err(error) => Err(LoadError::Internal(error.to_string())),
-            Ok(Err(error)) => Err(error),
-            Ok(Ok(content)) => {
+        let read = tokio::task::spawn_blocking(move || file::read(&path, limit));
+        let loaded = match timeout(READ_TIMEOUT, read).await {
+            Err(_) => Err(LoadError::Unreadable(io::ErrorKind::TimedOut.into())),
+            Ok(Err(error)) => Err(LoadError::Internal(error.to_string())),
+            Ok(Ok(Err(error))) => Err(error),
+            Ok(Ok(Ok(content))) => {
                 report.digest = Some(content.digest.clone());
                 report.size_bytes = Some(content.bytes.len() as u64);
                 self.load(content).await

@@ -17,11 +17,39 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Ledger {
     began: Instant,
-    /// Nanoseconds after `began` at which the guest got its thread; zero while it has none.
-    resumed: AtomicU64,
-    /// Nanoseconds the guest held a thread before that.
-    held: AtomicU64,
+    /// Runs while the guest holds a thread.
+    holding: Stopwatch,
+    /// Runs while the guest could go on but has no thread.
+    queueing: Stopwatch,
     entries: Mutex<Entries>,
+}
+
+/// Time summed over several stretches.
+#[derive(Debug, Default)]
+struct Stopwatch {
+    /// When it was started, in nanoseconds of the run; zero while it stands.
+    since: AtomicU64,
+    /// Nanoseconds of the stretches before that.
+    sum: AtomicU64,
+}
+
+impl Stopwatch {
+    fn start(&self, now: Duration) {
+        self.since.store(nanos(now).max(1), Relaxed);
+    }
+
+    fn stop(&self, now: Duration) {
+        self.sum.store(nanos(self.total(now)), Relaxed);
+        self.since.store(0, Relaxed);
+    }
+
+    fn total(&self, now: Duration) -> Duration {
+        let running = match self.since.load(Relaxed) {
+            0 => 0,
+            since => nanos(now).saturating_sub(since),
+        };
+        Duration::from_nanos(self.sum.load(Relaxed).saturating_add(running))
+    }
 }
 
 /// What was written down.
@@ -39,6 +67,8 @@ pub(crate) struct Entries {
     pub(crate) network: Duration,
     /// The network did not answer in time at least once.
     pub(crate) timed_out: bool,
+    /// The network step that took until the budget's end.
+    pub(crate) overdue: Option<NetError>,
     /// Log lines dropped for the quota.
     pub(crate) dropped_lines: u64,
 }
@@ -53,13 +83,16 @@ pub(crate) struct Hindrance {
 }
 
 impl Ledger {
+    /// The book of a run that begins now, and whose guest wants a thread.
     pub(crate) fn new() -> Self {
-        Self {
+        let ledger = Self {
             began: Instant::now(),
-            resumed: AtomicU64::new(0),
-            held: AtomicU64::new(0),
+            holding: Stopwatch::default(),
+            queueing: Stopwatch::default(),
             entries: Mutex::default(),
-        }
+        };
+        ledger.queue();
+        ledger
     }
 
     /// Time since the run began.
@@ -67,24 +100,35 @@ impl Ledger {
         self.began.elapsed()
     }
 
+    /// The guest could go on, and waits for a thread.
+    pub(crate) fn queue(&self) {
+        self.queueing.start(self.elapsed());
+    }
+
     /// The guest gets a thread.
     pub(crate) fn resume(&self) {
-        self.resumed.store(nanos(self.elapsed()).max(1), Relaxed);
+        self.go_on();
+        self.holding.start(self.elapsed());
+    }
+
+    /// The guest goes on, on the thread it has.
+    pub(crate) fn go_on(&self) {
+        self.queueing.stop(self.elapsed());
     }
 
     /// The guest gives its thread back.
     pub(crate) fn suspend(&self) {
-        self.held.store(nanos(self.held()), Relaxed);
-        self.resumed.store(0, Relaxed);
+        self.holding.stop(self.elapsed());
+    }
+
+    /// Time the guest waited for a thread so far.
+    pub(crate) fn queued(&self) -> Duration {
+        self.queueing.total(self.elapsed())
     }
 
     /// Time the guest held a thread so far: its processor time, less what the operating system took from it.
     pub(crate) fn held(&self) -> Duration {
-        let running = match self.resumed.load(Relaxed) {
-            0 => 0,
-            resumed => nanos(self.elapsed()).saturating_sub(resumed),
-        };
-        Duration::from_nanos(self.held.load(Relaxed).saturating_add(running))
+        self.holding.total(self.elapsed())
     }
 
     /// The guest waits for the network; `step` is the error if that lasts too long.
@@ -92,12 +136,13 @@ impl Ledger {
         self.entries().waiting = Some((step, Instant::now()));
     }
 
-    /// It waits no longer; `Some` with the step if it did.
-    pub(crate) fn wait_over(&self) -> Option<NetError> {
+    /// It waits no longer; `overdue` says that the budget ended first.
+    pub(crate) fn wait_over(&self, overdue: bool) {
         let mut entries = self.entries();
-        let (step, since) = entries.waiting.take()?;
-        entries.network += since.elapsed();
-        Some(step)
+        if let Some((step, since)) = entries.waiting.take() {
+            entries.network += since.elapsed();
+            entries.overdue = overdue.then_some(step);
+        }
     }
 
     /// Adds to a phase. Phases keep the order in which they first came.
@@ -150,6 +195,26 @@ mod tests {
         let held = ledger.held();
         assert!(held >= Duration::from_millis(2), "{held:?}");
         assert_eq!(ledger.held(), held, "the clock stands while suspended");
+    }
+
+    #[test]
+    fn a_guest_queues_until_it_goes_on() {
+        let ledger = Ledger::new();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(2) {}
+        ledger.resume();
+        let queued = ledger.queued();
+        assert!(queued >= Duration::from_millis(2), "{queued:?}");
+        ledger.suspend();
+        assert_eq!(
+            ledger.queued(),
+            queued,
+            "asleep or on the network, it wants no thread"
+        );
+        ledger.queue();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(2) {}
+        assert!(ledger.queued() >= queued + Duration::from_millis(2));
     }
 
     #[test]

@@ -97,6 +97,7 @@ pub(crate) struct Loader {
 struct Compiled {
     pre: Arc<PluginPre<Guest>>,
     facts: world::Facts,
+    memory_kib: u64,
     compile: Duration,
 }
 
@@ -123,6 +124,7 @@ impl Loader {
         manifest::plugin(
             described,
             compiled.facts,
+            compiled.memory_kib,
             compiled.compile,
             &digest,
             program,
@@ -132,10 +134,12 @@ impl Loader {
 
     fn compile(&self, bytes: &[u8]) -> Result<Compiled, LoadError> {
         file::classify(bytes)?;
+        let facts = world::inspect(bytes)?;
         let begun = Instant::now();
-        let component = Component::from_binary(&self.engine, bytes).map_err(|error| invalid(&error))?;
+        let component =
+            Component::from_binary(&self.engine, bytes).map_err(|error| invalid(&format!("{error:#}")))?;
         let compile = begun.elapsed();
-        let facts = world::inspect(&self.engine, &component, &self.settings.limits)?;
+        let memory_kib = world::memory_kib(&component, &self.settings.limits)?;
         let mismatch =
             |error: wasmtime::Error| LoadError::Mismatch(crate::text::line(&format!("{error:#}"), 500));
         let pre = self
@@ -146,6 +150,7 @@ impl Loader {
         Ok(Compiled {
             pre: Arc::new(pre),
             facts,
+            memory_kib,
             compile,
         })
     }
@@ -183,11 +188,10 @@ impl Loader {
     }
 }
 
-fn invalid(error: &wasmtime::Error) -> LoadError {
-    let text = format!("{error:#}");
+fn invalid(text: &str) -> LoadError {
     // wasmparser's words for a section, or a module within, that goes on behind the end of the file.
     if text.contains("unexpected end") || text.contains("is out of bounds (bound = ") {
         return LoadError::Truncated;
     }
-    LoadError::Invalid(crate::text::line(&text, 500))
+    LoadError::Invalid(crate::text::line(text, 500))
 }

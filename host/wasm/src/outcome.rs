@@ -15,6 +15,8 @@ const ITEMS: usize = 100;
 const DETAILS_BYTES: usize = 64 << 10;
 /// Attributes under this prefix are the host's.
 const RESERVED: &str = "plugin.";
+/// Attributes under these names are what native checks saw themselves; a guest's are named as claimed.
+const NATIVE: [&str; 4] = ["http.", "tls.", "dns.", "peer"];
 /// Phases the host measures itself, in the guest's words and in ours.
 const MEASURED: [&str; 8] = [
     "dns",
@@ -171,6 +173,9 @@ impl Notes {
                     "reserved, nameless, or not a finite number",
                 );
                 return None;
+            }
+            if NATIVE.iter().any(|native| name.starts_with(native)) {
+                self.claimed.push(format!("attributes.{name}"));
             }
             Some((name, value))
         });
@@ -396,6 +401,22 @@ mod tests {
         assert_eq!(
             seen(outcome(types::Status::Unknown)).reason.unwrap(),
             Reason::PluginError
+        );
+    }
+
+    #[test]
+    fn an_attribute_named_as_a_native_checks_is_told_apart() {
+        let attribute = |key: &str| types::Attribute {
+            key: key.into(),
+            value: types::Value::Int(1),
+        };
+        let observation = seen(types::Outcome {
+            attributes: ["http.status", "smtp.code", "peer"].map(attribute).to_vec(),
+            ..outcome(types::Status::Up)
+        });
+        assert_eq!(
+            observation.attributes["plugin.claimed"],
+            json!(["attributes.http.status", "attributes.peer"])
         );
     }
 

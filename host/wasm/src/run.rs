@@ -57,6 +57,8 @@ pub(crate) struct Report<T> {
     pub(crate) entries: Entries,
     /// Time waited for a free slot.
     pub(crate) waited: Duration,
+    /// Time the guest waited for a thread after that.
+    pub(crate) queued: Duration,
     /// Time from the start of the call to its end.
     pub(crate) elapsed: Duration,
 }
@@ -142,6 +144,7 @@ impl Runner {
             ending,
             entries,
             waited,
+            queued: ledger.queued(),
             elapsed: ledger.elapsed(),
         }
     }
@@ -149,9 +152,12 @@ impl Runner {
 
 /// The deadline came first: in the network's time or in the guest's?
 fn out_of_time<T>(ledger: &Ledger) -> Ending<T> {
-    ledger
-        .wait_over()
-        .map_or(Ending::OutOfTime, Ending::NetworkTimeout)
+    ledger.wait_over(true);
+    let mut entries = ledger.entries();
+    entries.overdue.take().map_or(Ending::OutOfTime, |step| {
+        entries.timed_out = true;
+        Ending::NetworkTimeout(step)
+    })
 }
 
 /// One `check` on a fresh instance, on the current thread.
@@ -217,7 +223,7 @@ fn conclude<T>(store: &Store<Guest>, result: wasmtime::Result<T>) -> Ending<T> {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return match stop {
             Stop::Network(error) => Ending::NetworkTimeout(error.clone()),
-            Stop::Deadline => Ending::OutOfTime,
+            Stop::Deadline => out_of_time(&guest.ledger),
             Stop::Cpu => Ending::OutOfCpu,
             Stop::Host(why) => Ending::Host(why.clone()),
         };
@@ -280,5 +286,33 @@ fn trap_message(error: &wasmtime::Error, output: &str) -> String {
         cause
     } else {
         format!("{cause}; it wrote: {output}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_step_that_took_until_the_end_is_what_the_run_ended_in() {
+        let step = || NetError::ResponseTimeout("mail.test".into());
+        let ending = |events: &dyn Fn(&Ledger)| {
+            let ledger = Ledger::new();
+            events(&ledger);
+            out_of_time::<()>(&ledger)
+        };
+        assert!(matches!(ending(&|_| {}), Ending::OutOfTime));
+        let waiting = ending(&|ledger| ledger.wait(step()));
+        assert!(matches!(waiting, Ending::NetworkTimeout(_)), "{waiting:?}");
+        let just_over = ending(&|ledger| {
+            ledger.wait(step());
+            ledger.wait_over(true);
+        });
+        assert!(matches!(just_over, Ending::NetworkTimeout(_)), "{just_over:?}");
+        let in_time = ending(&|ledger| {
+            ledger.wait(step());
+            ledger.wait_over(false);
+        });
+        assert!(matches!(in_time, Ending::OutOfTime), "{in_time:?}");
     }
 }

@@ -12,7 +12,7 @@ pub(crate) fn line(text: &str, limit: usize) -> String {
                 skip_escape(&mut chars);
                 continue;
             }
-            '\n' | '\r' | '\t' => ' ',
+            '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
             c if c.is_control() || is_reordering(c) => continue,
             c => c,
         };
@@ -45,6 +45,7 @@ mod tests {
     #[test]
     fn controls_vanish_and_words_stay() {
         assert_eq!(line("\u{1b}[31mred\u{1b}[0m\r\nnext\0\u{7}", 100), "red  next");
+        assert_eq!(line("one\u{2028}two\u{2029}three", 100), "one two three");
         assert_eq!(line("user\u{202e}gnp.exe", 100), "usergnp.exe");
         assert_eq!(line("Grüße, 世界 ✓", 100), "Grüße, 世界 ✓");
     }

@@ -44,6 +44,7 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
         ending,
         mut entries,
         waited,
+        queued,
         elapsed,
     } = report;
     let starved = starved(&entries, waited, elapsed, budget);
@@ -64,6 +65,12 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
             Err(plugin(Reason::LimitHit, waited_too_long(waited), true)),
             Conduct::Unseen,
         ),
+        // Most of what the network left of its time it had no thread: not its doing.
+        Ending::OutOfTime if queued > elapsed.saturating_sub(entries.network) / 2 => {
+            let ms = queued.as_millis();
+            let why = format!("this worker was too busy: waited {ms} ms for a thread (`plugins.threads`)");
+            (Err(plugin(Reason::LimitHit, why, true)), Conduct::Unseen)
+        }
         Ending::OutOfTime => fault(
             Reason::PluginTimeout,
             "the plugin did not end within its budget".into(),
@@ -201,6 +208,7 @@ mod tests {
             ending,
             entries,
             waited: Duration::ZERO,
+            queued: Duration::ZERO,
             elapsed: BUDGET,
         }
     }
@@ -347,6 +355,25 @@ mod tests {
         );
         let full = judge(report(ending(), timed_out(BUDGET * 9 / 10)), BUDGET);
         assert_eq!(full.result.unwrap().status, Status::Down);
+    }
+
+    #[test]
+    fn a_guest_without_a_thread_is_not_at_fault() {
+        let entries = Entries {
+            network: BUDGET / 2,
+            ..Entries::default()
+        };
+        for (queued, word, conduct) in [
+            (BUDGET / 3, Reason::LimitHit, Conduct::Unseen),
+            (BUDGET / 5, Reason::PluginTimeout, Conduct::Fault),
+        ] {
+            let report = Report {
+                queued,
+                ..report(Ending::OutOfTime, entries.clone())
+            };
+            let verdict = judge(report, BUDGET);
+            assert_eq!((reason(&verdict), verdict.conduct), (word, conduct));
+        }
     }
 
     #[test]

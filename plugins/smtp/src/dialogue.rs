@@ -79,8 +79,10 @@ pub(crate) fn hold(connection: &mut Connection, config: &Config) -> Result<Seen,
 }
 
 /// Takes leave; the server's answer matters to nobody, but waiting for it spares it an error in its log.
-pub(crate) fn quit(connection: &mut Connection) -> Result<(), NetError> {
-    connection.set_timeout(Some(PARTING));
+///
+/// `remaining` is the run's time; most of it stays for ending the run.
+pub(crate) fn quit(connection: &mut Connection, remaining: Duration) -> Result<(), NetError> {
+    connection.set_timeout(Some(PARTING.min(remaining / 4)));
     command(connection, "QUIT").map(|_| ())
 }
 

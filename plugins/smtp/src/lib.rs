@@ -31,7 +31,7 @@ impl Checker for Smtp {
 
     type Config = Config;
 
-    fn check(config: Config, _: &Context) -> Result<Outcome, Failure> {
+    fn check(config: Config, context: &Context) -> Result<Outcome, Failure> {
         let mut connection = Connection::connect_with(
             &config.host,
             config.port,
@@ -40,7 +40,7 @@ impl Checker for Smtp {
         )?;
         let seen = dialogue::hold(&mut connection, &config)?;
         let latency = connection.timing().total;
-        if let Err(error) = dialogue::quit(&mut connection) {
+        if let Err(error) = dialogue::quit(&mut connection, context.remaining()) {
             log::debug!("no polite end: {error}");
         }
         Ok(verdict::judge(&config, &seen).with_latency(latency))

@@ -51,7 +51,6 @@ pub(crate) struct Worker {
     /// Where this worker is, in your words; part of every result.
     pub(crate) region: Option<String>,
     /// The Asynq queues to take tasks from, by weight: the highest is always served first. At least one.
-    #[schemars(length(min = 1))]
     pub(crate) queues: BTreeMap<String, NonZeroU32>,
 }
 

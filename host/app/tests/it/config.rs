@@ -103,8 +103,9 @@ kind = "tcp"
     assert_eq!(said.code, 64);
     for expected in [
         "nonsense: unknown field",
+        "worker.liveness: ",
         "worker.queues: ",
-        "admin.token: ",
+        "admin.token: value is not one of any string",
         "network.allow[0]: `10.0.0.0/99` is no network rule",
         "log.level: \"loud\" is not one of",
         "log.format: \"xml\" is not one of \"text\", \"json\"",

@@ -46,7 +46,7 @@ pub(super) async fn race(addresses: Vec<SocketAddr>, deadline: Instant) -> Resul
                 // A host without IPv6 fails those attempts at once: the other family's story is the telling one.
                 if first_error
                     .as_ref()
-                    .is_none_or(|first| matches!(first, NetError::Unreachable(_)))
+                    .is_none_or(|first| rank(&error) > rank(first))
                 {
                     first_error = Some(error);
                 }
@@ -60,6 +60,15 @@ pub(super) async fn race(addresses: Vec<SocketAddr>, deadline: Instant) -> Resul
         }
     }
     Err(first_error.unwrap_or_else(|| NetError::Unreachable("no address".to_owned())))
+}
+
+/// How much an error tells of the target: what our own machine lacks tells nothing, no route a little.
+fn rank(error: &NetError) -> u8 {
+    match error {
+        error if !error.blames_target() => 0,
+        NetError::Unreachable(_) => 1,
+        _ => 2,
+    }
 }
 
 async fn connect(address: SocketAddr) -> (SocketAddr, io::Result<TcpStream>) {
@@ -83,6 +92,13 @@ fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_target_did_outranks_what_our_machine_lacks() {
+        let rank = |code| rank(&NetError::from_io(&io::Error::from_raw_os_error(code), "t"));
+        let (refused, no_route, no_address, no_family) = (rank(111), rank(101), rank(99), rank(97));
+        assert!(refused > no_route && no_route > no_address && no_address == no_family);
+    }
 
     #[test]
     fn families_alternate_from_the_first() {

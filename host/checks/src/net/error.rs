@@ -188,9 +188,9 @@ impl NetError {
     }
 }
 
-/// `ENFILE` 23, `EMFILE` 24, `ENOBUFS` 105 or 55, the same numbers on every Linux and BSD of interest.
+/// `ENFILE` 23, `EMFILE` 24, `ENOBUFS` 105 or 55, `EAFNOSUPPORT` 97 (no IPv6 here), the same numbers on every Linux and BSD of interest.
 fn is_local(code: i32) -> bool {
-    matches!(code, 23 | 24 | 55 | 105)
+    matches!(code, 23 | 24 | 55 | 97 | 105)
 }
 
 #[cfg(test)]

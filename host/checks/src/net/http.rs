@@ -184,14 +184,15 @@ impl Net {
         let mut hop = Hop::first(request)?;
         let mut redirects = 0;
         loop {
-            let reached =
-                self.reach(request, &hop.url, seen, deadline)
-                    .await
-                    .map_err(|error| match error {
-                        // Where a redirect leads is the target's choice, not the user's.
-                        NetError::InvalidInput(text) if redirects > 0 => NetError::RedirectInvalid(text),
-                        error => error,
-                    })?;
+            // Where a redirect leads is the target's choice, not the user's.
+            let blame = |error| match error {
+                NetError::InvalidInput(text) if redirects > 0 => NetError::RedirectInvalid(text),
+                error => error,
+            };
+            let reached = self
+                .reach(request, &hop.url, seen, deadline)
+                .await
+                .map_err(blame)?;
             let peer = reached.peer;
             let wanted = |parts: &http::response::Parts| {
                 if request.max_redirects > 0 && hop::location(parts).is_some() {
@@ -200,7 +201,7 @@ impl Net {
                     request.max_body_bytes
                 }
             };
-            let message = hop.message(&reached.form)?;
+            let message = hop.message(&reached.form).map_err(blame)?;
             let forwarded = reached.form.is_forwarded();
             let answered = exchange::exchange(reached, message, wanted, seen, deadline).await;
             let (parts, body) = answered.map_err(|error| match error {

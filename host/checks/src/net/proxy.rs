@@ -59,6 +59,11 @@ impl Via {
                 )));
             }
         };
+        if proxy.port == 0 {
+            return Err(NetError::InvalidInput(
+                "`proxy.port`: expected 1 to 65535".to_owned(),
+            ));
+        }
         let credentials = proxy
             .credentials()
             .map(|(user, password)| (user.to_owned(), password.to_owned()));

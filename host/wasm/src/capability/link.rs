@@ -1,8 +1,9 @@
 //! A socket with its read buffer: the blocking-style operations of the `tcp` interface.
 
 use super::tcp::Extent;
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use lapwing_checks::net::NetError;
+use memchr::memmem;
 use std::io;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -72,20 +73,28 @@ impl Link {
     }
 
     /// Reads at most `max` bytes as `extent` says. Bytes that are not handed out stay for the next read, also after a
-    /// time-out.
+    /// time-out. What arrives is taken from `quota`; `None` when that is used up before the read is complete.
     pub(crate) async fn read(
         &mut self,
         extent: &Extent,
         max: usize,
+        quota: &mut usize,
         deadline: Instant,
-    ) -> Result<Vec<u8>, NetError> {
+    ) -> Result<Option<Vec<u8>>, NetError> {
+        let mut searched = 0;
         loop {
-            if let Some(length) = extent.complete(&self.buffer, max)? {
-                return Ok(self.buffer.split_to(length).to_vec());
+            if let Some(length) = extent.complete(&self.buffer, searched, max)? {
+                return Ok(Some(self.buffer.split_to(length).to_vec()));
             }
-            if self.fill(deadline).await? == 0 {
+            if *quota == 0 {
+                return Ok(None);
+            }
+            searched = self.buffer.len();
+            let arrived = self.fill(*quota, deadline).await?;
+            *quota = quota.saturating_sub(arrived);
+            if arrived == 0 {
                 return match extent {
-                    Extent::Some => Ok(Vec::new()),
+                    Extent::Some => Ok(Some(Vec::new())),
                     _ => Err(NetError::Closed(
                         "the peer closed the connection before it was done".into(),
                     )),
@@ -94,14 +103,15 @@ impl Link {
         }
     }
 
-    /// Reads what there is; zero at the end of the stream.
-    async fn fill(&mut self, deadline: Instant) -> Result<usize, NetError> {
+    /// Reads what there is, at most `limit` bytes; zero at the end of the stream.
+    async fn fill(&mut self, limit: usize, deadline: Instant) -> Result<usize, NetError> {
         let Self { stream, buffer } = self;
         buffer.reserve(CHUNK);
+        let mut buffer = buffer.limit(limit);
         let read = async {
             match stream {
-                Stream::Plain(stream) => stream.read_buf(buffer).await,
-                Stream::Tls(stream) => stream.read_buf(buffer).await,
+                Stream::Plain(stream) => stream.read_buf(&mut buffer).await,
+                Stream::Tls(stream) => stream.read_buf(&mut buffer).await,
             }
         };
         match within(deadline, "reading", read).await {
@@ -120,8 +130,8 @@ impl Link {
 }
 
 impl Extent {
-    /// How many of the buffered bytes make up the answer, if they do.
-    fn complete(&self, buffer: &[u8], max: usize) -> Result<Option<usize>, NetError> {
+    /// How many of the buffered bytes make up the answer, if they do. No delimiter ends within the first `searched`.
+    fn complete(&self, buffer: &[u8], searched: usize, max: usize) -> Result<Option<usize>, NetError> {
         match self {
             Self::Some => Ok((!buffer.is_empty() || max == 0).then(|| buffer.len().min(max))),
             Self::All => Ok((buffer.len() >= max).then_some(max)),
@@ -130,11 +140,10 @@ impl Extent {
             }
             Self::Until(delimiter) => {
                 let window = buffer.get(..max).unwrap_or(buffer);
-                let found = window
-                    .windows(delimiter.len())
-                    .position(|bytes| bytes == delimiter);
-                match found {
-                    Some(position) => Ok(Some(position + delimiter.len())),
+                let from = searched.saturating_sub(delimiter.len() - 1);
+                let fresh = window.get(from..).unwrap_or_default();
+                match memmem::find(fresh, delimiter) {
+                    Some(position) => Ok(Some(from + position + delimiter.len())),
                     None if buffer.len() >= max => {
                         Err(NetError::Protocol(format!("no delimiter within {max} bytes")))
                     }
@@ -162,7 +171,7 @@ mod tests {
     use super::*;
 
     fn until(buffer: &str, max: usize) -> Result<Option<usize>, NetError> {
-        Extent::Until(b"\r\n".to_vec()).complete(buffer.as_bytes(), max)
+        Extent::Until(b"\r\n".to_vec()).complete(buffer.as_bytes(), 0, max)
     }
 
     #[test]
@@ -174,18 +183,49 @@ mod tests {
             until("220 hi\r\n", 7).is_err(),
             "the delimiter must lie within the limit"
         );
-        assert!(Extent::Until(Vec::new()).complete(b"x", 1).is_err());
+        assert!(Extent::Until(Vec::new()).complete(b"x", 0, 1).is_err());
+    }
+
+    #[test]
+    fn only_what_is_new_is_searched() {
+        let until = Extent::Until(b"abc".to_vec());
+        assert_eq!(
+            until.complete(b"xxabcx", 4, 100),
+            Ok(Some(5)),
+            "half of it was there"
+        );
+        assert_eq!(
+            until.complete(b"abcxxx", 5, 100),
+            Ok(None),
+            "searched before, not again"
+        );
+    }
+
+    #[tokio::test]
+    async fn bytes_count_when_they_arrive() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.write_all(&[b'x'; 100]).await.unwrap();
+        let deadline = Instant::now() + std::time::Duration::from_secs(10);
+        let mut link = Link::plain(stream);
+        let mut quota = 30;
+        let read = link.read(&Extent::All, 50, &mut quota, deadline).await;
+        assert_eq!((read, quota), (Ok(None), 0));
+        assert_eq!(link.buffer.len(), 30, "no more than the quota is held");
+        let kept = link.read(&Extent::All, 30, &mut quota, deadline).await;
+        assert_eq!(kept, Ok(Some(vec![b'x'; 30])), "paid for already");
     }
 
     #[test]
     fn counts_and_availability() {
-        assert_eq!(Extent::All.complete(b"abc", 4), Ok(None));
-        assert_eq!(Extent::All.complete(b"abcde", 4), Ok(Some(4)));
-        assert_eq!(Extent::All.complete(b"", 0), Ok(Some(0)));
-        assert_eq!(Extent::Some.complete(b"", 4), Ok(None));
-        assert_eq!(Extent::Some.complete(b"abcde", 4), Ok(Some(4)));
+        assert_eq!(Extent::All.complete(b"abc", 0, 4), Ok(None));
+        assert_eq!(Extent::All.complete(b"abcde", 0, 4), Ok(Some(4)));
+        assert_eq!(Extent::All.complete(b"", 0, 0), Ok(Some(0)));
+        assert_eq!(Extent::Some.complete(b"", 0, 4), Ok(None));
+        assert_eq!(Extent::Some.complete(b"abcde", 0, 4), Ok(Some(4)));
         assert_eq!(
-            Extent::Some.complete(b"", 0),
+            Extent::Some.complete(b"", 0, 0),
             Ok(Some(0)),
             "nothing asked for, nothing waited for"
         );

@@ -20,6 +20,9 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::time::Instant;
 use wasmtime::{Result, component::Resource};
 
+/// Longest delimiter of `read-until`: the search for it runs on the worker's own threads.
+const DELIMITER_BYTES: usize = 256;
+
 /// One connection of a guest.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -132,6 +135,10 @@ impl HostConnection for Guest {
         max: u32,
         timeout: u64,
     ) -> Answer<Vec<u8>> {
+        if delimiter.len() > DELIMITER_BYTES {
+            let quota = format!("a delimiter of more than {DELIMITER_BYTES} bytes");
+            return Ok(Err(self.exhaust(&quota)));
+        }
         self.read_from(&this, Extent::Until(delimiter), max, timeout)
             .await
     }
@@ -225,28 +232,22 @@ impl Guest {
         max: u32,
         timeout: u64,
     ) -> Answer<Vec<u8>> {
-        let room = match self.room_for(max) {
-            Ok(room) => room,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        // Less than asked for is an answer to `read` only.
-        let short = room < usize::try_from(max).unwrap_or(usize::MAX);
-        if short && matches!(extent, Extent::All) {
-            return Ok(Err(self.exhaust_bytes()));
-        }
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let mut quota = self.quotas.network_bytes;
         let work = move |mut link: Link, deadline| async move {
-            let result = link.read(&extent, room, deadline).await;
-            (link, result)
+            let result = link.read(&extent, max, &mut quota, deadline).await;
+            (link, (quota, result))
         };
         let Some(done) = self.on_link(this, timeout, work).await? else {
             return Ok(Err(GuestError::Closed));
         };
+        let done = done.map(|(left, result)| {
+            self.quotas.network_bytes = left;
+            result
+        });
         self.book_read(this, done.elapsed, done.value.is_ok())?;
-        if short && matches!(done.value, Err(NetError::Protocol(_))) {
-            return Ok(Err(self.exhaust_bytes()));
-        }
         let data = self.settle(done)?;
-        Ok(data.and_then(|data| self.take_bytes(data.len()).map(|()| data)))
+        Ok(data.and_then(|data| data.ok_or_else(|| self.exhaust_bytes())))
     }
 
     /// The first answer is `first_byte`, the rest is `receive`.
@@ -267,10 +268,10 @@ impl Guest {
         this: &Resource<Connection>,
         timeout: u64,
         work: impl FnOnce(Link, Instant) -> F,
-    ) -> Result<Option<Done<Result<T, NetError>>>>
+    ) -> Result<Option<Done<T>>>
     where
         T: Send + 'static,
-        F: Future<Output = (Link, Result<T, NetError>)> + Send + 'static,
+        F: Future<Output = (Link, T)> + Send + 'static,
     {
         let connection = self.table.get_mut(this)?;
         let Some(link) = connection.link.take() else {

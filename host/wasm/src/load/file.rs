@@ -34,20 +34,25 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Reads a regular file of at most `limit_mib`. Blocks.
+///
+/// No more than its length is read: the files of /proc, some of which block for ever, have none.
 pub(crate) fn read(path: &Path, limit_mib: u32) -> Result<Content, LoadError> {
     // Asked before it is opened: opening a fifo waits for its writer.
-    if !path.metadata().map_err(LoadError::Unreadable)?.is_file() {
+    let metadata = path.metadata().map_err(LoadError::Unreadable)?;
+    if !metadata.is_file() {
         return Err(LoadError::NotAFile);
     }
-    let limit = u64::from(limit_mib) << 20;
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(LoadError::Unreadable)?;
-    file.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(LoadError::Unreadable)?;
-    if bytes.len() as u64 > limit {
+    if metadata.len() == 0 {
+        return Err(LoadError::Empty);
+    }
+    if metadata.len() > u64::from(limit_mib) << 20 {
         return Err(LoadError::TooLarge(limit_mib));
     }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(LoadError::Unreadable)?;
+    file.take(metadata.len())
+        .read_to_end(&mut bytes)
+        .map_err(LoadError::Unreadable)?;
     let digest = hex::encode(Sha256::digest(&bytes));
     Ok(Content { bytes, digest })
 }
@@ -112,6 +117,15 @@ mod tests {
         std::fs::write(&large, vec![0; (1 << 20) + 1]).unwrap();
         assert!(matches!(read(&large, 1), Err(LoadError::TooLarge(1))));
         assert_eq!(read(&large, 2).unwrap().bytes.len(), (1 << 20) + 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_never_ends_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("kmsg.wasm");
+        std::os::unix::fs::symlink("/proc/kmsg", &link).unwrap();
+        assert!(matches!(read(&link, 1), Err(LoadError::Empty)));
     }
 
     #[test]

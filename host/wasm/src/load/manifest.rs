@@ -17,12 +17,19 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 /// Largest schema.
 const SCHEMA_BYTES: usize = 64 << 10;
 /// Most kinds of one plugin.
-const KINDS: usize = 64;
+const KINDS: usize = 32;
+/// Largest example.
+const EXAMPLE_BYTES: usize = 64 << 10;
+/// Most capabilities of one kind.
+const CAPABILITIES: usize = 64;
+/// Most sensitive places of one kind.
+const SENSITIVE: usize = 64;
 
 /// Makes the plugin that `described` itself, or says what is unfit in the description.
 pub(crate) fn plugin(
     described: types::PluginInfo,
     facts: Facts,
+    memory_kib: u64,
     compile: Duration,
     digest: &str,
     program: Program,
@@ -41,7 +48,7 @@ pub(crate) fn plugin(
         interface: facts.interface,
         imports: facts.imports,
         capabilities: Vec::new(),
-        memory_kib: facts.memory_kib,
+        memory_kib,
         compile_ms: u64::try_from(compile.as_millis()).unwrap_or(u64::MAX),
     };
     let program = Arc::new(program);
@@ -104,6 +111,20 @@ fn is_kind(name: &str) -> bool {
 fn entry(kind: &types::CheckType, origin: Origin) -> Result<(KindInfo, Schema), String> {
     if kind.config_schema.len() > SCHEMA_BYTES {
         return Err(format!("config-schema is larger than {} KiB", SCHEMA_BYTES >> 10));
+    }
+    if kind.example_config.len() > EXAMPLE_BYTES {
+        return Err(format!(
+            "example-config is larger than {} KiB",
+            EXAMPLE_BYTES >> 10
+        ));
+    }
+    for (what, count, most) in [
+        ("capabilities", kind.capabilities.len(), CAPABILITIES),
+        ("sensitive", kind.sensitive.len(), SENSITIVE),
+    ] {
+        if count > most {
+            return Err(format!("{what} has {count} entries; at most {most}"));
+        }
     }
     if let Some(pointer) = kind.sensitive.iter().find(|pointer| !pointer.starts_with('/')) {
         return Err(format!(
@@ -168,6 +189,14 @@ mod tests {
     fn kinds_are_counted_and_unique() {
         assert!(check_kinds(&[kind()]).is_ok());
         assert!(check_kinds(&[]).is_err());
+        let many: Vec<_> = (0..33)
+            .map(|n| types::CheckType {
+                name: format!("k{n}"),
+                ..kind()
+            })
+            .collect();
+        assert!(check_kinds(&many[..32]).is_ok());
+        assert!(check_kinds(&many).unwrap_err().to_string().contains("33 kinds"));
         assert!(
             check_kinds(&[kind(), kind()])
                 .unwrap_err()
@@ -189,6 +218,27 @@ mod tests {
             ..kind()
         };
         assert!(refusal(large).contains("larger than 64 KiB"));
+        let large = types::CheckType {
+            example_config: format!("{{\"host\":\"{}\"}}", "x".repeat(70_000)),
+            ..kind()
+        };
+        assert!(refusal(large).contains("example-config is larger than 64 KiB"));
+        let secretive = types::CheckType {
+            sensitive: vec!["/host".into(); 65],
+            ..kind()
+        };
+        assert!(refusal(secretive).contains("sensitive has 65 entries"));
+        let capability = types::Capability {
+            name: "net.tcp".into(),
+            scope: Vec::new(),
+            optional: false,
+            reason: String::new(),
+        };
+        let greedy = types::CheckType {
+            capabilities: vec![capability; 65],
+            ..kind()
+        };
+        assert!(refusal(greedy).contains("capabilities has 65 entries"));
         let unfit = types::CheckType {
             example_config: "{}".into(),
             ..kind()

@@ -1,4 +1,4 @@
-//! Which world a component was built for. Asked before linking, because the engine's own text on a missing import
+//! Which world a component was built for. Asked before compiling, which may take long, and linking, because the engine's own text on a missing import
 //! ("a matching implementation was not found in the linker") leaves plugin authors guessing.
 
 use super::LoadError;
@@ -6,7 +6,8 @@ use crate::{
     abi::v1::{CHECKER, PACKAGE, VERSION},
     settings::RunLimits,
 };
-use wasmtime::{Engine, component::Component};
+use wasmparser::{BinaryReaderError, Parser, Payload};
+use wasmtime::component::Component;
 
 /// Every WASI package that is linked, at 0.2.
 const WASI: [&str; 6] = [
@@ -20,25 +21,17 @@ const WASI: [&str; 6] = [
 /// Bytes of a page of linear memory.
 const PAGE: u64 = 64 << 10;
 
-/// What a component's type shows.
+/// What a component's imports and exports show.
 #[derive(Debug)]
 pub(crate) struct Facts {
     /// The version of `lapwing:plugin` it exports its checker in.
     pub(crate) interface: String,
     pub(crate) imports: Vec<String>,
-    /// Initial memory, in KiB: the largest one's.
-    pub(crate) memory_kib: u64,
 }
 
-/// Refuses a component that this host cannot link or start.
-pub(crate) fn inspect(
-    engine: &Engine,
-    component: &Component,
-    limits: &RunLimits,
-) -> Result<Facts, LoadError> {
-    let world = component.component_type();
-    let imports: Vec<String> = world.imports(engine).map(|(name, _)| name.to_owned()).collect();
-    let exports: Vec<String> = world.exports(engine).map(|(name, _)| name.to_owned()).collect();
+/// Refuses the bytes of a component that this host cannot link.
+pub(crate) fn inspect(bytes: &[u8]) -> Result<Facts, LoadError> {
+    let (imports, exports) = names(bytes).map_err(|error| super::invalid(&error.to_string()))?;
     for name in imports.iter().chain(&exports) {
         check_version(name)?;
     }
@@ -49,11 +42,31 @@ pub(crate) fn inspect(
         .iter()
         .find_map(|name| name.strip_prefix(CHECKER)?.strip_prefix('@'));
     let interface = checker.ok_or(LoadError::NoChecker)?.to_owned();
-    Ok(Facts {
-        interface,
-        imports,
-        memory_kib: memory(component, limits)?,
-    })
+    Ok(Facts { interface, imports })
+}
+
+/// The outermost component's imports and exports. Reads the sections' outlines only.
+fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), BinaryReaderError> {
+    let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    imports.push(import?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    exports.push(export?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok((imports, exports))
 }
 
 /// A name of ours must be of a version that this host speaks.
@@ -73,8 +86,8 @@ fn is_offered(import: &str) -> bool {
         || WASI.iter().any(|package| import.starts_with(package)) && import.contains("@0.2.")
 }
 
-/// Initial memory, refused when it is over the limit: better told at load than at every run.
-fn memory(component: &Component, limits: &RunLimits) -> Result<u64, LoadError> {
+/// Initial memory in KiB (the largest one's), refused when it is over the limit: better told at load than at every run.
+pub(crate) fn memory_kib(component: &Component, limits: &RunLimits) -> Result<u64, LoadError> {
     let Some(needed) = component.resources_required() else {
         return Err(LoadError::Invalid("it imports core modules".to_owned()));
     };

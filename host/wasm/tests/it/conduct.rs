@@ -153,25 +153,21 @@ async fn a_storm_of_faults_leaves_every_slot_free() {
             "{ended:?}"
         );
     }
-    // All at once or not at all: each of them holds its slot until the last one has one.
+    // All at once or not at all: one that had to wait for another's slot would not end in time.
+    let budget = Duration::from_millis(5900);
     let mut sleepers = JoinSet::new();
     for _ in 0..slots {
         let executor = bench.executor().clone();
         sleepers.spawn(async move {
             executor
-                .execute(r#"{"sleep_ms":300}"#, &crate::support::context(PLENTY))
+                .execute(r#"{"sleep_ms":3000}"#, &crate::support::context(budget))
                 .await
         });
     }
-    let begun = std::time::Instant::now();
     while let Some(run) = sleepers.join_next().await {
-        assert_eq!(run.unwrap().unwrap().status, Status::Up);
+        let run = run.unwrap();
+        assert!(run.is_ok(), "a slot was lost: {run:?}");
     }
-    assert!(
-        begun.elapsed() < Duration::from_secs(2),
-        "a slot was lost: {:?}",
-        begun.elapsed()
-    );
 }
 
 #[tokio::test]

@@ -82,6 +82,22 @@ async fn components_of_another_world_are_refused() {
 }
 
 #[tokio::test]
+async fn a_component_of_another_world_is_not_compiled() {
+    let host = PluginHost::new(small()).unwrap();
+    let broken = "(core module (func (result i32)))";
+    let refusal = async |component: String| refused(&text(&host, &component).await).to_owned();
+    let reason = refusal(checker(broken)).await;
+    assert!(reason.contains("not a valid component"), "{reason}");
+    let reason = refusal(format!(
+        r#"(component (import "evil:host/shell@1.0.0" (instance)) {broken})"#
+    ))
+    .await;
+    assert!(reason.contains("imports `evil:host/shell@1.0.0`"), "{reason}");
+    let reason = refusal(format!("(component {broken})")).await;
+    assert!(reason.contains("does not export"), "{reason}");
+}
+
+#[tokio::test]
 async fn components_that_want_too_much_are_refused() {
     let host = PluginHost::new(small()).unwrap();
     let inside = |module: &str, instances: usize| {

@@ -5,7 +5,7 @@ use lapwing_checks::Registry;
 use lapwing_model::{Observation, Reason, Status};
 use lapwing_wasm::PluginHost;
 use rcgen::generate_simple_self_signed;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
     net::TcpListener,
@@ -63,13 +63,17 @@ fn acceptor() -> TlsAcceptor {
 }
 
 async fn check(config: &str) -> Observation {
+    check_within(PLENTY, config).await
+}
+
+async fn check_within(budget: Duration, config: &str) -> Observation {
     let host = PluginHost::new(small()).unwrap();
     let mut registry = Registry::default();
     let kind = add(&host, &mut registry, &dist().join("smtp.wasm")).await;
     registry
         .executor(&kind)
         .unwrap()
-        .execute(config, &context(PLENTY))
+        .execute(config, &context(budget))
         .await
         .unwrap()
 }
@@ -111,6 +115,23 @@ async fn starttls_shows_the_chain_the_host_saw() {
         ["mail.test"],
         "the refused chain is kept"
     );
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_say_farewell_is_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let greetings = b"220 mail.test ESMTP\r\n250 mail.test\r\n";
+        stream.write_all(greetings).await.unwrap();
+        // Open for ever, and silent.
+        std::future::pending::<()>().await;
+    });
+    // Less than the longest farewell.
+    let budget = Duration::from_millis(900);
+    let seen = check_within(budget, &format!(r#"{{"host":"127.0.0.1","port":{port}}}"#)).await;
+    assert_eq!(seen.status, Status::Up, "{seen:?}");
 }
 
 #[tokio::test]

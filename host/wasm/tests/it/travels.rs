@@ -177,6 +177,28 @@ async fn a_read_is_whole_or_a_quota_or_the_targets_fault() {
 }
 
 #[tokio::test]
+async fn a_delimiter_is_short() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let delimiter = "x".repeat(256);
+    let line = delimiter.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(line.as_bytes()).await;
+        }
+    });
+    let bench = Bench::new("traveller").await;
+    let read = async |until: &str| {
+        let config = format!(r#"{{"via":"tcp","port":{port},"bytes":1000,"until":"{until}"}}"#);
+        bench.run(&config, PLENTY).await
+    };
+    assert_eq!(read(&delimiter).await.unwrap().message, "256 bytes came");
+    let (reason, message) = unknown(read(&format!("{delimiter}x")).await);
+    assert_eq!(reason, Reason::LimitHit);
+    assert!(message.contains("delimiter"), "{message}");
+}
+
+#[tokio::test]
 async fn dns_asks_the_named_server_as_often_as_allowed() {
     let port = resolver().await;
     let limits = RunLimits {

@@ -21,9 +21,14 @@ pub(crate) struct Said {
     pub err: String,
 }
 
-/// Runs `lapwing` to its end.
+/// Runs `lapwing` to its end, which must come within a minute.
 pub(crate) fn say(args: &[&str]) -> Said {
-    let output = lapwing().args(args).output().expect("the binary runs");
+    let mut command = Command::new("timeout");
+    command
+        .env("RUST_BACKTRACE", "1")
+        .arg("60")
+        .arg(env!("CARGO_BIN_EXE_lapwing"));
+    let output = command.args(args).output().expect("the binary runs");
     Said {
         code: output.status.code().expect("an exit code"),
         out: String::from_utf8(output.stdout).expect("UTF-8"),

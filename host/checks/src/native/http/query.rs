@@ -50,6 +50,7 @@ impl Query {
         if text.is_empty() && condition == Condition::Unset && expected.is_empty() {
             return Ok(None);
         }
+        bounded(text).map_err(|limit| invalid("json_query", limit))?;
         let path = text.starts_with('$').then(|| JsonPath::parse(text)).transpose();
         let path = path.map_err(|error| invalid("json_query", error))?;
         Ok(Some(Self {
@@ -153,6 +154,42 @@ impl Condition {
     }
 }
 
+/// Refuses what would cost its parser the stack or the day: both engines recurse, and filters are tried more than once.
+fn bounded(text: &str) -> Result<(), &'static str> {
+    if text.len() > 1024 {
+        return Err("longer than 1024 bytes");
+    }
+    // Only JSONPath has strings that hide brackets for certain; in gjson every bracket counts.
+    let strings = text.starts_with('$');
+    let (mut segments, mut open, mut quote) = (0, Vec::new(), None);
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match (letter, quote) {
+            ('\\', Some(_)) => _ = letters.next(),
+            (_, Some(end)) => quote = quote.filter(|_| letter != end),
+            ('"' | '\'', None) if strings => quote = Some(letter),
+            ('.' | '|', None) => segments += 1,
+            ('[' | '(' | '{', None) => {
+                segments += 1;
+                open.push(false);
+            }
+            (']' | ')' | '}', None) => _ = open.pop(),
+            ('?', None) if strings => open.last_mut().into_iter().for_each(|filter| *filter = true),
+            _ => {}
+        }
+        if segments > 64 {
+            return Err("more than 64 segments");
+        }
+        if open.len() > 8 {
+            return Err("brackets nested more than 8 deep");
+        }
+        if open.iter().filter(|filter| **filter).count() > 3 {
+            return Err("filters nested more than 3 deep");
+        }
+    }
+    Ok(())
+}
+
 /// The value at a gjson path.
 fn by_path(body: &str, path: &str) -> Option<String> {
     let found = gjson::get(body, path);
@@ -209,6 +246,25 @@ mod tests {
         Query::new(&config)
             .unwrap()
             .map_or(Ok(()), |query| query.check(body.as_bytes()))
+    }
+
+    #[test]
+    fn a_path_that_would_exhaust_its_parser_is_refused() {
+        for (query, limit) in [
+            ("a.".repeat(4068), "1024 bytes"),
+            ("a.".repeat(100), "64 segments"),
+            ("@this|".repeat(100), "64 segments"),
+            (format!("$[?{}", "(".repeat(1000)), "8 deep"),
+            (format!("$[?@=='))))' && {}", "(".repeat(10)), "8 deep"),
+            (format!("$[?@{}{}", "[?@".repeat(20), "]".repeat(21)), "3 deep"),
+        ] {
+            let json = serde_json::json!({ "url": "http://x", "json_query": query });
+            let Err(error) = Query::new(&serde_json::from_value(json).unwrap()) else {
+                panic!("{query}")
+            };
+            let text = error.to_string();
+            assert!(text.contains("`json_query`") && text.contains(limit), "{text}");
+        }
     }
 
     const BODY: &str = r#"{"a":{"b":[1,2.50,"x",null,true,1e3]},"n":9007199254740993,"s":"10","l":[{"k":1,"v":"p"},{"k":2,"v":"q"}]}"#;

@@ -9,12 +9,18 @@ use futures_util::TryStreamExt;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use std::io;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 use tokio_util::io::StreamReader;
 
-/// Layers of encoding that are undone; nobody sends more than two.
-const MAX_LAYERS: usize = 4;
+/// What an encoding may cost beyond the cap, in bytes: framing, and members that hold nothing.
+const OVERHEAD: usize = 1024 * 1024;
+/// Encoded bytes undone between two looks at the deadline.
+const SLICE: usize = 64 * 1024;
 
 /// As much of a body as was wanted.
 #[derive(Default)]
@@ -28,13 +34,17 @@ type Reader = Box<dyn AsyncBufRead + Send + Unpin>;
 
 /// Reads at most `cap` bytes, counted after decompression: what a bomb unpacks to is never held.
 ///
-/// An unknown encoding passes through undecoded; a body that breaks a known one is [`NetError::BodyInvalid`].
+/// An unknown encoding passes through undecoded; a body that breaks a known one, comes in more than one, or costs far
+/// more than the cap to unpack is [`NetError::BodyInvalid`].
 pub(super) async fn read(incoming: Incoming, headers: &HeaderMap, cap: usize) -> Result<Body, NetError> {
     // Trailers are of no interest; `into_data_stream` leaves them out.
     let stream = incoming.into_data_stream().map_err(io::Error::other);
     let mut reader: Reader = Box::new(StreamReader::new(stream));
-    for encoding in encodings(headers) {
-        reader = decode(reader, &encoding).await.map_err(|error| sort(&error))?;
+    if let Some(encoding) = encoding(headers)? {
+        let metered = Metered::new(reader, cap.saturating_add(OVERHEAD));
+        reader = decode(Box::new(metered), &encoding)
+            .await
+            .map_err(|error| sort(&error))?;
     }
     let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
@@ -51,24 +61,77 @@ pub(super) async fn read(incoming: Incoming, headers: &HeaderMap, cap: usize) ->
     })
 }
 
-/// What to undo, the last applied first; empty when any of it is unknown, for then none of it can be undone.
-fn encodings(headers: &HeaderMap) -> Vec<String> {
+/// What to undo; nothing when it is unknown. One layer: nobody sends more, and each could hide a bomb in the next.
+fn encoding(headers: &HeaderMap) -> Result<Option<String>, NetError> {
     let values = headers
         .get_all(header::CONTENT_ENCODING)
         .iter()
         .filter_map(|value| value.to_str().ok());
-    let names = values
+    let mut names = values
         .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase());
-    let mut names: Vec<String> = names
-        .filter(|name| !name.is_empty() && name != "identity")
-        .collect();
-    let known = |name: &String| matches!(name.as_str(), "gzip" | "x-gzip" | "deflate" | "br" | "zstd");
-    if names.len() > MAX_LAYERS || !names.iter().all(known) {
-        names.clear();
+        .map(|name| name.trim().to_ascii_lowercase())
+        .filter(|name| !name.is_empty() && name != "identity");
+    let name = names.next();
+    if names.next().is_some() {
+        return Err(NetError::BodyInvalid("more than one content encoding".to_owned()));
     }
-    names.reverse();
-    names
+    Ok(name.filter(|name| matches!(name.as_str(), "gzip" | "x-gzip" | "deflate" | "br" | "zstd")))
+}
+
+/// Bounds what a decoder consumes, and yields now and then: a decoder that produces nothing never would.
+struct Metered {
+    inner: Reader,
+    left: usize,
+    slice: usize,
+}
+
+impl Metered {
+    fn new(inner: Reader, left: usize) -> Self {
+        Self {
+            inner,
+            left,
+            slice: SLICE,
+        }
+    }
+}
+
+impl AsyncBufRead for Metered {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        if this.slice == 0 {
+            this.slice = SLICE;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let bytes = ready!(Pin::new(&mut this.inner).poll_fill_buf(cx))?;
+        if !bytes.is_empty() && this.left == 0 {
+            return Poll::Ready(Err(io::Error::other("unpacks to far less than it takes")));
+        }
+        let most = bytes.len().min(this.slice).min(this.left);
+        Poll::Ready(Ok(bytes.get(..most).unwrap_or_default()))
+    }
+
+    fn consume(self: Pin<&mut Self>, amount: usize) {
+        let this = self.get_mut();
+        this.left = this.left.saturating_sub(amount);
+        this.slice = this.slice.saturating_sub(amount);
+        Pin::new(&mut this.inner).consume(amount);
+    }
+}
+
+/// A [`AsyncBufRead`] must be readable, too; no decoder reads it so.
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let bytes = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let most = bytes.len().min(buf.remaining());
+        buf.put_slice(bytes.get(..most).unwrap_or_default());
+        self.consume(most);
+        Poll::Ready(Ok(()))
+    }
 }
 
 async fn decode(mut reader: Reader, encoding: &str) -> io::Result<Reader> {
@@ -107,5 +170,24 @@ fn sort(error: &io::Error) -> NetError {
     {
         Some(transport) => NetError::from_hyper(transport, "while reading the body"),
         None => NetError::BodyInvalid(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn members_that_hold_nothing_are_bounded_and_let_the_deadline_fire() {
+        const EMPTY: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let flood: &'static [u8] = EMPTY.repeat(20_000).leak();
+        let unpack = async |left| {
+            let mut reader = decode(Box::new(Metered::new(Box::new(flood), left)), "gzip").await?;
+            reader.read_to_end(&mut Vec::new()).await
+        };
+        assert!(unpack(usize::MAX).now_or_never().is_none(), "yields on the way");
+        assert_eq!(unpack(usize::MAX).await.unwrap(), 0);
+        assert!(unpack(100_000).await.is_err());
     }
 }

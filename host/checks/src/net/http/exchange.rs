@@ -30,6 +30,9 @@ use tokio::{
     time::{self, Instant},
 };
 
+/// The most a peer may send before the head of its answer is complete, in bytes.
+const MAX_HEADS: usize = 1024 * 1024;
+
 type Message = Request<Full<Bytes>>;
 type Head = http::Response<Incoming>;
 
@@ -43,8 +46,11 @@ pub(super) async fn exchange(
 ) -> Result<(Parts, Body), NetError> {
     let began = Instant::now();
     let stamps = Stamps::default();
-    let io = TokioIo::new(Stamped::new(reached.stream, stamps.clone()));
-    let opened = time::timeout_at(deadline, open(io, message, reached.form == Form::Http2)).await;
+    // In HTTP/2 the body may be read before its head is looked at; there 1xx heads are the library's to bound.
+    let http2 = reached.form == Form::Http2;
+    let limit = if http2 { usize::MAX } else { MAX_HEADS };
+    let io = TokioIo::new(Stamped::new(reached.stream, stamps.clone(), limit));
+    let opened = time::timeout_at(deadline, open(io, message, http2)).await;
     let timed_out = |what: &str| NetError::ResponseTimeout(format!("{} {what}", reached.target));
     let broken = |error: hyper::Error| NetError::from_hyper(&error, &reached.target);
     let (mut connection, head) = opened
@@ -52,6 +58,7 @@ pub(super) async fn exchange(
         .map_err(broken)?;
 
     let head = time::timeout_at(deadline, drive(&mut connection, head)).await;
+    stamps.answered();
     let written = stamps.written().unwrap_or(began).max(began);
     seen.timing.send += written - began;
     seen.timing.first_byte += written.elapsed();

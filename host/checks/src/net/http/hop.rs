@@ -155,6 +155,9 @@ fn admit(mut url: Url) -> Result<Url, String> {
     if !url.has_host() {
         return Err("no host".to_owned());
     }
+    if url.port() == Some(0) {
+        return Err("port 0".to_owned());
+    }
     // Neither can fail for a URL with a host and one of these schemes.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
     Ok(url)
@@ -162,7 +165,7 @@ fn admit(mut url: Url) -> Result<Url, String> {
 
 /// Whether credentials meant for `from` must not be shown to `to`: another host, another port, or no longer
 /// encrypted. The one step allowed is the usual one from port 80 to port 443.
-fn leaves_origin(from: &Url, to: &Url) -> bool {
+pub(super) fn leaves_origin(from: &Url, to: &Url) -> bool {
     let port = Url::port_or_known_default;
     let same = from.scheme() == to.scheme() && port(from) == port(to);
     let upgrade =
@@ -200,7 +203,13 @@ mod tests {
 
     #[test]
     fn other_schemes_are_refused() {
-        for text in ["ftp://a/", "file:///etc/passwd", "javascript:alert(1)", "data:,x"] {
+        for text in [
+            "ftp://a/",
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "data:,x",
+            "http://a:0/",
+        ] {
             assert!(admit(url(text)).is_err(), "{text}");
         }
         assert_eq!(admit(url("http://u:p@a/x")).unwrap().as_str(), "http://a/x");

@@ -1,6 +1,9 @@
 //! The way to one hop: straight or through a proxy, encrypted or not, in HTTP/1.1 or HTTP/2.
 
-use super::{HttpVersion, Request, Seen, hop::Form};
+use super::{
+    HttpVersion, Request, Seen,
+    hop::{Form, leaves_origin},
+};
 use crate::net::{
     Host, IpFamily, Net, NetError, dial,
     proxy::{Kind, Stream, Via},
@@ -63,10 +66,14 @@ impl Net {
                 target,
             });
         }
-        let options = TlsOptions {
+        let mut options = TlsOptions {
             alpn: offer(request),
             ..request.tls.clone()
         };
+        if leaves_origin(&request.url, url) {
+            options.server_name = None;
+            options.client_identity = None;
+        }
         let (stream, info) = way.encrypt(stream, host, &options).await?;
         let form = match (request.version, info.alpn.as_deref()) {
             (HttpVersion::Http11, _) => Form::Origin,

@@ -11,37 +11,58 @@ use tokio::{
     time::Instant,
 };
 
+/// The most one read takes, so that a flood does not keep a poll busy past the deadline.
+const READ: usize = 16 * 1024;
+
 /// A stream that is watched.
 pub(super) struct Stamped<S> {
     inner: S,
     stamps: Stamps,
+    /// Bytes still allowed before the answer's head is there.
+    head: usize,
 }
 
 /// Shared with the stream.
 #[derive(Clone, Default)]
-pub(super) struct Stamps(Arc<Mutex<(Option<Instant>, bool)>>);
+pub(super) struct Stamps(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    written: Option<Instant>,
+    heard: bool,
+    answered: bool,
+}
 
 impl Stamps {
     /// When the last byte before the peer's first was written.
     pub(super) fn written(&self) -> Option<Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).written
+    }
+
+    /// The head of the answer is there: what follows is its body, and counted elsewhere.
+    pub(super) fn answered(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).answered = true;
     }
 
     fn wrote(&self) {
         let mut stamps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !stamps.1 {
-            stamps.0 = Some(Instant::now());
+        if !stamps.heard {
+            stamps.written = Some(Instant::now());
         }
     }
 
-    fn read(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+    /// Notes a read; whether the head of the answer is already there.
+    fn read(&self) -> bool {
+        let mut stamps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stamps.heard = true;
+        stamps.answered
     }
 }
 
 impl<S> Stamped<S> {
-    pub(super) fn new(inner: S, stamps: Stamps) -> Self {
-        Self { inner, stamps }
+    /// `head` bounds what the peer may send before its answer's head is complete: 1xx heads have no other bound.
+    pub(super) fn new(inner: S, stamps: Stamps, head: usize) -> Self {
+        Self { inner, stamps, head }
     }
 }
 
@@ -51,8 +72,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stamped<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        self.stamps.read();
+        let most = buf.remaining().min(READ);
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
+        let read = part.filled().len();
+        buf.advance(read);
+        if !self.stamps.read() {
+            let left = self.head.checked_sub(read);
+            self.head = left.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "endless heads"))?;
+        }
         Poll::Ready(Ok(()))
     }
 }
