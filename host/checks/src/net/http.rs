@@ -231,7 +231,8 @@ impl Net {
             };
             if redirects == request.max_redirects {
                 return Err(NetError::TooManyRedirects(format!(
-                    "more than {redirects}, the last to `{location}`"
+                    "more than {redirects}, the last to `{}`",
+                    hop::shown(&location)
                 )));
             }
             redirects += 1;

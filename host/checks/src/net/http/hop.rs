@@ -105,7 +105,7 @@ impl Hop {
 
     /// Turns to `location`, as RFC 9110 §15.4 and browsers have it.
     pub(super) fn redirect(&mut self, parts: &Parts, location: &str) -> Result<(), NetError> {
-        let invalid = |why: String| NetError::RedirectInvalid(format!("`{location}`: {why}"));
+        let invalid = |why: String| NetError::RedirectInvalid(format!("`{}`: {why}", shown(location)));
         self.jar.learn(&self.url, &parts.headers);
         let next = self
             .url
@@ -177,6 +177,24 @@ fn unfit(error: impl std::fmt::Display) -> NetError {
     NetError::InvalidInput(format!("request cannot be sent: {error}"))
 }
 
+/// A location as messages show it: without what may be a secret (the query, the userinfo), and not without end.
+pub(super) fn shown(location: &str) -> String {
+    let path = location.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = path
+        .split_once("//")
+        .map_or(("", path), |(scheme, rest)| (scheme, rest));
+    let rest = match rest.split_once('/') {
+        Some((authority, path)) => format!("{}/{path}", without_userinfo(authority)),
+        None => without_userinfo(rest).to_owned(),
+    };
+    let slashes = if path.contains("//") { "//" } else { "" };
+    format!("{scheme}{slashes}{rest}").chars().take(200).collect()
+}
+
+fn without_userinfo(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,5 +231,18 @@ mod tests {
             assert!(admit(url(text)).is_err(), "{text}");
         }
         assert_eq!(admit(url("http://u:p@a/x")).unwrap().as_str(), "http://a/x");
+    }
+
+    #[test]
+    fn a_location_is_shown_without_its_secrets_and_cut() {
+        for (location, expected) in [
+            ("https://u:p@h.test/a/b?token=x#y", "https://h.test/a/b"),
+            ("/loop?token=x", "/loop"),
+            ("//u@h.test", "//h.test"),
+            ("next", "next"),
+        ] {
+            assert_eq!(shown(location), expected);
+        }
+        assert_eq!(shown(&"x".repeat(300_000)).len(), 200);
     }
 }
