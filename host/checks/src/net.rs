@@ -117,6 +117,19 @@ impl Net {
         &self.inner.policy
     }
 
+    /// Judges a connection to `address`, reached under the name `host`; `port` is `None` while it is not known yet.
+    /// [`NetError::Denied`] with the rule that forbids it.
+    pub fn judge(&self, host: &str, port: Option<u16>, address: IpAddr) -> Result<(), NetError> {
+        let _ = port;
+        self.inner.policy.judge(host, address).map_err(NetError::Denied)
+    }
+
+    /// As [`Net::judge`], of a name before it is looked up, or one that somebody else will look up.
+    pub fn judge_name(&self, host: &str, port: Option<u16>) -> Result<(), NetError> {
+        let _ = port;
+        self.inner.policy.judge_name(host).map_err(NetError::Denied)
+    }
+
     /// Resolves `host` (a name or a literal address) once and judges every address; those denied are left out.
     ///
     /// [`NetError::Denied`] when the name is denied or no address is left, [`NetError::InvalidInput`] when `host` is
@@ -124,6 +137,7 @@ impl Net {
     pub async fn resolve(
         &self,
         host: &str,
+        port: Option<u16>,
         family: IpFamily,
         deadline: Instant,
     ) -> Result<Resolved, NetError> {
@@ -138,7 +152,7 @@ impl Net {
                 )));
             }
             Host::Name(name) => {
-                self.inner.policy.judge_name(&name).map_err(NetError::Denied)?;
+                self.judge_name(&name, port)?;
                 // The dot says "this very name": without it the system's search list applies.
                 let asked = if host.ends_with('.') {
                     format!("{name}.")
@@ -152,16 +166,16 @@ impl Net {
             }
         };
         let mut refusal = None;
-        let judge = |address: &IpAddr| match self.inner.policy.judge(&name, *address) {
+        let judge = |address: &IpAddr| match self.judge(&name, port, *address) {
             Ok(()) => true,
-            Err(rule) => {
-                refusal.get_or_insert(rule);
+            Err(denied) => {
+                refusal.get_or_insert(denied);
                 false
             }
         };
         let addresses: Vec<IpAddr> = found.into_iter().filter(judge).collect();
         match refusal {
-            Some(rule) if addresses.is_empty() => Err(NetError::Denied(rule)),
+            Some(denied) if addresses.is_empty() => Err(denied),
             _ => Ok(Resolved { addresses, elapsed }),
         }
     }
@@ -179,7 +193,7 @@ impl Net {
         let Resolved {
             addresses,
             elapsed: resolve,
-        } = self.resolve(host, family, deadline).await?;
+        } = self.resolve(host, Some(port), family, deadline).await?;
         let start = Instant::now();
         let addresses = addresses
             .into_iter()

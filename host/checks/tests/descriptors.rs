@@ -32,7 +32,7 @@ async fn a_shortage_of_descriptors_is_ours_and_passes() {
     let hoarded = hoard();
     let late = Net::new(policy());
     for (net, name) in [(&early, "x.example"), (&late, "localhost")] {
-        let error = net.resolve(name, IpFamily::V4, deadline).await.unwrap_err();
+        let error = net.resolve(name, None, IpFamily::V4, deadline).await.unwrap_err();
         assert!(matches!(error, NetError::Local(_)), "{error:?}");
     }
     let error = late.query("x.example", "A", None, deadline).await.unwrap_err();
@@ -51,7 +51,9 @@ async fn a_shortage_of_descriptors_is_ours_and_passes() {
     }
 
     drop(hoarded);
-    late.resolve("localhost", IpFamily::V4, deadline).await.unwrap();
+    late.resolve("localhost", None, IpFamily::V4, deadline)
+        .await
+        .unwrap();
     let error = handshake().await;
     assert!(error.blames_target(), "{error:?}");
 }

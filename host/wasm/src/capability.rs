@@ -18,6 +18,7 @@ pub(crate) mod wasi;
 use crate::{
     abi::v1::wit::net_types::NetError as GuestError,
     guest::{Guest, Stop},
+    rights::Right,
 };
 use lapwing_checks::{Net, net::NetError};
 use lapwing_model::Reason;
@@ -56,7 +57,7 @@ impl Guest {
         &mut self,
         step: NetError,
         timeout: u64,
-        work: impl FnOnce(Net, Instant) -> F,
+        work: impl FnOnce(Instant) -> F,
     ) -> wasmtime::Result<Done<F::Output>>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
@@ -70,7 +71,7 @@ impl Guest {
         let end = begun + left.saturating_sub((left / 20).min(Duration::from_millis(10)));
         let own = begun.checked_add(Duration::from_nanos(timeout));
         let deadline = own.map_or(end, |own| own.min(end));
-        let (work, ledger) = (work(network.net.clone(), deadline), self.ledger.clone());
+        let (work, ledger) = (work(deadline), self.ledger.clone());
         self.ledger.wait(step);
         let task = network.worker.spawn(async move {
             let value = work.await;
@@ -115,12 +116,11 @@ impl Guest {
         Ok(Err(convert::net_error(&error)))
     }
 
-    /// Whether there is a network at all; a refusal otherwise.
-    pub(crate) fn require_network(&self, what: &str) -> Result<(), GuestError> {
-        if self.errand.network.is_some() {
-            Ok(())
-        } else {
-            Err(self.refuse(&format!("{what} is not granted")))
+    /// The network as this run may use it through `right`; a refusal otherwise.
+    pub(crate) fn permit(&self, right: Right) -> Result<Net, GuestError> {
+        match &self.errand.network {
+            Some(network) => Ok(network.net.clone()),
+            None => Err(self.refuse(&format!("`{right}` is not granted"))),
         }
     }
 

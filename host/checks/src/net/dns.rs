@@ -66,11 +66,11 @@ impl Net {
             .to_ascii()
             .trim_end_matches('.')
             .to_ascii_lowercase();
-        self.inner.policy.judge_name(&plain).map_err(NetError::Denied)?;
+        self.judge_name(&plain, None)?;
         let servers = match server {
             None => self.inner.resolver.servers()?.to_vec(),
             Some((host, port)) => {
-                let found = self.resolve(host, IpFamily::Any, deadline).await?;
+                let found = self.resolve(host, Some(port), IpFamily::Any, deadline).await?;
                 found
                     .addresses
                     .into_iter()

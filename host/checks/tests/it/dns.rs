@@ -82,12 +82,12 @@ async fn the_wanted_family_is_the_only_one_asked_for() {
     let names = NameServer::start(|_, _| loopback()).await;
     let deadline = Instant::now() + AMPLE;
     net(&names)
-        .resolve("x.example", IpFamily::V4, deadline)
+        .resolve("x.example", None, IpFamily::V4, deadline)
         .await
         .unwrap();
     assert_eq!(names.asked(), ["x.example A"]);
     let error = net(&names)
-        .resolve("x.example", IpFamily::V6, deadline)
+        .resolve("x.example", None, IpFamily::V6, deadline)
         .await
         .unwrap_err();
     assert!(matches!(error, NetError::DnsNotFound(_)), "{error:?}");
@@ -98,7 +98,7 @@ async fn nothing_is_cached() {
     let names = NameServer::start(|_, _| loopback()).await;
     let net = net(&names);
     for _ in 0..3 {
-        net.resolve("x.example", IpFamily::V4, Instant::now() + AMPLE)
+        net.resolve("x.example", None, IpFamily::V4, Instant::now() + AMPLE)
             .await
             .unwrap();
     }

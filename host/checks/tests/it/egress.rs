@@ -123,7 +123,7 @@ async fn of_mixed_answers_only_the_allowed_are_dialled() {
     let allowed = Server::bind(&format!("127.0.0.9:{}", canary.port()), |_| async {}).await;
     let net = Net::with_name_servers(policy_of(json!({ "deny": ["127.0.0.1"] })), &[names.address]);
     let resolved = net
-        .resolve("mixed.example", IpFamily::Any, Instant::now() + AMPLE)
+        .resolve("mixed.example", None, IpFamily::Any, Instant::now() + AMPLE)
         .await
         .unwrap();
     assert_eq!(resolved.addresses, ["127.0.0.9".parse::<IpAddr>().unwrap()]);
@@ -184,7 +184,7 @@ async fn a_denied_name_is_not_even_looked_up() {
     );
     let deadline = Instant::now() + AMPLE;
     let error = net
-        .resolve("secret.attacker.example", IpFamily::Any, deadline)
+        .resolve("secret.attacker.example", None, IpFamily::Any, deadline)
         .await
         .unwrap_err();
     assert!(matches!(error, NetError::Denied(_)), "{error:?}");

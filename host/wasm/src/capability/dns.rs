@@ -7,6 +7,7 @@ use crate::{
         net_types::Endpoint,
     },
     guest::Guest,
+    rights::Right,
 };
 use lapwing_checks::net::{NetError, dns};
 
@@ -18,15 +19,16 @@ impl Host for Guest {
         server: Option<Endpoint>,
         timeout: u64,
     ) -> Answer<Reply> {
-        if let Err(refusal) = self.require_network("`net.dns`") {
-            return Ok(Err(refusal));
-        }
+        let net = match self.permit(Right::Dns) {
+            Ok(net) => net,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         match self.quotas.dns_queries.checked_sub(1) {
             Some(left) => self.quotas.dns_queries = left,
             None => return Ok(Err(self.exhaust("too many DNS questions (`limits.dns_queries`)"))),
         }
         let step = NetError::DnsTimeout(name.clone());
-        let work = move |net: lapwing_checks::Net, deadline| async move {
+        let work = move |deadline| async move {
             let server = server.as_ref().map(|server| (server.host.as_str(), server.port));
             net.query(&name, &rtype, server, deadline).await
         };

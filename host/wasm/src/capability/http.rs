@@ -7,16 +7,14 @@ use crate::{
         net_types::{NetError as GuestError, Timing as GuestTiming},
     },
     guest::Guest,
+    rights::Right,
     text,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
-use lapwing_checks::{
-    Net,
-    net::{
-        NetError,
-        http::{Failure, HttpVersion, Request, Response, Timing},
-        tls::TlsOptions,
-    },
+use lapwing_checks::net::{
+    NetError,
+    http::{Failure, HttpVersion, Request, Response, Timing},
+    tls::TlsOptions,
 };
 use std::time::Duration;
 use url::Url;
@@ -24,12 +22,15 @@ use url::Url;
 impl Host for Guest {
     async fn send(&mut self, request: HttpRequest) -> Answer<HttpResponse> {
         let timeout = request.timeout;
-        let request = match self.admit(request) {
-            Ok(request) => request,
+        let (net, request) = match self
+            .permit(Right::Http)
+            .and_then(|net| Ok((net, self.admit(request)?)))
+        {
+            Ok(admitted) => admitted,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let step = NetError::ResponseTimeout(request.url.host_str().unwrap_or_default().to_owned());
-        let work = move |net: Net, deadline| async move { net.send(request, deadline).await };
+        let work = move |deadline| async move { net.send(request, deadline).await };
         let done = self.on_network(step, timeout, work).await?;
         match &done.value {
             Ok(response) => self.book_exchange(&response.timing, response.tls.as_ref()),
@@ -41,9 +42,8 @@ impl Host for Guest {
 }
 
 impl Guest {
-    /// Checks rights and quotas, then translates.
+    /// Checks quotas, then translates.
     fn admit(&mut self, request: HttpRequest) -> Result<Request, GuestError> {
-        self.require_network("`net.http`")?;
         self.take_connect()?;
         self.take_bytes(request.body.as_ref().map_or(0, Vec::len))?;
         if let Some(name) = request.tls.as_ref().and_then(|tls| tls.client_identity.as_ref()) {

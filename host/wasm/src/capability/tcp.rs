@@ -11,11 +11,9 @@ use crate::{
         types::TlsInfo,
     },
     guest::Guest,
+    rights::Right,
 };
-use lapwing_checks::{
-    Net,
-    net::{Connection as Dialled, NetError, tls::TlsSession},
-};
+use lapwing_checks::net::{Connection as Dialled, NetError, tls::TlsSession};
 use std::{net::SocketAddr, time::Duration};
 use tokio::time::Instant;
 use wasmtime::{Result, component::Resource};
@@ -55,16 +53,17 @@ impl HostConnection for Guest {
         family: IpFamily,
         timeout: u64,
     ) -> Answer<Resource<Connection>> {
-        if let Err(refusal) = self
-            .require_network("`net.tcp`")
-            .and_then(|()| self.take_connect())
+        let net = match self
+            .permit(Right::Tcp)
+            .and_then(|net| self.take_connect().map(|()| net))
         {
-            return Ok(Err(refusal));
-        }
+            Ok(net) => net,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let begun = Instant::now();
         let (host, port, family) = (to.host.clone(), to.port, convert::family(family));
         let step = NetError::ConnectTimeout(format!("{host}:{port}"));
-        let work = move |net: Net, deadline| async move { net.connect(&host, port, family, deadline).await };
+        let work = move |deadline| async move { net.connect(&host, port, family, deadline).await };
         let done = self.on_network(step, timeout, work).await?;
         self.book_dial(&done);
         match self.settle(done)? {
@@ -99,8 +98,11 @@ impl HostConnection for Guest {
         };
         let step = NetError::TlsTimeout(host.clone());
         let options = convert::tls_options(options);
-        let work =
-            move |net: Net, deadline| async move { net.handshake(stream, &host, &options, deadline).await };
+        let net = match self.permit(Right::Tcp) {
+            Ok(net) => net,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let work = move |deadline| async move { net.handshake(stream, &host, &options, deadline).await };
         let done = self.on_network(step, timeout, work).await?;
         self.ledger.spend("tls", done.elapsed);
         match self.settle(done)? {
@@ -279,7 +281,7 @@ impl Guest {
         };
         let step = NetError::ResponseTimeout(connection.host.clone());
         let done = self
-            .on_network(step, timeout, |_, deadline| work(link, deadline))
+            .on_network(step, timeout, |deadline| work(link, deadline))
             .await?;
         let table = &mut self.table;
         let place = &mut table.get_mut(this)?.link;

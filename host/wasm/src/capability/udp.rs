@@ -7,8 +7,9 @@ use crate::{
         udp::{Host, HostSocket},
     },
     guest::Guest,
+    rights::Right,
 };
-use lapwing_checks::{Net, net::NetError};
+use lapwing_checks::net::NetError;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
@@ -37,16 +38,17 @@ impl Host for Guest {}
 
 impl HostSocket for Guest {
     async fn open(&mut self, to: Endpoint, family: IpFamily) -> Answer<Resource<Socket>> {
-        if let Err(refusal) = self
-            .require_network("`net.udp`")
-            .and_then(|()| self.take_connect())
+        let net = match self
+            .permit(Right::Udp)
+            .and_then(|net| self.take_connect().map(|()| net))
         {
-            return Ok(Err(refusal));
-        }
+            Ok(net) => net,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let (host, port, family) = (to.host.clone(), to.port, convert::family(family));
         let step = NetError::DnsTimeout(host.clone());
-        let work = move |net: Net, deadline| async move {
-            let resolved = net.resolve(&host, family, deadline).await?;
+        let work = move |deadline| async move {
+            let resolved = net.resolve(&host, Some(port), family, deadline).await?;
             let address = resolved.addresses.first().copied();
             let address = address.ok_or_else(|| NetError::DnsNotFound(host.clone()))?;
             connect(SocketAddr::new(address, port))
@@ -75,7 +77,7 @@ impl HostSocket for Guest {
             return Ok(Err(refusal));
         }
         let (socket, step) = self.socket(&this)?;
-        let work = move |_: Net, deadline| async move {
+        let work = move |deadline| async move {
             let sent = timeout_at(deadline, socket.send(&data)).await;
             sent.map_err(|_| NetError::ResponseTimeout("sending took too long".into()))?
                 .map_err(|error| NetError::from_io(&error, "datagram"))?;
@@ -94,7 +96,7 @@ impl HostSocket for Guest {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let (socket, step) = self.socket(&this)?;
-        let work = move |_: Net, deadline| async move { receive(&socket, max, deadline).await };
+        let work = move |deadline| async move { receive(&socket, max, deadline).await };
         let done = self.on_network(step, timeout, work).await?;
         self.ledger.spend("first_byte", done.elapsed);
         let data = self.settle(done)?;

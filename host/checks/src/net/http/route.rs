@@ -49,7 +49,7 @@ impl Net {
                 (stream, peer, Form::Origin)
             }
             Some(via) => {
-                let target = way.target(via, host).await?;
+                let target = way.target(via, host, port).await?;
                 way.through(via, &target, port, !encrypted).await?
             }
         };
@@ -103,9 +103,9 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    async fn resolve(&mut self, host: &str, family: IpFamily) -> Result<Vec<IpAddr>, NetError> {
+    async fn resolve(&mut self, host: &str, port: u16, family: IpFamily) -> Result<Vec<IpAddr>, NetError> {
         let start = Instant::now();
-        let found = self.net.resolve(host, family, self.deadline).await;
+        let found = self.net.resolve(host, Some(port), family, self.deadline).await;
         self.seen.timing.resolve += found
             .as_ref()
             .map_or_else(|_| start.elapsed(), |found| found.elapsed);
@@ -118,7 +118,7 @@ impl Way<'_> {
         port: u16,
         family: IpFamily,
     ) -> Result<(Stream, SocketAddr), NetError> {
-        let addresses = self.resolve(host, family).await?;
+        let addresses = self.resolve(host, port, family).await?;
         let start = Instant::now();
         let stream = dial::race(
             addresses
@@ -149,10 +149,10 @@ impl Way<'_> {
     }
 
     /// Whom the proxy shall reach, judged: by address where we know it, else by name.
-    async fn target(&mut self, via: &Via, host: &str) -> Result<Host, NetError> {
+    async fn target(&mut self, via: &Via, host: &str, port: u16) -> Result<Host, NetError> {
         // SOCKS4 carries addresses only, and only IPv4.
         if via.kind == Kind::Socks4 {
-            let found = self.resolve(host, IpFamily::V4).await?;
+            let found = self.resolve(host, port, IpFamily::V4).await?;
             return found
                 .into_iter()
                 .next()
@@ -160,11 +160,10 @@ impl Way<'_> {
                 .ok_or_else(|| NetError::DnsNotFound(host.to_owned()));
         }
         let target = Host::parse(host)?;
-        let judged = match &target {
-            Host::Address(address) => self.net.policy().judge(&address.to_string(), *address),
-            Host::Name(name) => self.net.policy().judge_name(name),
-        };
-        judged.map_err(NetError::Denied)?;
+        match &target {
+            Host::Address(address) => self.net.judge(&address.to_string(), Some(port), *address)?,
+            Host::Name(name) => self.net.judge_name(name, Some(port))?,
+        }
         Ok(target)
     }
 
