@@ -1,0 +1,63 @@
+//! What a run may use beyond its own memory and time.
+
+use std::fmt;
+
+/// A right a plugin can declare, by the name it has in the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Right {
+    /// `net.http`: the `http` interface.
+    Http,
+    /// `net.tcp`: the `tcp` interface.
+    Tcp,
+    /// `net.udp`: the `udp` interface.
+    Udp,
+    /// `net.dns`: the `dns` interface.
+    Dns,
+    /// `net.wasi-http`: WASI's own HTTP.
+    WasiHttp,
+    /// `net.wasi-sockets`: WASI's own sockets and name look-ups.
+    WasiSockets,
+    /// `secret`: named secrets.
+    Secret,
+    /// `state`: the memo between runs of one monitor.
+    State,
+}
+
+impl Right {
+    /// Every right.
+    pub const ALL: [Self; 8] = [
+        Self::Http,
+        Self::Tcp,
+        Self::Udp,
+        Self::Dns,
+        Self::WasiHttp,
+        Self::WasiSockets,
+        Self::Secret,
+        Self::State,
+    ];
+
+    /// The name in the interface.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "net.http",
+            Self::Tcp => "net.tcp",
+            Self::Udp => "net.udp",
+            Self::Dns => "net.dns",
+            Self::WasiHttp => "net.wasi-http",
+            Self::WasiSockets => "net.wasi-sockets",
+            Self::Secret => "secret",
+            Self::State => "state",
+        }
+    }
+
+    /// The right of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|right| right.as_str() == name)
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
