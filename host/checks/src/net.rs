@@ -11,12 +11,14 @@ pub mod http;
 pub mod policy;
 mod proxy;
 mod resolve;
+pub mod scope;
 pub mod tls;
 
 pub use error::NetError;
 pub use host::Host;
 pub use policy::EgressPolicy;
 pub(crate) use proxy::Stream;
+pub use scope::Scope;
 
 use resolve::Resolver;
 use schemars::JsonSchema;
@@ -53,6 +55,8 @@ pub enum IpFamily {
 #[derive(Debug, Clone)]
 pub struct Net {
     inner: Arc<Inner>,
+    /// `None` is everywhere.
+    scope: Option<Arc<Scope>>,
 }
 
 #[derive(Debug)]
@@ -103,6 +107,7 @@ impl Net {
                 resolver,
                 roots: OnceCell::new(),
             }),
+            scope: None,
         };
         // Off everyone's way, and before a busy worker runs short of descriptors. A failure comes up again when needed.
         if let Ok(runtime) = Handle::try_current() {
@@ -117,17 +122,37 @@ impl Net {
         &self.inner.policy
     }
 
+    /// This network for a run that may reach no more than `scope`; one given before is replaced.
+    pub fn within(&self, scope: Arc<Scope>) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            scope: Some(scope),
+        }
+    }
+
     /// Judges a connection to `address`, reached under the name `host`; `port` is `None` while it is not known yet.
     /// [`NetError::Denied`] with the rule that forbids it.
     pub fn judge(&self, host: &str, port: Option<u16>, address: IpAddr) -> Result<(), NetError> {
-        let _ = port;
+        if let Some(scope) = &self.scope {
+            scope.judge(host, port, address).map_err(NetError::Denied)?;
+        }
         self.inner.policy.judge(host, address).map_err(NetError::Denied)
     }
 
     /// As [`Net::judge`], of a name before it is looked up, or one that somebody else will look up.
     pub fn judge_name(&self, host: &str, port: Option<u16>) -> Result<(), NetError> {
-        let _ = port;
+        if let Some(scope) = &self.scope {
+            scope.judge_name(host, port).map_err(NetError::Denied)?;
+        }
         self.inner.policy.judge_name(host).map_err(NetError::Denied)
+    }
+
+    /// As [`Net::judge_name`], of a name that is asked about and not connected to.
+    fn judge_question(&self, name: &str) -> Result<(), NetError> {
+        if let Some(scope) = &self.scope {
+            scope.judge_question(name).map_err(NetError::Denied)?;
+        }
+        self.inner.policy.judge_name(name).map_err(NetError::Denied)
     }
 
     /// Resolves `host` (a name or a literal address) once and judges every address; those denied are left out.

@@ -2,7 +2,10 @@
 //!
 //! Used for the configuration file and for the configuration of every kind, native or plugin.
 
-use crate::net::policy::Rule;
+use crate::net::{
+    policy::Rule,
+    scope::{Destination, NamePattern},
+};
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -13,6 +16,12 @@ pub const DURATION_FORMAT: &str = "lapwing-duration";
 
 /// The format of the network policy's rules.
 pub const RULE_FORMAT: &str = "lapwing-network-rule";
+
+/// The format of the places a plugin is granted.
+pub const DESTINATION_FORMAT: &str = "lapwing-destination";
+
+/// The format of the names a plugin may ask about.
+pub const NAME_FORMAT: &str = "lapwing-name-pattern";
 
 /// Most nodes of a schema with its references written out.
 const MOST_NODES: usize = 10_000;
@@ -65,6 +74,10 @@ impl Schema {
             .should_validate_formats(true)
             .with_format(DURATION_FORMAT, is_duration)
             .with_format(RULE_FORMAT, |text: &str| text.parse::<Rule>().is_ok())
+            .with_format(DESTINATION_FORMAT, |text: &str| {
+                text.parse::<Destination>().is_ok()
+            })
+            .with_format(NAME_FORMAT, |text: &str| text.parse::<NamePattern>().is_ok())
             .build(source)
             .map_err(broken)?;
         Ok(Self {
@@ -132,12 +145,9 @@ impl Schema {
                     format!("{text} is not a duration such as `500ms`, `10s` or `1m 30s`"),
                 )
             }
-            ValidationErrorKind::Format { format } if !secret && format == RULE_FORMAT => {
-                let why = error
-                    .instance()
-                    .as_str()
-                    .and_then(|text| text.parse::<Rule>().err());
-                one(field, why.map(|why| why.to_string()).unwrap_or_default())
+            ValidationErrorKind::Format { format } if !secret && parse_error(format, "").is_some() => {
+                let text = error.instance().as_str().unwrap_or_default();
+                one(field, parse_error(format, text).unwrap_or_default())
             }
             ValidationErrorKind::Enum { .. }
             | ValidationErrorKind::AnyOf { .. }
@@ -304,6 +314,16 @@ fn join(path: &str, name: &str) -> String {
         name.to_owned()
     } else {
         format!("{path}.{name}")
+    }
+}
+
+/// Why `text` is none of `format`, if that is a format of ours that explains itself.
+fn parse_error(format: &str, text: &str) -> Option<String> {
+    match format {
+        RULE_FORMAT => text.parse::<Rule>().err().map(|error| error.to_string()),
+        DESTINATION_FORMAT => text.parse::<Destination>().err().map(|error| error.to_string()),
+        NAME_FORMAT => text.parse::<NamePattern>().err().map(|error| error.to_string()),
+        _ => None,
     }
 }
 

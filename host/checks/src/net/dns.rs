@@ -66,7 +66,7 @@ impl Net {
             .to_ascii()
             .trim_end_matches('.')
             .to_ascii_lowercase();
-        self.judge_name(&plain, None)?;
+        self.judge_question(&plain)?;
         let servers = match server {
             None => self.inner.resolver.servers()?.to_vec(),
             Some((host, port)) => {

@@ -4,7 +4,7 @@
 //! checks and plugins alike. It must not be asked about anything but the very address that is then dialled: judging a
 //! name and connecting to what it resolves to later is how DNS rebinding works.
 
-mod ranges;
+pub(super) mod ranges;
 mod rule;
 
 pub use rule::{Rule, RuleError};

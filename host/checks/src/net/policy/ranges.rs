@@ -113,8 +113,22 @@ pub(super) fn reach(address: IpAddr) -> Reach {
     }
 }
 
+/// The range of an address that must be meant as such, because a name that leads there proves nothing: the worker
+/// itself, everybody at once, link-local networks, and where clouds serve machine credentials.
+pub(in crate::net) fn special(address: IpAddr) -> Option<&'static str> {
+    let own = match address {
+        IpAddr::V4(v4) => matches!(v4.octets(), [0 | 127 | 224.., ..]),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified() || v6.is_multicast(),
+    };
+    match reach(address) {
+        Reach::Metadata(name) => Some(name),
+        Reach::Local(name) => own.then_some(name),
+        Reach::Global => None,
+    }
+}
+
 /// Where packets to `address` (canonical) may end: itself, or the IPv4 addresses it is a wrapping of.
-pub(super) fn ends(address: IpAddr) -> Vec<IpAddr> {
+pub(in crate::net) fn ends(address: IpAddr) -> Vec<IpAddr> {
     let IpAddr::V6(v6) = address else {
         return vec![address];
     };

@@ -38,6 +38,29 @@ impl Rule {
     pub fn holds(&self, address: IpAddr) -> bool {
         matches!(&self.matcher, Matcher::Network(network) if network.contains(&address))
     }
+
+    /// Whether it is a network or an address, and no pattern of names.
+    pub fn is_network(&self) -> bool {
+        matches!(self.matcher, Matcher::Network(_))
+    }
+
+    /// Whether it is the pattern `*`.
+    pub fn is_anything(&self) -> bool {
+        matches!(&self.matcher, Matcher::Pattern(pattern) if pattern == "*")
+    }
+
+    /// Whether all that `other` is about, this is about, too. Says no where that cannot be told (`?` against `*`).
+    pub fn covers(&self, other: &Self) -> bool {
+        match (&self.matcher, &other.matcher) {
+            (Matcher::Network(outer), Matcher::Network(inner)) => outer.contains(inner),
+            (Matcher::Pattern(outer), Matcher::Pattern(inner)) => {
+                // What a star of `outer` swallows may well be a star; a `?` must not.
+                !(outer.contains('?') && inner.contains('*')) && glob(outer.as_bytes(), inner.as_bytes())
+            }
+            (Matcher::Pattern(outer), Matcher::Network(_)) => outer == "*",
+            (Matcher::Network(_), Matcher::Pattern(_)) => false,
+        }
+    }
 }
 
 impl FromStr for Rule {
