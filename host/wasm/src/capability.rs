@@ -22,7 +22,7 @@ use crate::{
 };
 use lapwing_checks::{Net, net::NetError};
 use lapwing_model::Reason;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -118,9 +118,12 @@ impl Guest {
 
     /// The network as this run may use it through `right`; a refusal otherwise.
     pub(crate) fn permit(&self, right: Right) -> Result<Net, GuestError> {
-        match &self.errand.network {
-            Some(network) => Ok(network.net.clone()),
-            None => Err(self.refuse(&format!("`{right}` is not granted"))),
+        let Some(network) = &self.errand.network else {
+            return Err(self.refuse(&format!("`{right}` is not granted")));
+        };
+        match network.rights.scope(right) {
+            Ok(scope) => Ok(network.net.within(Arc::new(scope))),
+            Err(why) => Err(self.refuse(&why)),
         }
     }
 

@@ -3,25 +3,41 @@
 use crate::{
     abi::v1::{PluginPre, wit::types},
     capability::convert::nanoseconds,
+    custody::{Custody, Record},
     guest::{Errand, Guest, Network},
+    ledger::Aside,
+    memo,
     quarantine::Quarantine,
+    rights::{Rights, Sphere},
     run::Runner,
-    schema,
+    schema::{self, Fit},
     verdict::{self, Conduct, Verdict},
 };
 use lapwing_checks::{BoxFuture, CheckError, Executor, KindInfo, ProbeContext, schema::Schema};
 use lapwing_model::{Heartbeat, Observation, Reason, Task};
-use std::{fmt, sync::Arc, time::Duration};
-use tokio::runtime::Handle;
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::{runtime::Handle, time::timeout};
 
 /// Less time than this is not worth a second try.
 const RETRY_MIN: Duration = Duration::from_millis(20);
+/// Longest wait for a plugin's state to be kept.
+const COMMIT_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long a monitor's state is kept after its last change.
+const MEMO_TTL: Duration = Duration::from_hours(7 * 24);
 
 /// A compiled plugin, shared by its kinds.
 pub(crate) struct Program {
     pub(crate) name: Arc<str>,
+    /// SHA-256 of its file, in hex.
+    pub(crate) digest: Arc<str>,
     pub(crate) pre: Arc<PluginPre<Guest>>,
     pub(crate) runner: Arc<Runner>,
+    pub(crate) custody: Arc<Custody>,
+    pub(crate) record: Arc<Record>,
 }
 
 /// One kind of a plugin.
@@ -29,22 +45,77 @@ pub(crate) struct PluginExecutor {
     info: KindInfo,
     kind: Arc<str>,
     schema: Schema,
+    sphere: Sphere,
     quarantine: Quarantine,
     program: Arc<Program>,
 }
 
+/// What became of one run, and what was noted beside.
+pub(crate) struct Attempt {
+    pub(crate) verdict: Verdict,
+    pub(crate) aside: Aside,
+    /// Time waited for a free slot, and then for a thread.
+    pub(crate) queued: Duration,
+    /// Time from the start of the call to its end.
+    pub(crate) elapsed: Duration,
+}
+
 impl PluginExecutor {
-    pub(crate) fn new(info: KindInfo, schema: Schema, quarantine: Quarantine, program: Arc<Program>) -> Self {
+    pub(crate) fn new(
+        info: KindInfo,
+        schema: Schema,
+        sphere: Sphere,
+        quarantine: Quarantine,
+        program: Arc<Program>,
+    ) -> Self {
         Self {
             kind: info.kind.as_str().into(),
             info,
             schema,
+            sphere,
             quarantine,
             program,
         }
     }
 
-    async fn attempt(&self, config: &str, cx: &ProbeContext, retry: u32) -> Verdict {
+    pub(crate) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The configuration made fit, or every fault with its field.
+    pub(crate) fn fit(&self, config: &str) -> Result<Fit, CheckError> {
+        schema::fit(&self.schema, config)
+    }
+
+    /// The rights of a run with `config`, as they are granted now.
+    pub(crate) fn rights(&self, config: &Fit, cx: &ProbeContext) -> Rights {
+        let Program {
+            name,
+            digest,
+            custody,
+            record,
+            ..
+        } = &*self.program;
+        Rights {
+            plugin: name.clone(),
+            needs: self.sphere.needs().clone(),
+            held: custody.grants().held(name, digest),
+            targets: self.sphere.targets(&config.value),
+            mask: self.sphere.mask(&config.value),
+            custody: custody.clone(),
+            record: record.clone(),
+            clock: cx.clock.clone(),
+            traced: false,
+        }
+    }
+
+    pub(crate) async fn attempt(
+        &self,
+        config: &Fit,
+        cx: &ProbeContext,
+        rights: Rights,
+        retry: u32,
+    ) -> Attempt {
         let errand = Errand {
             plugin: self.program.name.clone(),
             kind: self.kind.clone(),
@@ -54,18 +125,68 @@ impl PluginExecutor {
             network: Some(Network {
                 net: cx.net.clone(),
                 worker: Handle::current(),
+                rights,
             }),
         };
-        let (kind, config, task) = (self.kind.clone(), config.to_owned(), cx.task.clone());
+        let (kind, config, task) = (self.kind.clone(), config.text.clone(), cx.task.clone());
         let attempt = task.attempt.saturating_add(retry);
         let budget = cx.remaining();
         let request = move |left| request(&kind, config, &task, attempt, left);
-        let report = self
+        let mut report = self
             .program
             .runner
             .check(&self.program.pre, errand, request)
             .await;
-        verdict::judge(report, budget)
+        let aside = std::mem::take(&mut report.entries.aside);
+        let (queued, elapsed) = (report.waited + report.queued, report.elapsed);
+        aside.mask.ending(&mut report.ending);
+        let mut verdict = verdict::judge(report, budget);
+        aside.mask.result(&mut verdict.result);
+        Attempt {
+            verdict,
+            aside,
+            queued,
+            elapsed,
+        }
+    }
+
+    /// Keeps what the guest wanted remembered, if it ended well, and counts. No verdict waits long for it, and none
+    /// changes by it.
+    async fn settle(&self, attempt: Attempt, cx: &ProbeContext) -> Verdict {
+        let Attempt { verdict, aside, .. } = attempt;
+        let record = &self.program.record;
+        let at_limit = verdict
+            .result
+            .as_ref()
+            .is_err_and(|error| error.reason() == Reason::PluginLimit);
+        record.runs.fetch_add(1, Relaxed);
+        record
+            .faults
+            .fetch_add((verdict.conduct == Conduct::Fault).into(), Relaxed);
+        record.refusals.fetch_add(aside.refusals, Relaxed);
+        record
+            .limits
+            .fetch_add(aside.limits + u64::from(at_limit), Relaxed);
+        let memo = aside.memo.and_then(|memo| memo.changes());
+        if let (Some(memo), true) = (memo, verdict.conduct == Conduct::Well && verdict.result.is_ok()) {
+            let (plugin, monitor) = (&*self.program.name, &*cx.task.monitor.id);
+            let (key, store) = (
+                memo::key(plugin, &self.kind, monitor),
+                self.program.custody.state(),
+            );
+            let patience = COMMIT_TIMEOUT.min(cx.remaining());
+            let failure = match timeout(patience, store.save(&key, memo, MEMO_TTL)).await {
+                Ok(Ok(())) => return verdict,
+                Ok(Err(why)) => why,
+                Err(_) => "no answer in time".to_owned(),
+            };
+            tracing::warn!(
+                plugin,
+                monitor.id = monitor,
+                "a plugin's state was not kept: {failure}"
+            );
+        }
+        verdict
     }
 
     fn resting(&self, left: Duration) -> CheckError {
@@ -91,11 +212,14 @@ impl Executor for PluginExecutor {
         cx: &'a ProbeContext,
     ) -> BoxFuture<'a, Result<Observation, CheckError>> {
         Box::pin(async move {
-            let config = schema::fit(&self.schema, config)?;
+            let config = self.fit(config)?;
             let pass = self.quarantine.admit().map_err(|left| self.resting(left))?;
-            let mut verdict = self.attempt(&config, cx, 0).await;
+            let rights = self.rights(&config, cx);
+            let attempt = self.attempt(&config, cx, rights.clone(), 0).await;
+            let mut verdict = self.settle(attempt, cx).await;
             if verdict.conduct == Conduct::Retry && cx.remaining() > RETRY_MIN {
-                verdict = self.attempt(&config, cx, 1).await;
+                let attempt = self.attempt(&config, cx, rights, 1).await;
+                verdict = self.settle(attempt, cx).await;
             }
             match verdict.conduct {
                 Conduct::Well | Conduct::Retry => pass.well(),

@@ -2,7 +2,15 @@
 //!
 //! Made by [`crate::run`] for each run and dropped with it; nothing here outlives a run but the ledger.
 
-use crate::{ledger::Ledger, limiter::Limiter, output::Output, settings::RunLimits, settings::kib};
+use crate::{
+    ledger::{Ledger, Usage},
+    limiter::Limiter,
+    output::Output,
+    rights::Rights,
+    settings::RunLimits,
+    settings::kib,
+    trace::Trace,
+};
 use lapwing_checks::{Net, net::NetError};
 use std::{
     sync::Arc,
@@ -16,6 +24,9 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 const HOST_RESOURCES: usize = 1000;
 /// Most random bytes a guest may ask for at once.
 const RANDOM_BYTES: u64 = 64 << 10;
+
+/// How much of its output is kept for somebody who looks, in bytes.
+const OUTPUT: usize = 4096;
 
 /// Who runs, for whom, and with which rights.
 #[derive(Debug, Clone)]
@@ -40,6 +51,7 @@ pub(crate) struct Errand {
 pub(crate) struct Network {
     pub(crate) net: Net,
     pub(crate) worker: Handle,
+    pub(crate) rights: Rights,
 }
 
 /// Quotas left.
@@ -85,6 +97,11 @@ impl Guest {
         let output = Output::new(kib(limits.output_kib));
         let mut table = ResourceTable::new();
         table.set_max_capacity(HOST_RESOURCES);
+        if let Some(Network { rights, .. }) = &errand.network {
+            let aside = &mut ledger.entries().aside;
+            aside.mask = rights.mask.clone();
+            aside.trace = rights.traced.then(Trace::default);
+        }
         Self {
             wasi: closed_wasi(&output),
             errand,
@@ -123,6 +140,26 @@ impl Guest {
         }
         self.ledger.queue();
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    }
+
+    /// Its rights; none while it describes itself.
+    pub(crate) fn rights(&self) -> Option<&Rights> {
+        self.errand.network.as_ref().map(|network| &network.rights)
+    }
+
+    /// Writes down what it used of `limits`.
+    pub(crate) fn close_books(&self, limits: &RunLimits) {
+        let aside = &mut self.ledger.entries().aside;
+        if aside.trace.is_some() {
+            aside.output = self.output.tail(OUTPUT);
+        }
+        aside.usage = Usage {
+            cpu: self.ledger.held(),
+            memory_bytes: self.limiter.memory(),
+            network_bytes: kib(limits.network_kib).saturating_sub(self.quotas.network_bytes),
+            connects: limits.connects.saturating_sub(self.quotas.connects),
+            dns_queries: limits.dns_queries.saturating_sub(self.quotas.dns_queries),
+        };
     }
 
     /// Time until the deadline.

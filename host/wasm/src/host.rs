@@ -2,6 +2,7 @@
 
 use crate::{
     abi::v1,
+    custody::Custody,
     engine,
     load::{LoadError, Loader, file},
     plugin::{Plugin, PluginReport},
@@ -57,12 +58,18 @@ impl PluginHost {
             engine,
             linker,
             runner,
+            custody: Arc::new(Custody::new(settings.grants.clone())),
             settings,
         });
         Ok(Arc::new(Self {
             loader,
             loaded: Mutex::default(),
         }))
+    }
+
+    /// What is granted to plugins, which secrets they may use, where they keep state; and the records of each.
+    pub fn custody(&self) -> &Arc<Custody> {
+        &self.loader.custody
     }
 
     /// Loads every `*.wasm` of a folder; dotfiles are passed over, and files that are loaded already are not compiled

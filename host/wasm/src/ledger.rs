@@ -3,6 +3,7 @@
 //! The verdict rests on this book and not on what the guest claims. It is shared with the caller, who reads it also
 //! when the run had to be dropped.
 
+use crate::{mask::Mask, memo::Memo, trace::Trace};
 use lapwing_checks::net::NetError;
 use lapwing_model::{Phase, Reason, TlsInfo};
 use std::{
@@ -71,6 +72,37 @@ pub(crate) struct Entries {
     pub(crate) overdue: Option<NetError>,
     /// Log lines dropped for the quota.
     pub(crate) dropped_lines: u64,
+    /// What the verdict does not rest on.
+    pub(crate) aside: Aside,
+}
+
+/// What else is noted of a run.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Aside {
+    /// What must not be shown.
+    pub(crate) mask: Mask,
+    /// What the monitor remembers, once the guest has asked.
+    pub(crate) memo: Option<Memo>,
+    /// Calls refused for want of a right.
+    pub(crate) refusals: u64,
+    /// Quotas used up.
+    pub(crate) limits: u64,
+    /// The calls one by one, where somebody looks.
+    pub(crate) trace: Option<Trace>,
+    /// What the run used.
+    pub(crate) usage: Usage,
+    /// The end of what it wrote, where somebody looks.
+    pub(crate) output: String,
+}
+
+/// What a run used.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) cpu: Duration,
+    pub(crate) memory_bytes: usize,
+    pub(crate) network_bytes: usize,
+    pub(crate) connects: u32,
+    pub(crate) dns_queries: u32,
 }
 
 /// A refusal, a quota, an unfit request, or trouble of our own.
@@ -164,7 +196,13 @@ impl Ledger {
 
     /// A call failed for a reason that is not the target's; the first is the one told.
     pub(crate) fn hinder(&self, reason: Reason, why: &str) {
-        self.entries().hindrance.get_or_insert_with(|| Hindrance {
+        let mut entries = self.entries();
+        match reason {
+            Reason::DeniedByPolicy => entries.aside.refusals += 1,
+            Reason::LimitHit => entries.aside.limits += 1,
+            _ => {}
+        }
+        entries.hindrance.get_or_insert_with(|| Hindrance {
             reason,
             why: why.to_owned(),
         });

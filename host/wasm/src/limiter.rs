@@ -24,6 +24,11 @@ impl Limiter {
         }
     }
 
+    /// Bytes of linear memory the guest has; it never gives any back.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
+    }
+
     /// The first limit that was hit.
     pub(crate) fn hit(&self) -> Option<&'static str> {
         self.hit

@@ -9,6 +9,7 @@ pub(crate) mod world;
 
 use crate::{
     abi::v1::{PluginPre, wit::types},
+    custody::Custody,
     executor::Program,
     guest::{Errand, Guest},
     plugin::Plugin,
@@ -91,6 +92,7 @@ pub(crate) struct Loader {
     pub(crate) linker: Linker<Guest>,
     pub(crate) runner: Arc<Runner>,
     pub(crate) settings: PluginSettings,
+    pub(crate) custody: Arc<Custody>,
 }
 
 /// A component that links, not yet asked what it is.
@@ -116,10 +118,14 @@ impl Loader {
                 "answers differently each time it is asked".to_owned(),
             ));
         }
+        let name = crate::text::line(&described.name, 64);
         let program = Program {
-            name: crate::text::line(&described.name, 64).into(),
+            record: self.custody.record(&name),
+            name: name.into(),
+            digest: digest.as_str().into(),
             pre: compiled.pre,
             runner: self.runner.clone(),
+            custody: self.custody.clone(),
         };
         manifest::plugin(
             described,

@@ -1,4 +1,24 @@
-//! What a run may use beyond its own memory and time.
+//! What a run may use beyond its own memory and time: what its kind asks for, what the operator grants, and what the
+//! monitor is about, held together.
+//!
+//! The network itself is judged in one place, [`lapwing_checks::Net`]; here is what it is judged by.
+
+mod assess;
+mod grant;
+mod needs;
+mod run;
+mod secrets;
+mod target;
+
+pub(crate) use assess::setting;
+pub use assess::{Approval, assess, diff};
+pub(crate) use grant::Held;
+pub use grant::{Grant, Grants};
+pub(crate) use needs::Needs;
+pub(crate) use run::{Rights, Sphere};
+pub(crate) use secrets::SecretFault;
+pub use secrets::{SecretSource, Secrets};
+pub(crate) use target::Map;
 
 use std::fmt;
 

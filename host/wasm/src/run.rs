@@ -177,6 +177,7 @@ pub(crate) async fn check_once(
             .await
     })
     .await;
+    store.data().close_books(limits);
     conclude(&store, result)
 }
 
@@ -243,7 +244,8 @@ fn conclude<T>(store: &Store<Guest>, result: wasmtime::Result<T>) -> Ending<T> {
 }
 
 fn log_output(guest: &Guest, output: &str) {
-    let output = crate::text::line(output, TAIL);
+    let output = guest.ledger.entries().aside.mask.cover(output).into_owned();
+    let output = crate::text::line(&output, TAIL);
     tracing::debug!(
         plugin = &*guest.errand.plugin,
         monitor.id = guest.errand.monitor,

@@ -6,8 +6,17 @@ use serde_json::{Map, Value};
 /// Most faults of a configuration that are told.
 const SHOWN: usize = 20;
 
+/// A configuration that fits.
+#[derive(Debug)]
+pub(crate) struct Fit {
+    /// As the guest is given it.
+    pub(crate) text: String,
+    /// The same, read.
+    pub(crate) value: Value,
+}
+
 /// The configuration with defaults filled in, or every fault with its field.
-pub(crate) fn fit(schema: &Schema, config: &str) -> Result<String, CheckError> {
+pub(crate) fn fit(schema: &Schema, config: &str) -> Result<Fit, CheckError> {
     let parsed = serde_json::from_str::<Map<String, Value>>(config);
     let mut map =
         parsed.map_err(|error| CheckError::InvalidConfig(format!("failed to parse config: {error}")))?;
@@ -15,11 +24,12 @@ pub(crate) fn fit(schema: &Schema, config: &str) -> Result<String, CheckError> {
     let value = Value::Object(map);
     let faults = schema.faults(&value, "");
     if faults.is_empty() {
-        return Ok(if filled {
+        let text = if filled {
             value.to_string()
         } else {
             config.to_owned()
-        });
+        };
+        return Ok(Fit { text, value });
     }
     let line = |field: &str, message: &str| {
         let text = if field.is_empty() {
@@ -61,11 +71,11 @@ mod tests {
     #[test]
     fn defaults_are_filled_in_and_all_else_is_left_as_written() {
         assert_eq!(
-            fit(&schema(), r#"{"host":"h"}"#).unwrap(),
+            fit(&schema(), r#"{"host":"h"}"#).unwrap().text,
             r#"{"host":"h","port":25}"#
         );
         assert_eq!(
-            fit(&schema(), r#"{"host":"h", "port":1}"#).unwrap(),
+            fit(&schema(), r#"{"host":"h", "port":1}"#).unwrap().text,
             r#"{"host":"h", "port":1}"#
         );
     }

@@ -2,9 +2,10 @@
 //!
 //! Every limit here has a test that trips it; a limit that is parsed and not applied is worse than none.
 
+use crate::rights::Grant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 /// How plugins are run, and what one run may use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +25,9 @@ pub struct PluginSettings {
     pub limits: RunLimits,
     /// When to stop running a kind that goes wrong again and again.
     pub quarantine: QuarantineSettings,
+    /// What plugins may use beyond their monitors' own targets, by the plugin's name. Default: nothing.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub grants: BTreeMap<String, Grant>,
 }
 
 /// What one run may use. Past a limit the run ends as `unknown`, never as `down`.
@@ -92,6 +96,7 @@ impl Default for PluginSettings {
             file_mib: 32,
             limits: RunLimits::default(),
             quarantine: QuarantineSettings::default(),
+            grants: BTreeMap::new(),
         }
     }
 }

@@ -151,6 +151,18 @@ impl Scope {
     }
 }
 
+impl Target {
+    /// The same, at `ports` if it names none itself.
+    #[must_use]
+    pub fn or_ports(&self, ports: &Ports) -> Self {
+        let own = if self.ports.is_any() { ports } else { &self.ports };
+        Self {
+            host: self.host.clone(),
+            ports: own.clone(),
+        }
+    }
+}
+
 impl Places {
     fn hold(&self, address: IpAddr, port: Option<u16>) -> bool {
         self.hosts.iter().any(|place| place.holds(address, port))

@@ -16,8 +16,6 @@ mod bindings {
         imports: {
             "lapwing:plugin/log": trappable,
             "lapwing:plugin/context": trappable,
-            "lapwing:plugin/secrets": trappable,
-            "lapwing:plugin/state": trappable,
             default: async | trappable,
         },
         exports: { default: async },

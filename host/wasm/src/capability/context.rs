@@ -9,10 +9,9 @@ impl Host for Guest {
     }
 
     fn granted(&mut self, capability: String) -> Result<bool> {
-        let network = matches!(
-            capability.as_str(),
-            "net.http" | "net.tcp" | "net.udp" | "net.dns"
-        );
-        Ok(network && self.errand.network.is_some())
+        let begun = self.call_begins("context.granted", || capability.clone());
+        let granted = self.rights().is_some_and(|rights| rights.granted(&capability));
+        self.call_ends(begun, &Ok::<_, std::fmt::Error>(granted), ToString::to_string);
+        Ok(granted)
     }
 }

@@ -4,7 +4,7 @@ use crate::abi::v1::wit::{
     net_types::{IpFamily as GuestFamily, NetError as GuestError, Peer, TlsOptions as GuestTls},
     types,
 };
-use lapwing_checks::net::{IpFamily, NetError, tls::TlsOptions};
+use lapwing_checks::net::{Host, IpFamily, NetError, tls::TlsOptions};
 use lapwing_model::{Certificate, TlsInfo};
 use std::{net::SocketAddr, time::Duration};
 
@@ -47,12 +47,18 @@ pub(crate) fn peer(address: SocketAddr) -> Peer {
     }
 }
 
-/// `client_identity` is a secret's name and none is granted: the caller refuses it before.
-pub(crate) fn tls_options(options: GuestTls) -> TlsOptions {
+/// A host as places are compared: a name in lower case, or an address; empty for what is neither.
+pub(crate) fn host(text: &str) -> String {
+    Host::parse(text).map_or_else(|_| String::new(), |host| host.to_string())
+}
+
+/// `client_identity` is a secret's name; `identity` is that secret: one PEM with the chain and the key.
+pub(crate) fn tls_options(options: GuestTls, identity: Option<&str>) -> TlsOptions {
     TlsOptions {
         server_name: options.server_name,
         verify: options.verify,
         alpn: options.alpn,
+        client_identity: identity.map(|pem| (pem.to_owned(), pem.to_owned())),
         ..TlsOptions::default()
     }
 }

@@ -19,6 +19,26 @@ impl Host for Guest {
         server: Option<Endpoint>,
         timeout: u64,
     ) -> Answer<Reply> {
+        let begun = self.call_begins("dns.query", || match &server {
+            Some(server) => format!("{name} {rtype} of {}:{}", server.host, server.port),
+            None => format!("{name} {rtype}"),
+        });
+        let answer = self.ask(name, rtype, server, timeout).await?;
+        self.call_ends(begun, &answer, |reply| {
+            format!("rcode {}, {} answers", reply.rcode, reply.answers.len())
+        });
+        Ok(answer)
+    }
+}
+
+impl Guest {
+    async fn ask(
+        &mut self,
+        name: String,
+        rtype: String,
+        server: Option<Endpoint>,
+        timeout: u64,
+    ) -> Answer<Reply> {
         let net = match self.permit(Right::Dns) {
             Ok(net) => net,
             Err(refusal) => return Ok(Err(refusal)),

@@ -21,12 +21,32 @@ use url::Url;
 
 impl Host for Guest {
     async fn send(&mut self, request: HttpRequest) -> Answer<HttpResponse> {
+        let begun = self.call_begins("http.send", || format!("{} {}", request.method, request.url));
+        let answer = self.exchange(request).await?;
+        self.call_ends(begun, &answer, |response| {
+            let HttpResponse {
+                status, body, peer, ..
+            } = response;
+            format!(
+                "{status} with {} bytes from {}:{}",
+                body.len(),
+                peer.address,
+                peer.port
+            )
+        });
+        Ok(answer)
+    }
+}
+
+impl Guest {
+    async fn exchange(&mut self, request: HttpRequest) -> Answer<HttpResponse> {
         let timeout = request.timeout;
-        let (net, request) = match self
-            .permit(Right::Http)
-            .and_then(|net| Ok((net, self.admit(request)?)))
-        {
-            Ok(admitted) => admitted,
+        let net = match self.permit(Right::Http) {
+            Ok(net) => net,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let request = match self.admit(request).await {
+            Ok(request) => request,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let step = NetError::ResponseTimeout(request.url.host_str().unwrap_or_default().to_owned());
@@ -39,28 +59,36 @@ impl Host for Guest {
         let answer = self.settle(done.map(|result| result.map_err(|failure: Box<Failure>| failure.error)))?;
         Ok(answer.and_then(|response| self.account(response)))
     }
-}
 
-impl Guest {
-    /// Checks quotas, then translates.
-    fn admit(&mut self, request: HttpRequest) -> Result<Request, GuestError> {
+    /// Checks quotas, fills in secrets, translates.
+    async fn admit(&mut self, request: HttpRequest) -> Result<Request, GuestError> {
         self.take_connect()?;
         self.take_bytes(request.body.as_ref().map_or(0, Vec::len))?;
-        if let Some(name) = request.tls.as_ref().and_then(|tls| tls.client_identity.as_ref()) {
-            return Err(self.refuse(&format!("secret `{name}` is not granted")));
-        }
         let max_body = self.room_for(request.max_response_bytes)?;
+        let url = Url::parse(&request.url).map_err(|error| self.unfit(&format!("invalid url: {error}")))?;
+        let host = convert::host(url.host_str().unwrap_or_default());
+        let port = url.port_or_known_default().unwrap_or_default();
+        let identity = match request.tls.as_ref().and_then(|tls| tls.client_identity.as_ref()) {
+            Some(name) => Some(self.fill_in(name, "the client certificate", &host, port).await?),
+            None => None,
+        };
         let mut headers = HeaderMap::new();
         for (name, value) in request.headers {
-            let GuestHeader::Text(value) = value else {
-                return Err(self.refuse(&format!("a secret for header `{name}` is not granted")));
+            let shown = text::line(&name, 64);
+            let (value, secret) = match value {
+                GuestHeader::Text(value) => (HeaderValue::try_from(value), false),
+                GuestHeader::Secret(secret) => {
+                    let place = format!("header `{shown}`");
+                    (
+                        HeaderValue::from_str(&*self.fill_in(&secret, &place, &host, port).await?),
+                        true,
+                    )
+                }
             };
-            let value = HeaderValue::try_from(value).map_err(|_| {
-                self.unfit(&format!(
-                    "header `{}` has an invalid value",
-                    text::line(&name, 64)
-                ))
-            })?;
+            let mut value =
+                value.map_err(|_| self.unfit(&format!("header `{shown}` has an invalid value")))?;
+            // What is sensitive does not follow a redirect to another origin.
+            value.set_sensitive(secret);
             let name = HeaderName::try_from(name).map_err(|_| self.unfit("a header has an invalid name"))?;
             headers
                 .try_append(name, value)
@@ -71,13 +99,15 @@ impl Guest {
         Ok(Request {
             method: Method::from_bytes(request.method.as_bytes())
                 .map_err(|_| self.unfit("invalid method"))?,
-            url: Url::parse(&request.url).map_err(|error| self.unfit(&format!("invalid url: {error}")))?,
+            url,
             headers,
             body: request.body.unwrap_or_default().into(),
             max_redirects: u8::try_from(hops).unwrap_or(u8::MAX),
             family: convert::family(request.family),
             version: HttpVersion::Any,
-            tls: request.tls.map_or_else(TlsOptions::default, convert::tls_options),
+            tls: request.tls.map_or_else(TlsOptions::default, |options| {
+                convert::tls_options(options, identity.as_deref())
+            }),
             proxy: None,
             max_body_bytes: Some(max_body),
         })

@@ -1,7 +1,9 @@
-//! `log`: a guest's lines go to the worker's log, made fit and up to a quota.
+//! `log`: a guest's lines go to the worker's log and to the plugin's record, made fit, without secrets, and up to a
+//! quota.
 
 use crate::{
     abi::v1::wit::log::{Host, Level},
+    custody::LogLine,
     guest::Guest,
     text,
 };
@@ -19,7 +21,11 @@ impl Host for Guest {
             return Ok(());
         };
         self.quotas.log_bytes = left;
-        let message = text::line(&message, LINE_LENGTH);
+        // Covered before it is cut, and again after: what the cleaning takes out may have split a secret.
+        let mask = self.ledger.entries().aside.mask.clone();
+        let message = mask
+            .cover(&text::line(&mask.cover(&message), LINE_LENGTH))
+            .into_owned();
         let (plugin, kind, monitor) = (&*self.errand.plugin, &*self.errand.kind, &*self.errand.monitor);
         macro_rules! forward {
             ($level:ident) => {
@@ -33,6 +39,34 @@ impl Host for Guest {
             Level::Warn => forward!(warn),
             Level::Error => forward!(error),
         }
+        self.record(level, message);
         Ok(())
+    }
+}
+
+impl Guest {
+    fn record(&self, level: Level, message: String) {
+        let Some(rights) = self.rights() else { return };
+        let line = LogLine {
+            at: rights.clock.now(),
+            level: word(level),
+            kind: self.errand.kind.to_string(),
+            monitor: self.errand.monitor.clone(),
+            message,
+        };
+        if let Some(trace) = &mut self.ledger.entries().aside.trace {
+            trace.lines.push(line.clone());
+        }
+        rights.record.keep(line);
+    }
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
     }
 }

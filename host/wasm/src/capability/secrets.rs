@@ -1,16 +1,86 @@
-//! `secrets`: none are granted yet, so every request is refused, and the refusal counts in the verdict.
+//! `secrets`, and the places where the host fills one in: headers and client identities.
+//!
+//! A refusal counts in the verdict. Whatever leaves the custody is masked in all that the run shows from then on: the
+//! guest was shown it, or its target may send it back.
 
 use crate::{
-    abi::v1::wit::secrets::{Host, SecretError},
+    abi::v1::wit::{
+        net_types::NetError as GuestError,
+        secrets::{Host, SecretError},
+    },
     guest::Guest,
+    rights::SecretFault,
     text,
 };
+use lapwing_model::Reason;
+use std::sync::Arc;
 use wasmtime::Result;
 
 impl Host for Guest {
-    fn reveal(&mut self, name: String) -> Result<Result<String, SecretError>> {
-        self.ledger
-            .refuse(&format!("secret `{}` is not granted", text::line(&name, 64)));
-        Ok(Err(SecretError::AccessDenied))
+    async fn reveal(&mut self, name: String) -> Result<Result<String, SecretError>> {
+        let begun = self.call_begins("secrets.reveal", || name.clone());
+        let answer = self.revealed(&name).await;
+        self.call_ends(begun, &answer, |_| "***".to_owned());
+        Ok(answer.map(|secret| secret.to_string()))
+    }
+}
+
+impl Guest {
+    async fn revealed(&mut self, name: &str) -> Result<Arc<str>, SecretError> {
+        let permitted = match self.rights() {
+            Some(rights) => rights.reveal(name),
+            None => Err("it is not granted".to_owned()),
+        };
+        if let Err(why) = permitted {
+            self.ledger
+                .refuse(&format!("secret `{}`: {why}", text::line(name, 64)));
+            return Err(SecretError::AccessDenied);
+        }
+        self.taken(name).await.map_err(|fault| match fault {
+            SecretFault::NotFound => SecretError::NotFound,
+            SecretFault::Unavailable(why) => SecretError::Unavailable(why),
+        })
+    }
+
+    /// The secret `name` to be filled in `place` of something that goes to `host` at `port`.
+    pub(crate) async fn fill_in(
+        &mut self,
+        name: &str,
+        place: &str,
+        host: &str,
+        port: u16,
+    ) -> Result<Arc<str>, GuestError> {
+        let shown = text::line(name, 64);
+        if let Err(why) = self.may_fill_in(name, host, port) {
+            return Err(self.refuse(&format!("secret `{shown}` for {place}: {why}")));
+        }
+        self.taken(name).await.map_err(|fault| match fault {
+            SecretFault::NotFound => self.refuse(&format!(
+                "secret `{shown}` for {place}: there is none of that name; add it to `secrets`"
+            )),
+            SecretFault::Unavailable(why) => {
+                let why = format!("secret `{shown}`: {why}");
+                self.ledger.hinder(Reason::Internal, &why);
+                GuestError::Other(why)
+            }
+        })
+    }
+
+    fn may_fill_in(&self, name: &str, host: &str, port: u16) -> Result<(), String> {
+        let rights = self.rights().ok_or("it is not granted")?;
+        rights.secret(name)?;
+        if rights.custody.secrets().may_go_to(name, host, port) {
+            return Ok(());
+        }
+        Err(format!(
+            "it must not go to `{host}:{port}`; to permit it, add that to its `hosts` in `secrets`"
+        ))
+    }
+
+    async fn taken(&mut self, name: &str) -> Result<Arc<str>, SecretFault> {
+        let secrets = self.rights().map(|rights| rights.custody.secrets_held());
+        let secret = secrets.ok_or(SecretFault::NotFound)?.read(name).await?;
+        self.ledger.entries().aside.mask.add(&secret);
+        Ok(secret)
     }
 }

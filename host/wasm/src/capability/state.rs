@@ -1,24 +1,92 @@
-//! `state`: a memo between runs. None is granted yet.
+//! `state`: a memo between runs of one monitor, read at first use; the executor has it kept after a good run.
 //!
 //! A refusal here does not count in the verdict: the interface promises nothing ("the host may lose it"), and what the
 //! target did does not depend on it.
 
 use crate::{
     abi::v1::wit::state::{Host, StateError},
-    guest::Guest,
+    guest::{Guest, Network},
+    memo::{self, Excess, Memo},
 };
+use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
 use wasmtime::Result;
 
+/// Longest wait for a store: no target's time may go into it.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+type Answer<T> = Result<Result<T, StateError>>;
+
 impl Host for Guest {
-    fn get(&mut self, _key: String) -> Result<Result<Option<Vec<u8>>, StateError>> {
-        Ok(Err(StateError::AccessDenied))
+    async fn get(&mut self, key: String) -> Answer<Option<Vec<u8>>> {
+        let begun = self.call_begins("state.get", || key.clone());
+        let answer = self.with_memo(|memo, _| Ok(memo.get(&key))).await;
+        self.call_ends(begun, &answer, |value| match value {
+            Some(value) => format!("{} bytes", value.len()),
+            None => "nothing".to_owned(),
+        });
+        Ok(answer)
     }
 
-    fn set(&mut self, _key: String, _value: Vec<u8>, _ttl: Option<u32>) -> Result<Result<(), StateError>> {
-        Ok(Err(StateError::AccessDenied))
+    async fn set(&mut self, key: String, value: Vec<u8>, ttl: Option<u32>) -> Answer<()> {
+        let begun = self.call_begins("state.set", || format!("{key}, {} bytes", value.len()));
+        let set = |memo: &mut Memo, now: i64| {
+            let until = ttl.map(|ttl| now.saturating_add(ttl.into()));
+            memo.set(key, &value, until).map_err(|excess| match excess {
+                Excess::TooLarge => StateError::TooLarge,
+                Excess::Quota => StateError::QuotaExceeded,
+            })
+        };
+        let answer = self.with_memo(set).await;
+        self.call_ends(begun, &answer, |()| "kept if the run ends well".to_owned());
+        Ok(answer)
     }
 
-    fn delete(&mut self, _key: String) -> Result<Result<(), StateError>> {
-        Ok(Err(StateError::AccessDenied))
+    async fn delete(&mut self, key: String) -> Answer<()> {
+        let begun = self.call_begins("state.delete", || key.clone());
+        let delete = |memo: &mut Memo, _| {
+            memo.delete(&key);
+            Ok(())
+        };
+        let answer = self.with_memo(delete).await;
+        self.call_ends(begun, &answer, |()| "done".to_owned());
+        Ok(answer)
+    }
+}
+
+impl Guest {
+    /// Lends the memo and the present time in Unix seconds to `work`; fetches it first where it is not there yet.
+    async fn with_memo<T>(
+        &mut self,
+        work: impl FnOnce(&mut Memo, i64) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let network = self
+            .errand
+            .network
+            .as_ref()
+            .filter(|network| network.rights.state());
+        let Some(Network { worker, rights, .. }) = network else {
+            return Err(StateError::AccessDenied);
+        };
+        let now = rights.clock.now().as_second();
+        let known = self.ledger.entries().aside.memo.take();
+        let mut memo = if let Some(memo) = known {
+            memo
+        } else {
+            let key = memo::key(&self.errand.plugin, &self.errand.kind, &self.errand.monitor);
+            let store = rights.custody.state();
+            let patience = PATIENCE.min(self.time_left() / 4);
+            // Where its connections live.
+            let load = worker.spawn(async move { tokio::time::timeout(patience, store.load(&key)).await });
+            match AbortOnDropHandle::new(load).await {
+                Ok(Ok(Ok(kept))) => Memo::read(kept.as_deref(), now),
+                Ok(Ok(Err(why))) => return Err(StateError::Unavailable(why)),
+                Ok(Err(_)) => return Err(StateError::Unavailable("no answer in time".to_owned())),
+                Err(error) => return Err(StateError::Unavailable(error.to_string())),
+            }
+        };
+        let answer = work(&mut memo, now);
+        self.ledger.entries().aside.memo = Some(memo);
+        answer
     }
 }

@@ -44,6 +44,17 @@ pub(crate) enum Extent {
     All,
 }
 
+impl Extent {
+    /// The call that reads so far.
+    fn call(&self) -> &'static str {
+        match self {
+            Self::Some => "tcp.read",
+            Self::Until(_) => "tcp.read-until",
+            Self::All => "tcp.read-exact",
+        }
+    }
+}
+
 impl Host for Guest {}
 
 impl HostConnection for Guest {
@@ -53,23 +64,14 @@ impl HostConnection for Guest {
         family: IpFamily,
         timeout: u64,
     ) -> Answer<Resource<Connection>> {
-        let net = match self
-            .permit(Right::Tcp)
-            .and_then(|net| self.take_connect().map(|()| net))
-        {
-            Ok(net) => net,
-            Err(refusal) => return Ok(Err(refusal)),
+        let begun = self.call_begins("tcp.connect", || format!("{}:{}", to.host, to.port));
+        let answer = self.dial(to, family, timeout).await?;
+        let peer = match &answer {
+            Ok(connection) => self.table.get(connection)?.peer.to_string(),
+            Err(_) => String::new(),
         };
-        let begun = Instant::now();
-        let (host, port, family) = (to.host.clone(), to.port, convert::family(family));
-        let step = NetError::ConnectTimeout(format!("{host}:{port}"));
-        let work = move |deadline| async move { net.connect(&host, port, family, deadline).await };
-        let done = self.on_network(step, timeout, work).await?;
-        self.book_dial(&done);
-        match self.settle(done)? {
-            Ok(dialled) => Ok(Ok(self.keep(dialled, to.host, begun)?)),
-            Err(error) => Ok(Err(error)),
-        }
+        self.call_ends(begun, &answer, |_| peer);
+        Ok(answer)
     }
 
     async fn start_tls(
@@ -78,52 +80,21 @@ impl HostConnection for Guest {
         options: TlsOptions,
         timeout: u64,
     ) -> Answer<TlsInfo> {
-        if let Some(name) = &options.client_identity {
-            return Ok(Err(self.refuse(&format!("secret `{name}` is not granted"))));
-        }
-        let connection = self.table.get_mut(&this)?;
-        let host = connection.host.clone();
-        let stream = match connection.link.take().map(Link::into_plain) {
-            None => return Ok(Err(GuestError::Closed)),
-            Some(Ok(stream)) => stream,
-            Some(Err(unfit)) if unfit.is_encrypted() => {
-                wasmtime::bail!("`start-tls` on a connection that is encrypted already")
-            }
-            Some(Err(unread)) => {
-                connection.link = Some(unread);
-                return Ok(Err(GuestError::Protocol(
-                    "unread bytes before the TLS handshake".to_owned(),
-                )));
-            }
-        };
-        let step = NetError::TlsTimeout(host.clone());
-        let options = convert::tls_options(options);
-        let net = match self.permit(Right::Tcp) {
-            Ok(net) => net,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let work = move |deadline| async move { net.handshake(stream, &host, &options, deadline).await };
-        let done = self.on_network(step, timeout, work).await?;
-        self.ledger.spend("tls", done.elapsed);
-        match self.settle(done)? {
-            Ok(session) => Ok(Ok(self.secure(&this, session)?)),
-            Err(error) => Ok(Err(error)),
-        }
+        let begun = self.call_begins("tcp.start-tls", || {
+            options.server_name.clone().unwrap_or_default()
+        });
+        let answer = self.encrypt(&this, options, timeout).await?;
+        self.call_ends(begun, &answer, |info| {
+            format!("{} {}", info.protocol, info.cipher)
+        });
+        Ok(answer)
     }
 
     async fn write_all(&mut self, this: Resource<Connection>, data: Vec<u8>, timeout: u64) -> Answer<()> {
-        if let Err(refusal) = self.take_bytes(data.len()) {
-            return Ok(Err(refusal));
-        }
-        let work = move |mut link: Link, deadline| async move {
-            let result = link.write_all(&data, deadline).await;
-            (link, result)
-        };
-        let Some(done) = self.on_link(&this, timeout, work).await? else {
-            return Ok(Err(GuestError::Closed));
-        };
-        self.ledger.spend("send", done.elapsed);
-        self.settle(done)
+        let begun = self.call_begins("tcp.write-all", || format!("{} bytes", data.len()));
+        let answer = self.write_to(&this, data, timeout).await?;
+        self.call_ends(begun, &answer, |()| "sent".to_owned());
+        Ok(answer)
     }
 
     async fn read(&mut self, this: Resource<Connection>, max: u32, timeout: u64) -> Answer<Vec<u8>> {
@@ -179,6 +150,73 @@ impl HostConnection for Guest {
 }
 
 impl Guest {
+    async fn dial(&mut self, to: Endpoint, family: IpFamily, timeout: u64) -> Answer<Resource<Connection>> {
+        let net = match self
+            .permit(Right::Tcp)
+            .and_then(|net| self.take_connect().map(|()| net))
+        {
+            Ok(net) => net,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let begun = Instant::now();
+        let (host, port, family) = (to.host.clone(), to.port, convert::family(family));
+        let step = NetError::ConnectTimeout(format!("{host}:{port}"));
+        let work = move |deadline| async move { net.connect(&host, port, family, deadline).await };
+        let done = self.on_network(step, timeout, work).await?;
+        self.book_dial(&done);
+        match self.settle(done)? {
+            Ok(dialled) => Ok(Ok(self.keep(dialled, to.host, begun)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn encrypt(
+        &mut self,
+        this: &Resource<Connection>,
+        options: TlsOptions,
+        timeout: u64,
+    ) -> Answer<TlsInfo> {
+        let connection = self.table.get(this)?;
+        let (host, port) = (connection.host.clone(), connection.peer.port());
+        let identity = match &options.client_identity {
+            Some(name) => match self
+                .fill_in(name, "the client certificate", &convert::host(&host), port)
+                .await
+            {
+                Ok(identity) => Some(identity),
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+            None => None,
+        };
+        let connection = self.table.get_mut(this)?;
+        let stream = match connection.link.take().map(Link::into_plain) {
+            None => return Ok(Err(GuestError::Closed)),
+            Some(Ok(stream)) => stream,
+            Some(Err(unfit)) if unfit.is_encrypted() => {
+                wasmtime::bail!("`start-tls` on a connection that is encrypted already")
+            }
+            Some(Err(unread)) => {
+                connection.link = Some(unread);
+                return Ok(Err(GuestError::Protocol(
+                    "unread bytes before the TLS handshake".to_owned(),
+                )));
+            }
+        };
+        let step = NetError::TlsTimeout(host.clone());
+        let options = convert::tls_options(options, identity.as_deref());
+        let net = match self.permit(Right::Tcp) {
+            Ok(net) => net,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let work = move |deadline| async move { net.handshake(stream, &host, &options, deadline).await };
+        let done = self.on_network(step, timeout, work).await?;
+        self.ledger.spend("tls", done.elapsed);
+        match self.settle(done)? {
+            Ok(session) => Ok(Ok(self.secure(this, session)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
     /// Writes the time of a dial into the book: resolving and connecting apart where both are known.
     pub(crate) fn book_dial(&self, done: &Done<Result<Dialled, NetError>>) {
         match &done.value {
@@ -227,7 +265,35 @@ impl Guest {
         Ok(info)
     }
 
+    async fn write_to(&mut self, this: &Resource<Connection>, data: Vec<u8>, timeout: u64) -> Answer<()> {
+        if let Err(refusal) = self.take_bytes(data.len()) {
+            return Ok(Err(refusal));
+        }
+        let work = move |mut link: Link, deadline| async move {
+            let result = link.write_all(&data, deadline).await;
+            (link, result)
+        };
+        let Some(done) = self.on_link(this, timeout, work).await? else {
+            return Ok(Err(GuestError::Closed));
+        };
+        self.ledger.spend("send", done.elapsed);
+        self.settle(done)
+    }
+
     async fn read_from(
+        &mut self,
+        this: &Resource<Connection>,
+        extent: Extent,
+        max: u32,
+        timeout: u64,
+    ) -> Answer<Vec<u8>> {
+        let begun = self.call_begins(extent.call(), || format!("{max} bytes at most"));
+        let answer = self.receive_from(this, extent, max, timeout).await?;
+        self.call_ends(begun, &answer, |data| format!("{} bytes", data.len()));
+        Ok(answer)
+    }
+
+    async fn receive_from(
         &mut self,
         this: &Resource<Connection>,
         extent: Extent,

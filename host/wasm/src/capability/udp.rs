@@ -38,6 +38,35 @@ impl Host for Guest {}
 
 impl HostSocket for Guest {
     async fn open(&mut self, to: Endpoint, family: IpFamily) -> Answer<Resource<Socket>> {
+        let begun = self.call_begins("udp.open", || format!("{}:{}", to.host, to.port));
+        let answer = self.open_socket(to, family).await?;
+        self.call_ends(begun, &answer, |_| "open".to_owned());
+        Ok(answer)
+    }
+
+    async fn send(&mut self, this: Resource<Socket>, data: Vec<u8>) -> Answer<()> {
+        let begun = self.call_begins("udp.send", || format!("{} bytes", data.len()));
+        let answer = self.send_datagram(&this, data).await?;
+        self.call_ends(begun, &answer, |()| "sent".to_owned());
+        Ok(answer)
+    }
+
+    async fn receive(&mut self, this: Resource<Socket>, max: u32, timeout: u64) -> Answer<Vec<u8>> {
+        let begun = self.call_begins("udp.receive", || format!("{max} bytes at most"));
+        let answer = self.receive_datagram(&this, max, timeout).await?;
+        self.call_ends(begun, &answer, |data| format!("{} bytes", data.len()));
+        Ok(answer)
+    }
+
+    async fn drop(&mut self, this: Resource<Socket>) -> Result<()> {
+        self.table.delete(this)?;
+        self.quotas.sockets += 1;
+        Ok(())
+    }
+}
+
+impl Guest {
+    async fn open_socket(&mut self, to: Endpoint, family: IpFamily) -> Answer<Resource<Socket>> {
         let net = match self
             .permit(Right::Udp)
             .and_then(|net| self.take_connect().map(|()| net))
@@ -72,11 +101,11 @@ impl HostSocket for Guest {
         }
     }
 
-    async fn send(&mut self, this: Resource<Socket>, data: Vec<u8>) -> Answer<()> {
+    async fn send_datagram(&mut self, this: &Resource<Socket>, data: Vec<u8>) -> Answer<()> {
         if let Err(refusal) = self.take_bytes(data.len()) {
             return Ok(Err(refusal));
         }
-        let (socket, step) = self.socket(&this)?;
+        let (socket, step) = self.socket(this)?;
         let work = move |deadline| async move {
             let sent = timeout_at(deadline, socket.send(&data)).await;
             sent.map_err(|_| NetError::ResponseTimeout("sending took too long".into()))?
@@ -90,12 +119,12 @@ impl HostSocket for Guest {
         self.settle(done)
     }
 
-    async fn receive(&mut self, this: Resource<Socket>, max: u32, timeout: u64) -> Answer<Vec<u8>> {
+    async fn receive_datagram(&mut self, this: &Resource<Socket>, max: u32, timeout: u64) -> Answer<Vec<u8>> {
         let max = match self.room_for(max) {
             Ok(room) => room,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let (socket, step) = self.socket(&this)?;
+        let (socket, step) = self.socket(this)?;
         let work = move |deadline| async move { receive(&socket, max, deadline).await };
         let done = self.on_network(step, timeout, work).await?;
         self.ledger.spend("first_byte", done.elapsed);
@@ -103,14 +132,6 @@ impl HostSocket for Guest {
         Ok(data.and_then(|data| self.take_bytes(data.len()).map(|()| data)))
     }
 
-    async fn drop(&mut self, this: Resource<Socket>) -> Result<()> {
-        self.table.delete(this)?;
-        self.quotas.sockets += 1;
-        Ok(())
-    }
-}
-
-impl Guest {
     fn socket(&self, this: &Resource<Socket>) -> Result<(Arc<UdpSocket>, NetError)> {
         let socket = self.table.get(this)?;
         Ok((

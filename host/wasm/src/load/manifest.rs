@@ -6,6 +6,7 @@ use crate::{
     executor::{PluginExecutor, Program},
     plugin::{About, Capability, Plugin},
     quarantine::Quarantine,
+    rights::Sphere,
     schema::fit,
     settings::QuarantineSettings,
     text,
@@ -59,13 +60,22 @@ pub(crate) fn plugin(
     };
     let mut executors = Vec::new();
     for kind in described.check_types {
-        let (entry, schema) = entry(&kind, origin.clone())
-            .map_err(|why| LoadError::Manifest(format!("kind `{}`: {why}", kind.name)))?;
+        let unfit = |why| LoadError::Manifest(format!("kind `{}`: {why}", kind.name));
+        let (entry, schema) = entry(&kind, origin.clone()).map_err(unfit)?;
+        let declared = kind.capabilities.iter();
+        let declared = declared.map(|capability| (capability.name.as_str(), capability.scope.as_slice()));
+        let sphere = Sphere::read(&entry.schema, declared, &kind.sensitive).map_err(unfit)?;
         let capabilities = kind.capabilities.iter();
         about
             .capabilities
             .extend(capabilities.map(|capability| Capability::new(&kind.name, capability)));
-        let executor = PluginExecutor::new(entry, schema, Quarantine::new(quarantine), program.clone());
+        let executor = PluginExecutor::new(
+            entry,
+            schema,
+            sphere,
+            Quarantine::new(quarantine),
+            program.clone(),
+        );
         executors.push(Arc::new(executor));
     }
     Ok(Plugin {

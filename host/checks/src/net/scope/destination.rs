@@ -51,6 +51,15 @@ impl Ports {
         Self(ports.into_iter().map(|port| port..=port).collect())
     }
 
+    /// Adds those of `other`; without a range these are all ports already.
+    pub fn extend(&mut self, other: Self) {
+        if other.is_any() {
+            self.0.clear();
+        } else if !self.is_any() {
+            self.0.extend(other.0);
+        }
+    }
+
     /// Whether every port is among them.
     pub fn is_any(&self) -> bool {
         self.0.is_empty()

@@ -1,0 +1,164 @@
+//! The rights of one run: put together before it, asked during it, gone with it.
+
+use super::{Held, Map, Needs, Right, setting};
+use crate::{
+    custody::{Custody, Record},
+    mask::Mask,
+};
+use lapwing_checks::net::{Scope, scope::Target};
+use lapwing_model::Clock;
+use serde_json::Value;
+use std::{fmt, sync::Arc};
+
+/// What rights one kind's runs can have at all, read when its plugin was loaded.
+#[derive(Debug)]
+pub(crate) struct Sphere {
+    needs: Arc<Needs>,
+    targets: Map,
+    /// Pointers to the configuration's secrets.
+    sensitive: Vec<String>,
+}
+
+impl Sphere {
+    /// Reads a kind's schema, its capabilities as `(name, scope)`, and the pointers to its secrets.
+    pub(crate) fn read<'a>(
+        schema: &Value,
+        capabilities: impl IntoIterator<Item = (&'a str, &'a [String])>,
+        sensitive: &[String],
+    ) -> Result<Self, String> {
+        Ok(Self {
+            needs: Arc::new(Needs::read(capabilities)?),
+            targets: Map::read(schema)?,
+            sensitive: sensitive.to_vec(),
+        })
+    }
+
+    /// What a run with `config` is about.
+    pub(crate) fn targets(&self, config: &Value) -> Arc<[Target]> {
+        self.targets.targets(config).into()
+    }
+
+    /// What must not be shown of `config`.
+    pub(crate) fn mask(&self, config: &Value) -> Mask {
+        let mut mask = Mask::default();
+        for secret in self
+            .sensitive
+            .iter()
+            .filter_map(|pointer| config.pointer(pointer))
+        {
+            mask.add_value(secret);
+        }
+        mask
+    }
+
+    pub(crate) fn needs(&self) -> &Arc<Needs> {
+        &self.needs
+    }
+}
+
+/// The rights of one run.
+#[derive(Clone)]
+pub(crate) struct Rights {
+    /// The plugin's name, for what grants more.
+    pub(crate) plugin: Arc<str>,
+    pub(crate) needs: Arc<Needs>,
+    pub(crate) held: Arc<Held>,
+    pub(crate) targets: Arc<[Target]>,
+    /// What must not be shown, as known before the run.
+    pub(crate) mask: Mask,
+    pub(crate) custody: Arc<Custody>,
+    pub(crate) record: Arc<Record>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whether each call to the host is written down.
+    pub(crate) traced: bool,
+}
+
+impl Rights {
+    /// What may be reached through `right`, or why nothing.
+    pub(crate) fn scope(&self, right: Right) -> Result<Scope, String> {
+        let need = self.needs.of(right).ok_or_else(|| undeclared(right))?;
+        let targets = match &need.ports {
+            None => self.targets.clone(),
+            Some(ports) => self.targets.iter().map(|target| target.or_ports(ports)).collect(),
+        };
+        Ok(Scope {
+            targets,
+            asked: need.places.clone(),
+            granted: self.held.places.clone(),
+            setting: setting(&self.plugin, "").into(),
+            capability: right.as_str(),
+        })
+    }
+
+    /// Whether `capability` is of any use: `net.tcp`, `state`, `secret`, or `secret:` and a secret's name.
+    pub(crate) fn granted(&self, capability: &str) -> bool {
+        let (name, secret) = match capability.split_once(':') {
+            Some((name, secret)) => (name, Some(secret)),
+            None => (capability, None),
+        };
+        let Some((right, need)) = Right::named(name).and_then(|right| Some((right, self.needs.of(right)?)))
+        else {
+            return false;
+        };
+        match right {
+            Right::Secret => need
+                .secrets
+                .iter()
+                .filter(|known| secret.is_none_or(|wanted| wanted == **known))
+                .any(|name| self.may_use(name) && self.custody.secrets().has(name)),
+            Right::State => self.held.grant.state,
+            _ => secret.is_none() && self.scope(right).is_ok_and(|scope| !scope.is_empty()),
+        }
+    }
+
+    /// Whether the host fills in the secret `name`; the error says what would have it so.
+    pub(crate) fn secret(&self, name: &str) -> Result<(), String> {
+        self.named(name, self.may_use(name), "secrets")
+    }
+
+    /// Whether the guest may read the secret `name`.
+    pub(crate) fn reveal(&self, name: &str) -> Result<(), String> {
+        self.named(name, self.held.grant.reveal.contains(name), "reveal")
+    }
+
+    /// Whether the guest may keep a memo.
+    pub(crate) fn state(&self) -> bool {
+        self.held.grant.state && self.needs.of(Right::State).is_some()
+    }
+
+    fn may_use(&self, name: &str) -> bool {
+        self.held.grant.secrets.contains(name) || self.held.grant.reveal.contains(name)
+    }
+
+    fn named(&self, name: &str, granted: bool, list: &str) -> Result<(), String> {
+        let need = self
+            .needs
+            .of(Right::Secret)
+            .ok_or_else(|| undeclared(Right::Secret))?;
+        if !need.secrets.contains(name) {
+            return Err(format!(
+                "the plugin does not ask for it (its `describe` must name it in the scope of `{}`)",
+                Right::Secret
+            ));
+        }
+        if granted {
+            return Ok(());
+        }
+        let setting = setting(&self.plugin, list);
+        Err(format!(
+            "it is not granted; to permit it: `{setting} = [\"{name}\"]`"
+        ))
+    }
+}
+
+fn undeclared(right: Right) -> String {
+    format!("`{right}` is not among the plugin's capabilities: its `describe` must declare it")
+}
+
+impl fmt::Debug for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rights")
+            .field("plugin", &self.plugin)
+            .finish_non_exhaustive()
+    }
+}
