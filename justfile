@@ -94,9 +94,9 @@ fmt-check:
 lint:
     cargo clippy --workspace --all-targets -- -D warnings
 
-# Every test: real servers, real plugins. Installs redis-server if it is missing (Debian, Ubuntu)
+# Every test: real servers, real plugins. Installs the servers that are missing (Debian, Ubuntu)
 [group('check')]
-test *filter: redis build-plugins
+test *filter: servers build-plugins
     #!/usr/bin/env bash
     set -euo pipefail
     # Examples are no tests: those of the fixtures are guests, built above.
@@ -110,27 +110,40 @@ test *filter: redis build-plugins
         cargo test --workspace --doc
     fi
 
+# The servers that the tests start themselves: the program, and the Debian package that has it
 [private]
-redis:
+servers:
     #!/usr/bin/env bash
     set -euo pipefail
-    if command -v redis-server >/dev/null; then
+    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+    missing=()
+    while read -r program package; do
+        command -v "$program" >/dev/null || missing+=("$package")
+    done <<'LIST'
+    redis-server redis-server
+    sshd openssh-server
+    chronyd chrony
+    dovecot dovecot-imapd
+    aiosmtpd python3-aiosmtpd
+    LIST
+    if [ "${#missing[@]}" -eq 0 ]; then
         exit
     fi
     if ! command -v apt-get >/dev/null; then
-        echo 'the tests need `redis-server` on PATH: please install it' >&2
+        echo "the tests need the programs of these Debian packages on PATH: ${missing[*]}" >&2
         exit 69
     fi
     root=()
     if [ "$(id -u)" -ne 0 ]; then
         if ! command -v sudo >/dev/null; then
-            echo 'the tests need `redis-server`: please run, as root, `apt-get install redis-server`' >&2
+            echo "please run, as root, \`apt-get install --no-install-recommends ${missing[*]}\`" >&2
             exit 77
         fi
         root=(sudo)
     fi
     "${root[@]}" apt-get update --quiet
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends redis-server
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install --quiet --yes --no-install-recommends "${missing[@]}"
 
 # Who must not know whom: dependencies that would bend the architecture
 [group('check')]

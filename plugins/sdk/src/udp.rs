@@ -33,6 +33,11 @@ impl Socket {
         self
     }
 
+    /// From now on no wait takes longer than `limit`, nor longer than the run has left.
+    pub fn set_timeout(&mut self, limit: Option<Duration>) {
+        self.limit = limit;
+    }
+
     /// Sends one datagram.
     pub fn send(&self, datagram: &[u8]) -> Result<(), NetError> {
         Ok(self.inner.send(datagram)?)

@@ -9,11 +9,15 @@
 )]
 
 mod conduct;
+mod imap;
 mod inventory;
 mod loading;
 mod misdeeds;
 mod neighbours;
 mod network;
+mod ntp;
+mod servers;
 mod smtp;
+mod ssh;
 mod support;
 mod travels;
