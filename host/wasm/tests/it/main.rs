@@ -9,7 +9,9 @@
 )]
 
 mod conduct;
+mod daemon;
 mod inventory;
+mod ldap;
 mod loading;
 mod misdeeds;
 mod neighbours;
