@@ -1,5 +1,7 @@
 //! Datagrams to and from one peer.
 
+mod exchange;
+
 use crate::{
     bindings::lapwing::plugin::udp as host,
     net::{Endpoint, IpFamily, NetError, timeout},

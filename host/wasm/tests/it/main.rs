@@ -10,7 +10,9 @@
 
 mod conduct;
 mod imap;
+mod daemon;
 mod inventory;
+mod ldap;
 mod loading;
 mod misdeeds;
 mod neighbours;
