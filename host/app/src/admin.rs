@@ -6,6 +6,7 @@ pub(crate) mod error;
 pub(crate) mod executors;
 pub(crate) mod health;
 pub(crate) mod metrics;
+pub(crate) mod openapi;
 pub(crate) mod plugins;
 
 use crate::{config::Secret, metrics::Metrics, probe::Prober, pulse::Pulse};
@@ -14,7 +15,6 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{get, post},
 };
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -27,6 +27,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The largest request body.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
@@ -65,15 +66,34 @@ impl State {
     }
 }
 
+/// Routes that bring their own description: nothing can be served and not described.
+type Endpoints = OpenApiRouter<State>;
+
+/// Every endpoint.
+fn endpoints() -> Endpoints {
+    guarded().merge(open())
+}
+
+/// For those who may use the API.
+fn guarded() -> Endpoints {
+    OpenApiRouter::new()
+        .routes(routes!(executors::list))
+        .routes(routes!(checks::run))
+        .routes(routes!(plugins::list::list))
+        .routes(routes!(plugins::reload::reload))
+        .routes(routes!(openapi::serve))
+        .routes(routes!(metrics::render))
+}
+
+/// For all.
+fn open() -> Endpoints {
+    OpenApiRouter::new().routes(routes!(health::health))
+}
+
 fn router(state: State) -> Router {
-    Router::new()
-        .route("/api/v1/executors", get(executors::list))
-        .route("/api/v1/plugins", get(plugins::list::list))
-        .route("/api/v1/plugins/reload", post(plugins::reload::reload))
-        .route("/api/v1/checks", post(checks::run))
-        .route("/metrics", get(metrics::render))
+    Router::from(guarded())
         .route_layer(middleware::from_fn_with_state(state.clone(), access::authorize))
-        .route("/api/v1/health", get(health::health))
+        .merge(Router::from(open()))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))

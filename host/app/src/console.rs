@@ -25,6 +25,15 @@ impl Console {
         }
     }
 
+    /// A word in a colour of ANSI's, where there are colours.
+    pub(crate) fn color(self, word: &str, color: u8) -> String {
+        if self.colors {
+            format!("\x1b[{color}m{word}\x1b[0m")
+        } else {
+            word.to_owned()
+        }
+    }
+
     /// The status, padded to eight characters and coloured.
     pub(crate) fn status(self, status: Status) -> String {
         let color = match status {
@@ -33,11 +42,7 @@ impl Console {
             Status::Down => 31,
             Status::Unknown => 35,
         };
-        if self.colors {
-            format!("\x1b[{color}m{status:8}\x1b[0m")
-        } else {
-            format!("{status:8}")
-        }
+        self.color(&format!("{status:8}"), color)
     }
 
     /// One result on one line.

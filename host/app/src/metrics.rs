@@ -1,23 +1,25 @@
 //! What is counted, in Prometheus' text format.
 //!
-//! Labels are bounded: a kind is one of the registry's, or `other`.
+//! Labels are bounded: a kind is one of the registry's, or `other`; a plugin is one of the folder's.
+
+pub(crate) mod plugins;
+pub(crate) mod queue;
 
 use lapwing_model::CheckResult;
-use lapwing_queue::asynq::Asynq;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    encoding::{EncodeLabelSet, text::encode},
     metrics::{
-        counter::{ConstCounter, Counter},
+        counter::Counter,
         family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
         info::Info,
     },
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -50,41 +52,19 @@ impl Metrics {
     /// All at zero.
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("lapwing");
-        let metrics = Self {
-            checks: Family::default(),
-            durations: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 15))),
-            in_work: Gauge::default(),
-            tasks_stale: Counter::default(),
-            queue_errors: Counter::default(),
-            registry: Mutex::default(),
-        };
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "This binary", Info::new(version));
-        registry.register(
-            "checks",
-            "Checks that ran, by what they saw",
-            metrics.checks.clone(),
-        );
-        registry.register_with_unit(
-            "check_duration",
-            "Time from the start of a check to its result",
-            Unit::Seconds,
-            metrics.durations.clone(),
-        );
-        registry.register("checks_running", "Checks running now", metrics.in_work.clone());
-        registry.register(
-            "tasks_stale",
-            "Tasks dropped because they were older than one and a half intervals",
-            metrics.tasks_stale.clone(),
-        );
-        registry.register(
-            "queue_errors",
-            "Failed attempts to take tasks from the queue",
-            metrics.queue_errors.clone(),
-        );
+        let mut add = Add(&mut registry);
         Self {
+            checks: add.metric("checks", "Checks that ran, by what they saw"),
+            durations: add.durations("check_duration", "Time from the start of a check to its result"),
+            in_work: add.metric("checks_running", "Checks running now"),
+            tasks_stale: add.metric(
+                "tasks_stale",
+                "Tasks dropped because they were older than one and a half intervals",
+            ),
+            queue_errors: add.metric("queue_errors", "Failed attempts to take tasks from the queue"),
             registry: Mutex::new(registry),
-            ..metrics
         }
     }
 
@@ -122,9 +102,9 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts what `queue` does unseen, too.
-    pub(crate) fn watch(&self, queue: Arc<Asynq>) {
-        self.registry().register_collector(Box::new(Queue(queue)));
+    /// Counts what `source` counts by itself, too: it is asked at every scrape.
+    pub(crate) fn watch(&self, source: impl Collector) {
+        self.registry().register_collector(Box::new(source));
     }
 
     fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
@@ -139,30 +119,26 @@ impl Metrics {
     }
 }
 
-/// What the Asynq dialect counts by itself.
-#[derive(Debug)]
-struct Queue(Arc<Asynq>);
+/// Puts a metric in the registry and hands it out.
+struct Add<'a>(&'a mut Registry);
 
-impl Collector for Queue {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let counts = self.0.counts();
-        for (name, help, count) in [
-            (
-                "tasks_archived",
-                "Messages that are no task, moved to the dead letters",
-                counts.archived,
-            ),
-            (
-                "tasks_recovered",
-                "Tasks put back because nobody worked at them",
-                counts.recovered,
-            ),
-        ] {
-            let counter = ConstCounter::new(count);
-            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
-        }
-        Ok(())
+impl Add<'_> {
+    fn metric<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.0.register(name, help, metric.clone());
+        metric
     }
+
+    fn durations(&mut self, name: &str, help: &str) -> Family<Kind, Histogram> {
+        let metric = Family::new_with_constructor(histogram as fn() -> _);
+        self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
+        metric
+    }
+}
+
+/// From 1 ms to 16 s.
+fn histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 15))
 }
 
 struct Running(Gauge);

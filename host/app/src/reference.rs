@@ -53,6 +53,13 @@ fn the_reference_of_the_native_kinds_is_current() {
     current("kinds.md", &page);
 }
 
+#[test]
+fn the_description_of_the_api_is_current() {
+    let document = crate::admin::openapi::document();
+    let text = serde_json::to_string_pretty(&document).unwrap();
+    current("openapi.json", &(text + "\n"));
+}
+
 /// A table of the file and the tables within it.
 fn section(page: &mut String, schema: &Value, heading: &str, outer: &Value, table: &Value) {
     let about = outer

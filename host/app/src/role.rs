@@ -4,7 +4,7 @@ use crate::{
     admin,
     config::{Config, Faults, Redis, monitors::Numbered},
     kinds::Kinds,
-    metrics::Metrics,
+    metrics::{Metrics, plugins::Plugins, queue::Queue},
     probe::Prober,
     pulse::Pulse,
     worker::Worker,
@@ -60,9 +60,11 @@ impl Role {
 
     fn build(config: &Config, kinds: Kinds) -> Self {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
+        let (kinds, metrics) = (Arc::new(kinds), Metrics::new());
+        metrics.watch(Plugins::of(&kinds));
         Self {
             prober: Prober {
-                kinds: Arc::new(kinds),
+                kinds,
                 net: Net::new(config.network.clone()),
                 clock: Arc::new(SystemClock),
                 identity: WorkerIdentity {
@@ -70,7 +72,7 @@ impl Role {
                     region: config.region.clone(),
                 },
             },
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(metrics),
             pulse: Arc::new(Pulse::new()),
         }
     }
@@ -123,7 +125,7 @@ impl Role {
             match Asynq::connect(redis.url.reveal(), options.clone()).await {
                 Ok(asynq) => {
                     self.prober.clock = Arc::new(asynq.clock());
-                    self.metrics.watch(asynq.clone());
+                    self.metrics.watch(Queue(asynq.clone()));
                     return Ok(Some(asynq));
                 }
                 Err(error) if error.is_temporary() => {

@@ -6,6 +6,7 @@ use crate::{
     text,
 };
 use lapwing_model::{Observation, gojson};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use serde_path_to_error::Path;
@@ -28,7 +29,7 @@ pub trait Executor: Send + Sync + 'static {
 }
 
 /// One entry of the catalogue of kinds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct KindInfo {
     /// The name a monitor uses.
     pub kind: String,
@@ -51,7 +52,7 @@ pub struct KindInfo {
 }
 
 /// Who provides a kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "origin", rename_all = "lowercase")]
 pub enum Origin {
     /// This binary.

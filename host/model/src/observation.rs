@@ -1,11 +1,12 @@
 //! What one probe saw of its target.
 
 use crate::{Reason, TlsInfo};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// What the target did. Lapwing's own trouble is [`Status::Unknown`], never [`Status::Down`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It answered as asked.
@@ -40,17 +41,18 @@ impl fmt::Display for Status {
 }
 
 /// Time spent in one step of a probe, summed over redirects.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Phase {
     /// `resolve`, `connect`, `tls`, `send`, `first_byte`, `receive`; a plugin may add its own.
     pub name: String,
     /// Monotonic time spent.
     #[serde(rename = "elapsed_ms", serialize_with = "as_ms")]
+    #[schemars(with = "f64")]
     pub elapsed: Duration,
 }
 
 /// One number a probe measured.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Metric {
     /// What was measured.
     pub name: String,
@@ -65,7 +67,7 @@ pub struct Metric {
 }
 
 /// What a probe saw: the verdict and all that supports it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Observation {
     /// The verdict.
     pub status: Status,
@@ -80,6 +82,7 @@ pub struct Observation {
         serialize_with = "as_optional_ms",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schemars(with = "Option<f64>")]
     pub latency: Option<Duration>,
     /// Where that time went.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -1,7 +1,8 @@
 //! Why a status is what it is: machine words, so that alerts and dashboards never parse prose.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 macro_rules! reasons {
     ($( $(#[$doc:meta])* $variant:ident => $word:literal, )*) => {
@@ -141,6 +142,23 @@ impl fmt::Display for Reason {
 impl Serialize for Reason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Any word: [`Reason::ALL`] is what Lapwing says, plugins add their own.
+impl JsonSchema for Reason {
+    fn schema_name() -> Cow<'static, str> {
+        "Reason".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let words: Vec<_> = Self::ALL.iter().map(Self::as_str).collect();
+        json_schema!({
+            "description": "Why a status is what it is: one of `examples`, or a plugin's own word.",
+            "type": "string",
+            "pattern": "^[a-z0-9_]{1,64}$",
+            "examples": words,
+        })
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::{Observation, Task};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The outcome of one task.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct CheckResult {
     /// Derived from the monitor, the due time, the region and the attempt: a run repeated after a crash stores once.
     pub id: String,

@@ -1,10 +1,11 @@
 //! What a TLS session showed of the peer.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One certificate of the chain a peer presented.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Certificate {
     /// Most specific part first, comma without space: `CN=localhost,O=Probe Org,C=DE`.
     pub subject: String,
@@ -36,7 +37,7 @@ pub struct Certificate {
 }
 
 /// A TLS session with a target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TlsInfo {
     /// `TLSv1.2` or `TLSv1.3`; empty when the handshake failed before one was chosen.
     pub protocol: String,

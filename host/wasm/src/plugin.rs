@@ -2,6 +2,7 @@
 
 use crate::{abi::v1::wit::types, executor::PluginExecutor, load::LoadError};
 use lapwing_checks::{Executor, Registry};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -14,7 +15,7 @@ pub struct Plugin {
 }
 
 /// What a plugin says of itself, and what its compilation showed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct About {
     /// One line for people.
     pub summary: String,
@@ -38,7 +39,7 @@ pub struct About {
 }
 
 /// A right a plugin asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Capability {
     /// For which of its kinds.
     pub kind: String,
@@ -53,7 +54,7 @@ pub struct Capability {
 }
 
 /// What became of one file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct PluginReport {
     /// The file.
     pub path: PathBuf,
@@ -80,7 +81,7 @@ pub struct PluginReport {
 }
 
 /// Whether a plugin serves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum PluginState {
     /// Its kinds can be used.

@@ -1,9 +1,10 @@
 //! `POST /api/v1/checks`: run one check now.
 
-use super::{State, error::ApiError};
+use super::{State, error::{ApiError, Envelope}, openapi::refer};
 use crate::{config::HumanDuration, producer};
 use axum::{Json, extract, extract::rejection::JsonRejection, http::StatusCode};
 use lapwing_model::{CheckResult, Monitor, Reason, task::DEFAULT_TIMEOUT};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::{sync::Arc, time::Duration};
@@ -12,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// What to run.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CheckRequest {
     /// The kind, as `GET /api/v1/executors` lists it.
@@ -24,8 +25,13 @@ pub(crate) struct CheckRequest {
     timeout: Option<HumanDuration>,
 }
 
-/// The result, whatever the status; 404 for an unknown kind, 422 for a configuration that does not fit, 429 when too
-/// many such checks run already.
+/// Runs one check now.
+#[utoipa::path(post, path = "/api/v1/checks", tag = "checks", request_body(content = ref(refer::<CheckRequest>())), responses(
+    (status = 200, description = "The result, whatever the status", body = ref(refer::<CheckResult>())),
+    (status = 404, description = "`unknown_kind`", body = ref(refer::<Envelope>())),
+    (status = 422, description = "`invalid_config` or `invalid_request`", body = ref(refer::<Envelope>())),
+    (status = 429, description = "`too_many_checks`: 16 of these run already", body = ref(refer::<Envelope>()))
+))]
 pub(crate) async fn run(
     extract::State(state): extract::State<State>,
     request: Result<Json<CheckRequest>, JsonRejection>,

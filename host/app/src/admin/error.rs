@@ -6,19 +6,24 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// An answer that is an error.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ApiError {
     #[serde(skip)]
     status: StatusCode,
+    /// A word for programs.
     code: &'static str,
+    /// What is wrong and what to change.
     message: String,
 }
 
-#[derive(Serialize)]
-struct Envelope {
+/// The shape of every error.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub(crate) struct Envelope {
     error: ApiError,
 }
 
@@ -55,7 +60,7 @@ pub(crate) async fn not_found() -> ApiError {
     ApiError::new(
         StatusCode::NOT_FOUND,
         "not_found",
-        "no such endpoint; docs/api.md lists them",
+        "no such endpoint; GET /api/v1/openapi.json lists them",
     )
 }
 

@@ -1,11 +1,12 @@
 //! `GET /api/v1/health`: is the worker alive? Open to all, for container and load-balancer probes.
 
-use super::State;
+use super::{State, openapi::refer};
 use axum::{Json, extract, http::StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Health {
     /// `ok`, or `stalled`: no successful poll of the queue within `liveness_seconds`.
     status: &'static str,
@@ -13,10 +14,15 @@ pub(crate) struct Health {
     seconds_since_poll: f64,
     /// The limit.
     liveness_seconds: f64,
+    /// Of this binary.
     version: &'static str,
 }
 
-/// 200 if the worker has fetched or idly polled within the liveness time, else 503.
+/// Is the worker alive? Open to all.
+#[utoipa::path(get, path = "/api/v1/health", tag = "worker", security(()), responses(
+    (status = 200, description = "It has polled its queue within the liveness time", body = ref(refer::<Health>())),
+    (status = 503, description = "It has not", body = ref(refer::<Health>()))
+))]
 pub(crate) async fn health(extract::State(state): extract::State<State>) -> (StatusCode, Json<Health>) {
     let age = state.pulse.age();
     let alive = age <= state.liveness;

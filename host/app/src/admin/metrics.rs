@@ -7,7 +7,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// All metrics.
+/// All metrics, in OpenMetrics text.
+#[utoipa::path(get, path = "/metrics", tag = "worker", responses(
+    (status = 200, description = "For Prometheus", body = String, content_type = "application/openmetrics-text")
+))]
 pub(crate) async fn render(extract::State(state): extract::State<State>) -> Result<Response, ApiError> {
     let text = state
         .metrics

@@ -80,7 +80,8 @@ pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Resul
     })
 }
 
-fn read(config: &str) -> anyhow::Result<Map<String, Value>> {
+/// Reads a configuration as commands take it: JSON, `@FILE`, or `@-` for standard input.
+pub(super) fn read(config: &str) -> anyhow::Result<Map<String, Value>> {
     let text = match config.strip_prefix('@') {
         Some("-") => {
             std::io::read_to_string(std::io::stdin()).context("--config: cannot read standard input")?

@@ -1,5 +1,10 @@
 //! `lapwing plugin list|inspect`: what plugins are and why they were refused.
 
+mod bench;
+mod conformance;
+mod retarget;
+mod subject;
+
 use super::{Exit, Shared, table};
 use crate::{
     config::{Config, Environment},
@@ -17,6 +22,10 @@ pub(crate) enum PluginCommand {
     List(ListArgs),
     /// Look into one file: what it describes, imports and asks for
     Inspect(InspectArgs),
+    /// Try one file against servers that misbehave: does it always tell the truth?
+    Conformance(conformance::ConformanceArgs),
+    /// Measure what a run of one file costs
+    Bench(bench::BenchArgs),
 }
 
 /// `lapwing plugin list`
@@ -47,6 +56,8 @@ pub(crate) fn main(command: &PluginCommand, environment: &Environment) -> anyhow
     let (json, shared) = match command {
         PluginCommand::List(args) => (args.json, &args.shared),
         PluginCommand::Inspect(args) => (args.json, &args.shared),
+        PluginCommand::Conformance(args) => return conformance::main(args, environment),
+        PluginCommand::Bench(args) => return bench::main(args, environment),
     };
     let config = Config::load(shared, environment)?;
     config.start_logging();
@@ -54,6 +65,7 @@ pub(crate) fn main(command: &PluginCommand, environment: &Environment) -> anyhow
         let plugins: Vec<PluginReport> = match command {
             PluginCommand::List(_) => Role::load(&config).await?.prober.kinds.plugins().to_vec(),
             PluginCommand::Inspect(args) => vec![Role::host(&config)?.load_file(&args.file).await],
+            PluginCommand::Conformance(_) | PluginCommand::Bench(_) => Vec::new(),
         };
         console::line(&match (command, plugins.as_slice()) {
             (PluginCommand::Inspect(_), [one]) if json => serde_json::to_string_pretty(one)?,

@@ -1,6 +1,7 @@
 //! The binary as a child process, targets to probe, and Asynq's messages as a stock client sees them.
 
 pub(crate) mod asynq;
+pub(crate) mod contract;
 pub(crate) mod process;
 pub(crate) mod targets;
 

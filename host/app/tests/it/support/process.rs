@@ -1,5 +1,6 @@
 //! `lapwing` as a child process that cannot outlive its test.
 
+use super::contract;
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Command, ExitStatus, Stdio},
@@ -115,19 +116,30 @@ impl Daemon {
 
     /// `GET` of its admin API.
     pub(crate) async fn get(&self, path: &str) -> (u16, serde_json::Value) {
-        let answer = reqwest::get(format!("{}{path}", self.admin))
-            .await
-            .expect("the API answers");
-        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+        self.ask(reqwest::Method::GET, path, None).await
     }
 
     /// `POST` of JSON to its admin API.
     pub(crate) async fn post(&self, path: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
-        let request = reqwest::Client::new()
-            .post(format!("{}{path}", self.admin))
-            .json(body);
+        self.ask(reqwest::Method::POST, path, Some(body)).await
+    }
+
+    /// Any request to its admin API; whatever it answers must be as the API is described.
+    pub(crate) async fn ask(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> (u16, serde_json::Value) {
+        let request = reqwest::Client::new().request(method.clone(), format!("{}{path}", self.admin));
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
         let answer = request.send().await.expect("the API answers");
-        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+        let (status, body) = (answer.status().as_u16(), answer.json().await.expect("JSON"));
+        contract::holds(method.as_str(), path, status, &body);
+        (status, body)
     }
 }
 

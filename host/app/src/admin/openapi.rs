@@ -1,0 +1,97 @@
+//! `GET /api/v1/openapi.json`: this API as OpenAPI 3.1, made of the handlers' attributes and the types they answer with.
+//!
+//! utoipa reads the attributes, schemars the types: the same schemas that check the configuration. Kept in
+//! `docs/reference/openapi.json`; a test fails while that is out of date, others hold real answers against it.
+
+use super::{checks, error, executors, health, plugins};
+use axum::Json;
+use lapwing_model::CheckResult;
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+/// Where the types are, in the document.
+const SCHEMAS: &str = "/components/schemas";
+
+/// What the document says of the whole; the paths and schemas are put in.
+fn head() -> Value {
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Lapwing's admin API",
+            "description": "Served by `lapwing run` and `lapwing worker`. See docs/api.md.",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "http://127.0.0.1:8085"}],
+        // Either will do: without a token configured, local clients need none.
+        "security": [{"token": []}, {}],
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "LAPWING_ADMIN_TOKEN"}},
+            "responses": {"error": {
+                "description": "Refused or failed; `error.code` tells programs, `error.message` tells people.",
+                "content": {"application/json": {"schema": {"$ref": refer::<error::Envelope>()}}},
+            }},
+        },
+    })
+}
+
+/// The types that cross the wire: what is answered as it is written, what is asked as it is read.
+fn schemas() -> Map<String, Value> {
+    let mut answers = generator(SchemaSettings::for_serialize);
+    answers.subschema_for::<CheckResult>();
+    answers.subschema_for::<error::Envelope>();
+    answers.subschema_for::<executors::Executors>();
+    answers.subschema_for::<health::Health>();
+    answers.subschema_for::<plugins::Plugins>();
+    let mut questions = generator(SchemaSettings::for_deserialize);
+    questions.subschema_for::<checks::CheckRequest>();
+    let mut schemas = answers.take_definitions(true);
+    schemas.extend(questions.take_definitions(true));
+    schemas.sort_keys();
+    schemas
+}
+
+fn generator(contract: fn(SchemaSettings) -> SchemaSettings) -> SchemaGenerator {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = SCHEMAS.into();
+        settings.meta_schema = None;
+    });
+    contract(settings).into_generator()
+}
+
+/// A reference to `T`, for a handler's attribute. `T` must be one of [`schemas`]; a test finds those that are not.
+pub(crate) fn refer<T: JsonSchema>() -> String {
+    format!("#{SCHEMAS}/{}", T::schema_name())
+}
+
+/// The document. Every operation can also end in an error.
+pub(crate) fn document() -> Value {
+    let mut paths = json!(super::endpoints().into_openapi().paths);
+    let operations = paths
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .filter_map(Value::as_object_mut);
+    for responses in operations
+        .flat_map(Map::values_mut)
+        .filter_map(|operation| operation.get_mut("responses")?.as_object_mut())
+    {
+        responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/error"}));
+    }
+    let mut document = head();
+    if let Some(components) = document.get_mut("components").and_then(Value::as_object_mut) {
+        components.insert("schemas".to_owned(), Value::Object(schemas()));
+    }
+    if let Some(document) = document.as_object_mut() {
+        document.insert("paths".to_owned(), paths);
+    }
+    document
+}
+
+/// This API as OpenAPI 3.1.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "worker", responses(
+    (status = 200, description = "An OpenAPI 3.1 document", body = Object)
+))]
+pub(crate) async fn serve() -> Json<Value> {
+    Json(document())
+}

@@ -1,0 +1,69 @@
+//! `lapwing plugin conformance FILE`: does a plugin behave, whatever its target does?
+//!
+//! Real runs, with the host's own limits, against servers on loopback; nothing else can be reached. What the plugin
+//! cannot know (what a good answer is) is not judged: a plugin passes when trouble of any sort is told as what it is.
+
+mod report;
+mod servers;
+mod trials;
+
+use super::{Exit, Shared};
+use crate::{
+    config::{Config, Environment},
+    console::{self, Console},
+    role,
+};
+use clap::Args;
+use std::{path::PathBuf, time::Duration};
+
+/// `lapwing plugin conformance`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each kind is run with its own example configuration, pointed at loopback servers that refuse, hang, close, reset, flood
+and talk nonsense, and once without any network. The fields to point are those the schema marks as target
+(`x-lapwing-target`, or `format`: uri, hostname, ipv4).
+
+Examples:
+  lapwing plugin conformance ./my-check.wasm
+  lapwing plugin conformance ./my-check.wasm --kind my-check --json
+
+Exit codes: 0 all passed, 1 something failed, 2 it could not be tried, 64 the command line is wrong")]
+pub(crate) struct ConformanceArgs {
+    /// A component file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Only this kind of it
+    #[arg(long)]
+    kind: Option<String>,
+    /// Time each run may take
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::timeout, default_value = "1s")]
+    timeout: Duration,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+    /// Least severe log level: debug, info, warn or error
+    #[arg(long, value_name = "LEVEL", default_value = "error")]
+    log_level: String,
+}
+
+/// Runs it.
+pub(crate) fn main(args: &ConformanceArgs, environment: &Environment) -> anyhow::Result<Exit> {
+    let shared = Shared {
+        log_level: Some(args.log_level.clone()),
+        ..Shared::default()
+    };
+    let config = Config::load(&shared, environment)?;
+    config.start_logging();
+    let mut settings = config.plugin_settings;
+    // Every run counts here: none is to be spared for the faults of those before it.
+    settings.quarantine.faults = 1000;
+    role::block_on(async {
+        let report = trials::all(&args.file, args.kind.as_deref(), args.timeout, settings).await?;
+        console::line(&if args.json {
+            serde_json::to_string_pretty(&report)?
+        } else {
+            report.table(Console::new(false))
+        });
+        Ok(if report.passed { Exit::Up } else { Exit::Down })
+    })
+}

@@ -1,0 +1,118 @@
+//! What plugins count by themselves: read from those in force at each scrape.
+//!
+//! The label is the plugin's name, which only one file at a time can serve under. A counter starts anew when its plugin
+//! is replaced, as at a restart.
+
+use crate::kinds::Kinds;
+use lapwing_wasm::PluginReport;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Weak},
+};
+
+/// The plugins of one process.
+pub(crate) struct Plugins(Weak<Kinds>);
+
+impl Plugins {
+    /// Those of `kinds`, for as long as somebody else holds it.
+    pub(crate) fn of(kinds: &Arc<Kinds>) -> Self {
+        Self(Arc::downgrade(kinds))
+    }
+}
+
+impl fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Plugins")
+    }
+}
+
+/// One number of a plugin that serves.
+struct Figure {
+    name: &'static str,
+    help: &'static str,
+    read: fn(&PluginReport) -> Option<Number>,
+}
+
+enum Number {
+    Count(u64),
+    Amount(f64),
+}
+
+const FIGURES: &[Figure] = &[
+    Figure {
+        name: "plugin_compile_seconds",
+        help: "Time that compiling the plugin took",
+        read: |plugin| Some(Number::Amount(float(plugin.about.as_ref()?.compile_ms) / 1000.0)),
+    },
+    Figure {
+        name: "plugin_start_memory_bytes",
+        help: "Memory that an instance needs at its start",
+        read: |plugin| Some(Number::Amount(float(plugin.about.as_ref()?.memory_kib * 1024))),
+    },
+];
+
+impl Collector for Plugins {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let Some(kinds) = self.0.upgrade() else {
+            return Ok(());
+        };
+        let plugins = kinds.plugins();
+        files(&plugins, &mut encoder)?;
+        let serving: BTreeMap<&str, &PluginReport> = plugins
+            .iter()
+            .filter(|plugin| plugin.is_active())
+            .map(|plugin| (plugin.name.as_str(), plugin))
+            .collect();
+        for Figure { name, help, read } in FIGURES {
+            let mut numbers = serving
+                .iter()
+                .filter_map(|(name, plugin)| Some((*name, read(plugin)?)))
+                .peekable();
+            let kind = match numbers.peek() {
+                None => continue,
+                Some((_, Number::Count(_))) => MetricType::Counter,
+                Some((_, Number::Amount(_))) => MetricType::Gauge,
+            };
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for (plugin, number) in numbers {
+                let labels = [("plugin", plugin)];
+                let encoder = family.encode_family(&labels)?;
+                match number {
+                    Number::Count(count) => ConstCounter::new(count).encode(encoder)?,
+                    Number::Amount(amount) => ConstGauge::new(amount).encode(encoder)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many files are in which state.
+fn files(plugins: &[PluginReport], encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+    let mut states = BTreeMap::new();
+    for plugin in plugins {
+        *states.entry(state(plugin)).or_insert(0_i64) += 1;
+    }
+    let help = "Files of the plugin folder, by state";
+    let mut family = encoder.encode_descriptor("plugin_files", help, None, MetricType::Gauge)?;
+    for (state, count) in states {
+        let labels = [("state", state)];
+        ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn state(plugin: &PluginReport) -> &'static str {
+    if plugin.is_active() { "active" } else { "failed" }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no plugin comes near 2^53 of anything")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
