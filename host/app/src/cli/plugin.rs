@@ -1,5 +1,9 @@
 //! `lapwing plugin list|inspect`: what plugins are and why they were refused.
 
+mod build;
+mod kit;
+mod new;
+
 use super::{Exit, Shared, table};
 use crate::{
     config::{Config, Environment},
@@ -17,6 +21,10 @@ pub(crate) enum PluginCommand {
     List(ListArgs),
     /// Look into one file: what it describes, imports and asks for
     Inspect(InspectArgs),
+    /// Begin a plugin: a complete project in Rust, JavaScript, Python or C
+    New(new::NewArgs),
+    /// Build a project to dist/NAME.wasm; installs what is missing and says so
+    Build(build::BuildArgs),
 }
 
 /// `lapwing plugin list`
@@ -47,6 +55,8 @@ pub(crate) fn main(command: &PluginCommand, environment: &Environment) -> anyhow
     let (json, shared) = match command {
         PluginCommand::List(args) => (args.json, &args.shared),
         PluginCommand::Inspect(args) => (args.json, &args.shared),
+        PluginCommand::New(args) => return new::main(args),
+        PluginCommand::Build(args) => return build::main(args, environment),
     };
     let config = Config::load(shared, environment)?;
     config.start_logging();
@@ -54,6 +64,7 @@ pub(crate) fn main(command: &PluginCommand, environment: &Environment) -> anyhow
         let plugins: Vec<PluginReport> = match command {
             PluginCommand::List(_) => Role::load(&config).await?.prober.kinds.plugins().to_vec(),
             PluginCommand::Inspect(args) => vec![Role::host(&config)?.load_file(&args.file).await],
+            PluginCommand::New(_) | PluginCommand::Build(_) => Vec::new(),
         };
         console::line(&match (command, plugins.as_slice()) {
             (PluginCommand::Inspect(_), [one]) if json => serde_json::to_string_pretty(one)?,
