@@ -84,6 +84,11 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
+/// A word beside the result, on standard error: what is being done, and may take a while.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// What others wrote, fit for a terminal: control characters and those that reorder text would break the line, or the
 /// reader's trust in it.
 pub(crate) fn one_line(text: &str) -> String {

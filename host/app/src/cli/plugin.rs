@@ -4,6 +4,9 @@ mod bench;
 mod conformance;
 mod retarget;
 mod subject;
+mod build;
+mod kit;
+mod new;
 
 use super::{Exit, Shared, table};
 use crate::{
@@ -26,6 +29,10 @@ pub(crate) enum PluginCommand {
     Conformance(conformance::ConformanceArgs),
     /// Measure what a run of one file costs
     Bench(bench::BenchArgs),
+    /// Begin a plugin: a complete project in Rust, JavaScript, Python or C
+    New(new::NewArgs),
+    /// Build a project to dist/NAME.wasm; installs what is missing and says so
+    Build(build::BuildArgs),
 }
 
 /// `lapwing plugin list`
@@ -58,6 +65,8 @@ pub(crate) fn main(command: &PluginCommand, environment: &Environment) -> anyhow
         PluginCommand::Inspect(args) => (args.json, &args.shared),
         PluginCommand::Conformance(args) => return conformance::main(args, environment),
         PluginCommand::Bench(args) => return bench::main(args, environment),
+        PluginCommand::New(args) => return new::main(args),
+        PluginCommand::Build(args) => return build::main(args, environment),
     };
     let config = Config::load(shared, environment)?;
     config.start_logging();
@@ -65,7 +74,7 @@ pub(crate) fn main(command: &PluginCommand, environment: &Environment) -> anyhow
         let plugins: Vec<PluginReport> = match command {
             PluginCommand::List(_) => Role::load(&config).await?.prober.kinds.plugins().to_vec(),
             PluginCommand::Inspect(args) => vec![Role::host(&config)?.load_file(&args.file).await],
-            PluginCommand::Conformance(_) | PluginCommand::Bench(_) => Vec::new(),
+            _ => Vec::new(),
         };
         console::line(&match (command, plugins.as_slice()) {
             (PluginCommand::Inspect(_), [one]) if json => serde_json::to_string_pretty(one)?,

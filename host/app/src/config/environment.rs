@@ -77,6 +77,15 @@ impl Environment {
         self.path("LAPWING_CONFIG")
     }
 
+    /// `LAPWING_TOOLS`, or `lapwing/tools` in the user's cache.
+    pub(crate) fn tools(&self) -> Option<PathBuf> {
+        let cache = || {
+            let home = || Some(self.path("HOME")?.join(".cache"));
+            Some(self.path("XDG_CACHE_HOME").or_else(home)?.join("lapwing/tools"))
+        };
+        self.path("LAPWING_TOOLS").or_else(cache)
+    }
+
     /// `LAPWING_PLUGINS`.
     pub(crate) fn plugins(&self) -> Option<PathBuf> {
         self.path("LAPWING_PLUGINS")

@@ -1,0 +1,120 @@
+//! Programs that builds run, and where the ones that were installed lie.
+
+use crate::console;
+use anyhow::{Context, bail};
+use std::{
+    ffi::OsStr,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// The folder of installed tools.
+#[derive(Debug)]
+pub(super) struct Tools {
+    folder: PathBuf,
+}
+
+impl Tools {
+    pub(super) fn new(folder: Option<PathBuf>) -> anyhow::Result<Self> {
+        let folder = folder.context("the user has no cache folder: name a folder for the build tools with `--tools`")?;
+        Ok(Self {
+            folder: std::path::absolute(folder)?,
+        })
+    }
+
+    /// The folder of one tool; `install` fills it when it is not there. What is found was installed to the end: it is
+    /// made beside and moved into place, so that two builds at a time do no harm.
+    pub(super) fn ready(
+        &self,
+        tool: &str,
+        note: &str,
+        install: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<PathBuf> {
+        let folder = self.folder.join(tool);
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        console::note(&format!("installing {tool} in {}: {note}", self.folder.display()));
+        let part = self.folder.join(format!("{tool}.part-{}", std::process::id()));
+        fs::create_dir_all(&part).with_context(|| format!("cannot make `{}`", part.display()))?;
+        let done = install(&part).with_context(|| format!("cannot install {tool}"));
+        if done.is_ok() && fs::rename(&part, &folder).is_ok() {
+            return Ok(folder);
+        }
+        let _ = fs::remove_dir_all(&part);
+        done?;
+        if !folder.is_dir() {
+            bail!("cannot move {tool} to `{}`", folder.display());
+        }
+        Ok(folder)
+    }
+
+    /// A package from PyPI, without dependencies, at `name==version`.
+    pub(super) fn python(&self, requirement: &str, note: &str) -> anyhow::Result<PathBuf> {
+        self.ready(&requirement.replace("==", "-"), note, |folder| {
+            pip(folder, &[requirement.as_ref()])
+        })
+    }
+
+    /// Where a tool may keep what it has compiled before.
+    pub(super) fn cache(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+/// Installs from PyPI into a folder of its own: no environment is changed, and none is needed.
+pub(super) fn pip(folder: &Path, wanted: &[&OsStr]) -> anyhow::Result<()> {
+    let mut command = python();
+    command
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--target"])
+        .arg(folder)
+        .args(wanted);
+    run(command, PYTHON)
+}
+
+/// CPython; what it compiles of its own is not written into projects.
+pub(super) fn python() -> Command {
+    let mut command = Command::new("python3");
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// What to say when it is missing.
+pub(super) const PYTHON: &str = "Python 3.11 or later with pip (Debian: `apt-get install python3 python3-pip`)";
+
+/// Runs a program to its end; what it says goes to standard error. `install` tells what to install when it is missing.
+pub(super) fn run(mut command: Command, install: &str) -> anyhow::Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .or_else(|error| missing(error, &program, install))?;
+    if !status.success() {
+        bail!("`{program}` failed ({status}); what it said stands above");
+    }
+    Ok(())
+}
+
+/// The same, for what it prints.
+pub(super) fn ask(mut command: Command, install: &str) -> anyhow::Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .or_else(|error| missing(error, &program, install))?;
+    if !output.status.success() {
+        bail!("`{program}` failed ({}); what it said stands above", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn missing<T>(error: std::io::Error, program: &str, install: &str) -> anyhow::Result<T> {
+    if error.kind() == ErrorKind::NotFound {
+        bail!("`{program}` is not installed: please install {install}");
+    }
+    Err(error).with_context(|| format!("cannot run `{program}`"))
+}

@@ -1,0 +1,448 @@
+// See lapwing.h. Strings of the interface have a length and no zero; those of plugins have a zero.
+
+#include "lapwing.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST 32
+// Kept back from the budget, so that a check whose call timed out can still tell of it: 50 ms, or a tenth.
+#define RESERVE UINT64_C(50000000)
+#define MAX_BODY_BYTES (256 << 10)
+
+struct lw_run {
+  plugin_string_t config;
+  bool ended, failed;
+  lapwing_plugin_types_outcome_t outcome;
+  lapwing_plugin_types_check_error_t error;
+  lapwing_plugin_types_attribute_t attributes[MOST];
+  lapwing_plugin_types_metric_t metrics[MOST];
+};
+
+static void *need(void *memory) {
+  if (!memory) abort();
+  return memory;
+}
+
+plugin_string_t lw_string(const char *text) {
+  return (plugin_string_t){.ptr = (uint8_t *)(uintptr_t)text, .len = strlen(text)};
+}
+
+// A copy that the generated code may free.
+static plugin_string_t owned(const char *text) {
+  size_t length = strlen(text);
+  uint8_t *copy = need(malloc(length + 1));
+  memcpy(copy, text, length + 1);
+  return (plugin_string_t){.ptr = copy, .len = length};
+}
+
+static plugin_option_string_t maybe(const char *text) {
+  return text ? (plugin_option_string_t){true, owned(text)} : (plugin_option_string_t){0};
+}
+
+static char *zeroed(const uint8_t *bytes, size_t length) {
+  char *text = need(malloc(length + 1));
+  if (length) memcpy(text, bytes, length);
+  text[length] = 0;
+  return text;
+}
+
+static char *print(const char *format, va_list arguments) {
+  va_list again;
+  va_copy(again, arguments);
+  int length = vsnprintf(NULL, 0, format, arguments);
+  char *text = need(malloc(length < 0 ? 1 : (size_t)length + 1));
+  text[0] = 0;
+  if (length > 0) vsnprintf(text, (size_t)length + 1, format, again);
+  va_end(again);
+  return text;
+}
+
+// --- verdicts
+
+static void verdict(lw_run *run, uint8_t status, const char *reason, const char *format, va_list arguments) {
+  run->ended = true;
+  run->failed = false;
+  run->outcome.status = status;
+  run->outcome.reason = maybe(reason);
+  run->outcome.message = owned(print(format, arguments));
+}
+
+#define VERDICT(status, reason)                                                                                                 \
+  va_list arguments;                                                                                                            \
+  va_start(arguments, message);                                                                                                 \
+  verdict(run, status, reason, message, arguments);                                                                             \
+  va_end(arguments)
+
+void lw_up(lw_run *run, const char *message, ...) {
+  VERDICT(LAPWING_PLUGIN_TYPES_STATUS_UP, NULL);
+}
+
+void lw_degraded(lw_run *run, const char *reason, const char *message, ...) {
+  VERDICT(LAPWING_PLUGIN_TYPES_STATUS_DEGRADED, reason);
+}
+
+void lw_down(lw_run *run, const char *reason, const char *message, ...) {
+  VERDICT(LAPWING_PLUGIN_TYPES_STATUS_DOWN, reason);
+}
+
+void lw_fail(lw_run *run, lw_failure failure, const char *message, ...) {
+  va_list arguments;
+  va_start(arguments, message);
+  run->ended = run->failed = true;
+  run->error.tag = (uint8_t)failure;
+  // Every case of the variant holds one text.
+  run->error.val.internal = owned(print(message, arguments));
+  va_end(arguments);
+}
+
+void lw_latency(lw_run *run, uint64_t nanoseconds) {
+  run->outcome.latency.is_some = true;
+  run->outcome.latency.val = nanoseconds;
+}
+
+static lapwing_plugin_types_value_t *attribute(lw_run *run, const char *key) {
+  size_t *count = &run->outcome.attributes.len;
+  if (*count == MOST) return NULL;
+  lapwing_plugin_types_attribute_t *added = &run->attributes[(*count)++];
+  added->key = owned(key);
+  return &added->value;
+}
+
+void lw_attribute_text(lw_run *run, const char *key, const char *value) {
+  lapwing_plugin_types_value_t *held = attribute(run, key);
+  if (held) *held = (lapwing_plugin_types_value_t){.tag = LAPWING_PLUGIN_TYPES_VALUE_TEXT, .val.text = owned(value)};
+}
+
+void lw_attribute_int(lw_run *run, const char *key, int64_t value) {
+  lapwing_plugin_types_value_t *held = attribute(run, key);
+  if (held) *held = (lapwing_plugin_types_value_t){.tag = LAPWING_PLUGIN_TYPES_VALUE_INT, .val.int_ = value};
+}
+
+void lw_metric(lw_run *run, const char *name, double value, const char *unit) {
+  size_t *count = &run->outcome.metrics.len;
+  if (*count == MOST) return;
+  run->metrics[(*count)++] = (lapwing_plugin_types_metric_t){.name = owned(name), .value = value, .unit = maybe(unit)};
+}
+
+// --- the config: one object, valid JSON (the worker has parsed it)
+
+static const char *space(const char *at) {
+  while (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r') at++;
+  return at;
+}
+
+static const char *past_string(const char *at) {
+  for (at++; *at && *at != '"'; at++)
+    if (*at == '\\' && at[1]) at++;
+  return *at ? at + 1 : at;
+}
+
+static const char *past_value(const char *at) {
+  int depth = 0;
+  do {
+    if (*at == '"') {
+      at = past_string(at);
+      continue;
+    }
+    if (*at == '{' || *at == '[') depth++;
+    if (*at == '}' || *at == ']') depth--;
+    if (depth < 0) return at;
+    at++;
+  } while (*at && (depth > 0 || (*at != ',' && *at != '}')));
+  return at;
+}
+
+static char *utf8(char *to, uint32_t point) {
+  if (point < 0x80) {
+    *to++ = (char)point;
+    return to;
+  }
+  int more = point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
+  *to++ = (char)((0xf00 >> more & 0xff) | point >> 6 * more);
+  while (more--) *to++ = (char)(0x80 | (point >> 6 * more & 0x3f));
+  return to;
+}
+
+static uint32_t hex4(const char *at) {
+  char digits[5] = {0};
+  strncpy(digits, at, 4);
+  return (uint32_t)strtoul(digits, NULL, 16);
+}
+
+// A string's text. No escape is shorter than what it stands for.
+static char *unescaped(const char *at) {
+  char *text = need(malloc((size_t)(past_string(at) - at) + 1)), *to = text;
+  for (at++; *at && *at != '"'; at++) {
+    if (*at != '\\') {
+      *to++ = *at;
+      continue;
+    }
+    const char *found = strchr("n\nt\tr\rb\bf\f", *++at);
+    if (*at == 'u') {
+      uint32_t point = hex4(at + 1);
+      at += 4;
+      if (point >> 10 == 0x36 && at[1] == '\\' && at[2] == 'u') {
+        point = 0x10000 + ((point & 0x3ff) << 10 | (hex4(at + 3) & 0x3ff));
+        at += 6;
+      }
+      // Half a pair is no text.
+      to = utf8(to, point >> 11 == 0x1b ? 0xfffd : point);
+    } else {
+      *to++ = found ? found[1] : *at;
+    }
+  }
+  *to = 0;
+  return text;
+}
+
+static const char *member(const lw_run *run, const char *key) {
+  const char *at = space((const char *)run->config.ptr);
+  while (*at == '{' || *at == ',') {
+    at = space(at + 1);
+    if (*at != '"') return NULL;
+    char *name = unescaped(at);
+    at = space(space(past_string(at)) + 1);
+    if (strcmp(name, key) == 0) return at;
+    at = space(past_value(at));
+  }
+  return NULL;
+}
+
+const char *lw_text(const lw_run *run, const char *key, const char *otherwise) {
+  const char *at = member(run, key);
+  return at && *at == '"' ? unescaped(at) : otherwise;
+}
+
+int64_t lw_int(const lw_run *run, const char *key, int64_t otherwise) {
+  const char *at = member(run, key);
+  return at && (*at == '-' || (*at >= '0' && *at <= '9')) ? strtoll(at, NULL, 10) : otherwise;
+}
+
+bool lw_bool(const lw_run *run, const char *key, bool otherwise) {
+  const char *at = member(run, key);
+  return at && (*at == 't' || *at == 'f') ? *at == 't' : otherwise;
+}
+
+// --- the network
+
+uint64_t lw_timeout(void) {
+  uint64_t remaining = lapwing_plugin_context_remaining(), tenth = remaining / 10;
+  return remaining - (tenth < RESERVE ? tenth : RESERVE);
+}
+
+static bool begins(plugin_string_t text, const char *with) {
+  size_t length = strlen(with);
+  return text.len >= length && memcmp(text.ptr, with, length) == 0;
+}
+
+static const char *const FAULTS[][2] = {
+    [LAPWING_PLUGIN_NET_TYPES_NET_ERROR_ACCESS_DENIED] = {NULL, "access denied: "},
+    [LAPWING_PLUGIN_NET_TYPES_NET_ERROR_NAME_NOT_FOUND] = {"dns_not_found", "name not found"},
+    [LAPWING_PLUGIN_NET_TYPES_NET_ERROR_RESOLVER_FAILED] = {"dns_failed", "name lookup failed: "},
+    [LAPWING_PLUGIN_NET_TYPES_NET_ERROR_REFUSED] = {"connection_refused", "connection refused"},
+    [LAPWING_PLUGIN_NET_TYPES_NET_ERROR_UNREACHABLE] = {"network_unreachable", "network unreachable"},
+    [LAPWING_PLUGIN_NET_TYPES_NET_ERROR_RESET] = {"connection_reset", "connection reset"},
+    [LAPWING_PLUGIN_NET_TYPES_NET_ERROR_CLOSED] = {"connection_closed", "connection closed"},
+    [LAPWING_PLUGIN_NET_TYPES_NET_ERROR_TIMEOUT] = {"response_timeout", "no answer in time"},
+    [LAPWING_PLUGIN_NET_TYPES_NET_ERROR_TLS] = {"tls_failed", ""},
+    [LAPWING_PLUGIN_NET_TYPES_NET_ERROR_PROTOCOL] = {"protocol_error", "protocol error: "},
+    [LAPWING_PLUGIN_NET_TYPES_NET_ERROR_LIMIT] = {NULL, "limit reached: "},
+    [LAPWING_PLUGIN_NET_TYPES_NET_ERROR_OTHER] = {"protocol_error", ""},
+};
+
+bool lw_net_failed(lw_run *run, const lapwing_plugin_net_types_net_error_t *error, const char *during) {
+  const char *reason = FAULTS[error->tag][0], *words = FAULTS[error->tag][1];
+  // Every case that holds something holds a text.
+  plugin_string_t text = error->val.other;
+  bool told = false;
+  switch (error->tag) {
+  case LAPWING_PLUGIN_NET_TYPES_NET_ERROR_TIMEOUT:
+    // The host puts the step that took too long first.
+    if (begins(text, "dns:")) reason = "dns_timeout", words = "name lookup timed out";
+    if (begins(text, "connect:")) reason = "connection_timeout", words = "connection timed out";
+    if (begins(text, "tls:")) reason = "tls_timeout", words = "TLS handshake timed out";
+    break;
+  case LAPWING_PLUGIN_NET_TYPES_NET_ERROR_TLS:
+    if (begins(text, "certificate")) reason = "tls_certificate";
+    told = true;
+    break;
+  case LAPWING_PLUGIN_NET_TYPES_NET_ERROR_ACCESS_DENIED:
+  case LAPWING_PLUGIN_NET_TYPES_NET_ERROR_RESOLVER_FAILED:
+  case LAPWING_PLUGIN_NET_TYPES_NET_ERROR_PROTOCOL:
+  case LAPWING_PLUGIN_NET_TYPES_NET_ERROR_LIMIT:
+  case LAPWING_PLUGIN_NET_TYPES_NET_ERROR_OTHER:
+    told = true;
+  }
+  const char *lead = during ? during : "", *colon = during ? ": " : "";
+  int length = told ? (int)text.len : 0;
+  const char *rest = told ? (const char *)text.ptr : "";
+  if (reason)
+    lw_down(run, reason, "%s%s%s%.*s", lead, colon, words, length, rest);
+  else
+    lw_fail(run, LW_DENIED, "%s%s%s%.*s", lead, colon, words, length, rest);
+  return false;
+}
+
+bool lw_http_get(lw_run *run, const char *url, lw_response *response) {
+  lapwing_plugin_http_http_request_t request = {
+      .method = lw_string("GET"),
+      .url = lw_string(url),
+      .max_response_bytes = MAX_BODY_BYTES,
+      .timeout = lw_timeout(),
+      .family = LAPWING_PLUGIN_NET_TYPES_IP_FAMILY_ANY,
+  };
+  lapwing_plugin_http_http_response_t got;
+  lapwing_plugin_net_types_net_error_t error;
+  if (!lapwing_plugin_http_send(&request, &got, &error)) return lw_net_failed(run, &error, NULL);
+  *response = (lw_response){
+      .status = got.status,
+      .body = zeroed(got.body.ptr, got.body.len),
+      .length = got.body.len,
+      .truncated = got.truncated,
+      .total = got.timing.total,
+  };
+  return true;
+}
+
+bool lw_connect(lw_run *run, const char *host, uint16_t port, lw_connection *connection) {
+  lapwing_plugin_net_types_endpoint_t to = {.host = lw_string(host), .port = port};
+  lapwing_plugin_tcp_own_connection_t opened;
+  lapwing_plugin_net_types_net_error_t error;
+  if (!lapwing_plugin_tcp_static_connection_connect(&to, LAPWING_PLUGIN_NET_TYPES_IP_FAMILY_ANY, lw_timeout(), &opened, &error)) {
+    size_t length = strlen(host) + 7;
+    char *during = need(malloc(length));
+    snprintf(during, length, "%s:%u", host, (unsigned)port);
+    return lw_net_failed(run, &error, during);
+  }
+  *connection = lapwing_plugin_tcp_borrow_connection(opened);
+  return true;
+}
+
+bool lw_start_tls(lw_run *run, lw_connection connection, const char *server_name, bool verify) {
+  lapwing_plugin_net_types_tls_options_t options = {.server_name = maybe(server_name), .verify = verify};
+  lapwing_plugin_types_tls_info_t session;
+  lapwing_plugin_net_types_net_error_t error;
+  if (!lapwing_plugin_tcp_method_connection_start_tls(connection, &options, lw_timeout(), &session, &error))
+    return lw_net_failed(run, &error, "TLS");
+  run->outcome.tls.is_some = true;
+  run->outcome.tls.val = session;
+  return true;
+}
+
+bool lw_write(lw_run *run, lw_connection connection, const void *data, size_t length) {
+  plugin_list_u8_t bytes = {.ptr = (uint8_t *)(uintptr_t)data, .len = length};
+  lapwing_plugin_net_types_net_error_t error;
+  if (!lapwing_plugin_tcp_method_connection_write_all(connection, &bytes, lw_timeout(), &error))
+    return lw_net_failed(run, &error, NULL);
+  return true;
+}
+
+char *lw_read_line(lw_run *run, lw_connection connection, uint32_t max) {
+  plugin_list_u8_t end = {.ptr = (uint8_t *)"\n", .len = 1}, line;
+  lapwing_plugin_net_types_net_error_t error;
+  if (!lapwing_plugin_tcp_method_connection_read_until(connection, &end, max, lw_timeout(), &line, &error)) {
+    lw_net_failed(run, &error, NULL);
+    return NULL;
+  }
+  size_t length = line.len;
+  if (length && line.ptr[length - 1] == '\n') length--;
+  if (length && line.ptr[length - 1] == '\r') length--;
+  return zeroed(line.ptr, length);
+}
+
+char *lw_read_exact(lw_run *run, lw_connection connection, uint32_t length) {
+  plugin_list_u8_t bytes;
+  lapwing_plugin_net_types_net_error_t error;
+  if (!lapwing_plugin_tcp_method_connection_read_exact(connection, length, lw_timeout(), &bytes, &error)) {
+    lw_net_failed(run, &error, NULL);
+    return NULL;
+  }
+  return zeroed(bytes.ptr, bytes.len);
+}
+
+uint64_t lw_elapsed(lw_connection connection) {
+  lapwing_plugin_net_types_timing_t timing;
+  lapwing_plugin_tcp_method_connection_timing(connection, &timing);
+  return timing.total;
+}
+
+void lw_log(lw_level level, const char *message, ...) {
+  va_list arguments;
+  va_start(arguments, message);
+  plugin_string_t line = lw_string(print(message, arguments));
+  va_end(arguments);
+  lapwing_plugin_log_log((uint8_t)level, &line);
+}
+
+// --- what the component exports
+
+static void describe_kind(const lw_kind *kind, lapwing_plugin_types_check_type_t *told) {
+  size_t sensitive = 0, capabilities = 0;
+  while (kind->sensitive && kind->sensitive[sensitive]) sensitive++;
+  while (kind->capabilities && kind->capabilities[capabilities].name) capabilities++;
+  told->name = owned(kind->name);
+  told->title = owned(kind->title);
+  told->summary = owned(kind->summary);
+  told->config_schema = owned(kind->schema);
+  told->example_config = owned(kind->example);
+  told->sensitive.ptr = need(calloc(sensitive + 1, sizeof *told->sensitive.ptr));
+  told->sensitive.len = sensitive;
+  for (size_t i = 0; i < sensitive; i++) told->sensitive.ptr[i] = owned(kind->sensitive[i]);
+  told->capabilities.ptr = need(calloc(capabilities + 1, sizeof *told->capabilities.ptr));
+  told->capabilities.len = capabilities;
+  for (size_t i = 0; i < capabilities; i++) {
+    const lw_capability *needed = &kind->capabilities[i];
+    lapwing_plugin_types_capability_t *asked = &told->capabilities.ptr[i];
+    asked->name = owned(needed->name);
+    asked->reason = owned(needed->reason);
+    asked->optional = needed->optional;
+    asked->scope.ptr = need(calloc(1, sizeof *asked->scope.ptr));
+    asked->scope.len = needed->scope != NULL;
+    if (needed->scope) asked->scope.ptr[0] = owned(needed->scope);
+  }
+}
+
+void exports_lapwing_plugin_checker_describe(exports_lapwing_plugin_checker_plugin_info_t *told) {
+  const lw_plugin *plugin = &lapwing_plugin;
+  size_t kinds = 0;
+  while (plugin->kinds[kinds].name) kinds++;
+  *told = (lapwing_plugin_types_plugin_info_t){
+      .name = owned(plugin->name),
+      .version = owned(plugin->version),
+      .summary = owned(plugin->summary),
+      .license = maybe(plugin->license),
+      .max_reuse = 1,
+      .check_types = {.ptr = need(calloc(kinds, sizeof(lapwing_plugin_types_check_type_t))), .len = kinds},
+  };
+  for (size_t i = 0; i < kinds; i++) describe_kind(&plugin->kinds[i], &told->check_types.ptr[i]);
+}
+
+static const lw_kind *kind_of(plugin_string_t name) {
+  for (const lw_kind *kind = lapwing_plugin.kinds; kind->name; kind++)
+    if (strlen(kind->name) == name.len && begins(name, kind->name)) return kind;
+  return NULL;
+}
+
+bool exports_lapwing_plugin_checker_check(exports_lapwing_plugin_checker_request_t *request,
+                                          exports_lapwing_plugin_checker_outcome_t *outcome,
+                                          exports_lapwing_plugin_checker_check_error_t *error) {
+  lw_run *run = need(calloc(1, sizeof *run));
+  run->config = lw_string(zeroed(request->config.ptr, request->config.len));
+  run->outcome.attributes.ptr = run->attributes;
+  run->outcome.metrics.ptr = run->metrics;
+  const lw_kind *kind = kind_of(request->check_type);
+  if (kind)
+    kind->check(run);
+  else
+    lw_fail(run, LW_UNSUPPORTED, "there is no such kind in this plugin");
+  if (!run->ended) lw_fail(run, LW_INTERNAL, "the check ended without a verdict");
+  if (run->failed) {
+    *error = run->error;
+    return false;
+  }
+  *outcome = run->outcome;
+  return true;
+}

@@ -1,0 +1,73 @@
+// Between the interface and the functions an author writes: what `describe` and `check` of the component do.
+
+import { host } from '#host';
+import { CheckError, NetError } from './errors.js';
+import { log } from './log.js';
+import { Outcome, down, lower, millis, nanos } from './outcome.js';
+
+/** Makes a plugin: export what it returns as `checker`. */
+export function definePlugin({ name, version, summary, license, homepage, maxReuse = 1, kinds }) {
+  return {
+    describe: () => ({
+      name,
+      version,
+      summary,
+      license,
+      homepage,
+      maxReuse,
+      checkTypes: Object.entries(kinds).map(([kind, about]) => checkType(kind, about)),
+    }),
+    check: (request) => check(kinds, request),
+  };
+}
+
+function checkType(name, about) {
+  return {
+    name,
+    title: about.title,
+    summary: about.summary,
+    configSchema: JSON.stringify({ $schema: 'https://json-schema.org/draft/2020-12/schema', title: about.title, ...about.schema }),
+    exampleConfig: JSON.stringify(about.example),
+    sensitive: about.sensitive ?? [],
+    defaultInterval: nanos(about.defaultIntervalMs),
+    defaultTimeout: nanos(about.defaultTimeoutMs),
+    capabilities: (about.capabilities ?? []).map(({ name, scope = [], optional = false, reason }) => ({ name, scope, optional, reason })),
+  };
+}
+
+// A value thrown across the interface must be a `check-error`; anything else would abort the engine without a word.
+async function check(kinds, request) {
+  try {
+    const kind = Object.hasOwn(kinds, request.checkType) ? kinds[request.checkType] : undefined;
+    if (!kind) throw new CheckError('unsupported', `there is no kind \`${request.checkType}\` in this plugin`);
+    const outcome = await kind.check(JSON.parse(request.config), context(request));
+    if (!(outcome instanceof Outcome)) throw new TypeError(`\`check\` returned ${typeof outcome}; return \`up(…)\`, \`degraded(…)\` or \`down(…)\``);
+    return lower(outcome);
+  } catch (thrown) {
+    return ended(thrown);
+  }
+}
+
+/** What a run that threw says: an outcome for what the target did, an error for the rest. */
+function ended(thrown) {
+  if (thrown instanceof Outcome) return lower(thrown);
+  if (thrown instanceof NetError && thrown.reason) return lower(down(thrown.reason, thrown.message));
+  if (thrown instanceof NetError) throw payload('denied', thrown.message);
+  if (thrown instanceof CheckError) throw payload(thrown.tag, thrown.message);
+  log.error(thrown);
+  throw payload('internal', String(thrown));
+}
+
+const payload = (tag, val) => ({ payload: { tag, val } });
+
+function context({ monitorId, runId, attempt, previous, budget }) {
+  return {
+    monitorId,
+    runId,
+    attempt,
+    previous,
+    budgetMs: millis(budget),
+    remainingMs: () => millis(host.context.remaining()),
+    granted: (capability) => host.context.granted(capability),
+  };
+}

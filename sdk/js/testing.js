@@ -1,0 +1,44 @@
+// Runs a plugin's checks under Node.js, against a scripted worker: `node --test`. Types and words are in testing.d.ts.
+
+import { use } from './lib/fake-host.js';
+
+/** Scripts a failed call: `return fault('refused')`. */
+export const fault = (tag, text = '') => ({ fault: tag, text });
+
+/** One run of a kind, as the worker would have it. */
+export async function run(checker, kind, config, script = {}) {
+  const { http, tcp, udp, dns, granted = [], secrets = {}, budgetMs = 10_000, state = new Map() } = script;
+  const played = { http, tcp, udp, dns, granted, secrets, budgetMs, state, calls: [], lines: [] };
+  use(played);
+  const request = {
+    checkType: kind,
+    monitorId: 'monitor-1',
+    runId: 'run-1',
+    config: JSON.stringify(config),
+    budget: BigInt(budgetMs) * 1_000_000n,
+    attempt: 1,
+    previous: script.previous,
+  };
+  try {
+    return { ...readable(await checker.check(request)), calls: played.calls, log: played.lines };
+  } catch (thrown) {
+    if (!thrown?.payload?.tag) throw thrown;
+    const { tag, val } = thrown.payload;
+    return { error: tag, message: val, calls: played.calls, log: played.lines };
+  } finally {
+    use(undefined);
+  }
+}
+
+function readable({ status, reason, message, latency, attributes, metrics, details }) {
+  const value = ({ tag, val }) => (tag === 'int' ? Number(val) : val);
+  return {
+    status,
+    reason,
+    message,
+    latencyMs: latency === undefined ? undefined : Number(latency) / 1e6,
+    attributes: Object.fromEntries(attributes.map(({ key, value: held }) => [key, value(held)])),
+    metrics: Object.fromEntries(metrics.map(({ name, value: number }) => [name, number])),
+    details: details === undefined ? undefined : JSON.parse(details),
+  };
+}

@@ -1,0 +1,211 @@
+"""Runs a plugin's checks under CPython, against a scripted worker.
+
+    import lapwing_plugin.testing as testing   # before the plugin: it lends it the interface
+    import plugin
+
+    ended = testing.run(plugin.Checker, "door", {"url": "https://door.example"}, testing.Script(http=lambda request: testing.Reply(200)))
+    assert ended.status == "up"
+
+The interface's types are those of the `bindings` folder beside this package; a call the script does not answer is
+refused as `access-denied`.
+"""
+
+import json
+import pathlib
+import sys
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bindings"))
+
+from componentize_py_types import Err  # noqa: E402
+from wit_world.imports import context, dns, http, log, net_types, secrets, state, tcp, types, udp  # noqa: E402
+
+
+def fault(tag: str, text: str | None = None) -> Exception:
+    """A failed network call for a script to raise: `fault("Refused")`, `fault("Timeout", "connect: …")`."""
+    variant = getattr(net_types, f"NetError_{tag}")
+    return Err(variant(text or "") if "value" in variant.__dataclass_fields__ else variant())
+
+
+@dataclass
+class Reply:
+    """A scripted HTTP response; `json` is sent as JSON."""
+
+    status: int = 200
+    body: bytes | str = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    json: Any = None
+
+
+@dataclass
+class Peer:
+    """A scripted server: its greeting, and its answer to each write."""
+
+    greeting: bytes = b""
+    answer: Callable[[bytes], bytes | None] = lambda sent: None
+
+
+@dataclass
+class Script:
+    """How the worker answers. Handlers may raise `fault(…)`."""
+
+    http: Callable[[http.HttpRequest], Reply] | None = None
+    tcp: Callable[[str, int], Peer] | None = None
+    #: The reply to a datagram for (host, port); none when None.
+    udp: Callable[[str, int, bytes], bytes | None] | None = None
+    #: The data of the answers to (name, rtype).
+    dns: Callable[[str, str], list[str]] | None = None
+    #: Give the same dict to several runs to see what one leaves for the next.
+    state: dict[str, bytes] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    granted: tuple[str, ...] = ()
+    budget_ms: int = 10_000
+    previous: str | None = None
+    #: Written by the run: its network calls, and its log.
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def ask(self, what: str, handler: Callable[..., Any] | None, *asked: Any) -> Any:
+        self.calls.append((what, *asked))
+        if handler is None:
+            raise fault("AccessDenied", f"the test answers no `{what}`")
+        return handler(*asked)
+
+
+@dataclass
+class Ended:
+    """What became of a run: a verdict, or `error` with the name of a check-error."""
+
+    message: str
+    status: str | None = None
+    reason: str | None = None
+    error: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    details: Any = None
+
+
+_script = Script()
+_TIMING = net_types.Timing(None, None, None, None, 1_000_000)
+_PEER = net_types.Peer("192.0.2.1", 0)
+
+
+def run(checker: type, kind: str, config: Any, script: Script | None = None) -> Ended:
+    """One run of a kind. The config is not validated, nor are defaults filled in: that is the worker's."""
+    global _script
+    _script = script or Script()
+    previous = types.Status[_script.previous.upper()] if _script.previous else None
+    request = types.Request(kind, "monitor-1", "run-1", json.dumps(config), _script.budget_ms * 1_000_000, 1, previous)
+    try:
+        outcome = checker().check(request)
+    except Err as ended:
+        return Ended(ended.value.value, error=type(ended.value).__name__.removeprefix("CheckError_"))
+    return Ended(
+        outcome.message,
+        outcome.status.name.lower(),
+        outcome.reason,
+        attributes={a.key: a.value.value for a in outcome.attributes},
+        metrics={m.name: m.value for m in outcome.metrics},
+        details=json.loads(outcome.details) if outcome.details else None,
+    )
+
+
+class _Connection:
+    def __init__(self, peer: Peer) -> None:
+        self._peer, self._unread = peer, peer.greeting
+
+    @classmethod
+    def connect(cls, to: net_types.Endpoint, family: net_types.IpFamily, timeout: int) -> "_Connection":
+        return cls(_script.ask("tcp.connect", _script.tcp, to.host, to.port))
+
+    def start_tls(self, options: net_types.TlsOptions, timeout: int) -> types.TlsInfo:
+        _script.ask("tcp.start-tls", lambda _: None, options)
+        return types.TlsInfo("TLSv1.3", "TLS13_AES_128_GCM_SHA256", None, options.server_name, True, None, [])
+
+    def write_all(self, data: bytes, timeout: int) -> None:
+        self._unread += _script.ask("tcp.write", self._peer.answer, data) or b""
+
+    def read(self, max: int, timeout: int) -> bytes:
+        taken, self._unread = self._unread[:max], self._unread[max:]
+        return taken
+
+    def read_exact(self, n: int, timeout: int) -> bytes:
+        if len(self._unread) < n:
+            raise fault("Closed")
+        return self.read(n, timeout)
+
+    def read_until(self, delimiter: bytes, max: int, timeout: int) -> bytes:
+        at = self._unread.find(delimiter)
+        if at < 0:
+            raise fault("Closed")
+        if at + len(delimiter) > max:
+            raise fault("Protocol", f"no delimiter within {max} bytes")
+        return self.read(at + len(delimiter), timeout)
+
+    def shutdown_write(self) -> None:
+        pass
+
+    def peer(self) -> net_types.Peer:
+        return _PEER
+
+    def timing(self) -> net_types.Timing:
+        return _TIMING
+
+    def __exit__(self, *raised: object) -> None:
+        pass
+
+
+class _Socket:
+    def __init__(self, to: net_types.Endpoint) -> None:
+        self._to, self._replies = to, list[bytes]()
+
+    @classmethod
+    def open(cls, to: net_types.Endpoint, family: net_types.IpFamily) -> "_Socket":
+        return cls(to)
+
+    def send(self, data: bytes) -> None:
+        reply = _script.ask("udp.send", _script.udp, self._to.host, self._to.port, data)
+        if reply is not None:
+            self._replies.append(reply)
+
+    def receive(self, max: int, timeout: int) -> bytes:
+        if not self._replies:
+            raise fault("Timeout", "response: nothing came")
+        return self._replies.pop(0)[:max]
+
+    def __exit__(self, *raised: object) -> None:
+        pass
+
+
+def _send(request: http.HttpRequest) -> http.HttpResponse:
+    reply = _script.ask("http.send", _script.http, request)
+    body = json.dumps(reply.json) if reply.json is not None else reply.body
+    body = body.encode() if isinstance(body, str) else body
+    headers = [(name, value.encode()) for name, value in reply.headers.items()]
+    limit = request.max_response_bytes
+    return http.HttpResponse(reply.status, "HTTP/1.1", headers, body[:limit], len(body) > limit, request.url, _PEER, _TIMING, None)
+
+
+def _query(name: str, rtype: str, server: net_types.Endpoint | None, timeout: int) -> dns.Reply:
+    found = _script.ask("dns.query", _script.dns, name, rtype)
+    return dns.Reply(0, False, [dns.Answer(name, 60, rtype, data) for data in found], 1_000_000)
+
+
+def _reveal(name: str) -> str:
+    if name not in _script.secrets:
+        raise Err(secrets.SecretError_AccessDenied())
+    return _script.secrets[name]
+
+
+context.remaining = lambda: _script.budget_ms * 1_000_000
+context.granted = lambda capability: capability in _script.granted
+log.log = lambda level, message: _script.lines.append(f"{level.name.lower()}: {message}")
+http.send = _send
+tcp.Connection = _Connection
+udp.Socket = _Socket
+dns.query = _query
+secrets.reveal = _reveal
+state.get = lambda key: _script.state.get(key)
+state.set = lambda key, value, ttl_seconds: _script.state.__setitem__(key, value)
+state.delete = lambda key: _script.state.pop(key, None)
