@@ -127,11 +127,16 @@ impl Config {
             .queues
             .into_iter()
             .map(|(name, weight)| (name, weight.get()));
+        let mut plugin_settings = file.plugins.settings;
+        plugin_settings.cache = plugin_settings
+            .cache
+            .or_else(|| environment.cache().map(|home| home.join("plugins")));
+        plugin_settings.data = plugin_settings.data.or_else(|| environment.state());
         let config = Self {
             file: path,
             plugins_required: plugins.is_some(),
             plugins: plugins.unwrap_or_else(|| PathBuf::from("plugins")),
-            plugin_settings: file.plugins.settings,
+            plugin_settings,
             listen,
             token,
             redis,

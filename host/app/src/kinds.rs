@@ -1,37 +1,20 @@
-//! The kinds of check this process can run: the native ones and those of the plugin folder, reloadable as one.
+//! The kinds of check this process can run: the native ones and those of the plugin folder, as one registry.
 
-use anyhow::Context;
 use lapwing_checks::{Registry, native};
-use lapwing_wasm::{PluginHost, PluginReport, PluginSettings};
-use std::{
-    path::{Path, PathBuf},
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
-};
-use tokio::sync::Mutex;
-use tracing::{info, warn};
+use lapwing_wasm::{Data, PluginFolder, PluginHost, PluginReport, PluginSettings};
+use std::{path::Path, sync::Arc};
+use tokio::sync::watch;
 
 /// Holds the registry in force. Running checks keep the executor they started with.
 pub(crate) struct Kinds {
-    /// The host and its folder; `None` where only native kinds are wanted.
-    plugins: Option<(Arc<PluginHost>, PathBuf)>,
-    /// One reload at a time; how many have begun.
-    reloading: Mutex<()>,
-    begun: AtomicU64,
-    current: RwLock<Current>,
-}
-
-#[derive(Clone, Default)]
-struct Current {
-    registry: Arc<Registry>,
-    plugins: Arc<Vec<PluginReport>>,
+    /// `None` where only native kinds are wanted.
+    folder: Option<PluginFolder>,
+    registry: watch::Receiver<Arc<Registry>>,
 }
 
 impl Kinds {
     /// The native kinds and the plugins of `folder`. A broken plugin is reported and stops nothing; a folder that is
-    /// `required` and cannot be read is an error.
+    /// `required` and is not there is an error.
     pub(crate) async fn load(
         folder: &Path,
         required: bool,
@@ -43,77 +26,62 @@ impl Kinds {
                 folder.display()
             );
         }
-        Self::new(Some((PluginHost::new(settings)?, folder.to_owned()))).await
+        let data = Arc::new(Data::open(settings.data.as_deref())?);
+        let host = PluginHost::new(settings)?;
+        let approver = Arc::new(|_: &lapwing_wasm::Candidate<'_>| Vec::new());
+        let opened = PluginFolder::open(host, folder, native_kinds()?, data, approver).await;
+        let folder = opened
+            .map_err(|error| anyhow::anyhow!("cannot read plugin folder `{}`: {error}", folder.display()))?;
+        Ok(Self {
+            registry: folder.registry(),
+            folder: Some(folder),
+        })
     }
 
     /// The native kinds alone: quicker, where no plugin is asked for.
-    pub(crate) async fn native() -> anyhow::Result<Self> {
-        Self::new(None).await
+    pub(crate) fn native() -> anyhow::Result<Self> {
+        Ok(Self {
+            folder: None,
+            registry: watch::channel(Arc::new(native_kinds()?)).1,
+        })
     }
 
-    async fn new(plugins: Option<(Arc<PluginHost>, PathBuf)>) -> anyhow::Result<Self> {
-        let kinds = Self {
-            plugins,
-            reloading: Mutex::new(()),
-            begun: AtomicU64::new(0),
-            current: RwLock::default(),
-        };
-        kinds.reload().await?;
-        Ok(kinds)
+    /// From now on, changes of the folder take effect by themselves.
+    pub(crate) fn watch(&self) {
+        if let Some(folder) = &self.folder {
+            folder.watch();
+        }
     }
 
-    /// Reads the folder again and puts the result in force. Unchanged files are not compiled again. Callers that wait
-    /// for one reload to end share the next.
+    /// Looks at the folder again, tries anew what was refused, and waits for the result. Files that did not change are
+    /// not loaded again.
     pub(crate) async fn reload(&self) -> anyhow::Result<Arc<Vec<PluginReport>>> {
-        let begun = self.begun.load(Ordering::SeqCst);
-        let _one = self.reloading.lock().await;
-        if self.begun.load(Ordering::SeqCst) > begun {
-            return Ok(self.plugins());
+        if let Some(folder) = &self.folder {
+            folder.reload().await?;
         }
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        let mut registry = Registry::default();
-        native::register(&mut registry)?;
-        let mut plugins = match &self.plugins {
-            Some((host, folder)) if folder.is_dir() => {
-                let loaded = host.load_dir(folder).await;
-                loaded.with_context(|| format!("cannot read plugin folder `{}`", folder.display()))?
-            }
-            _ => Vec::new(),
-        };
-        for plugin in &mut plugins {
-            plugin.register(&mut registry);
-            match plugin.failure() {
-                None => info!(
-                    "plugin {} {} loaded: {}",
-                    plugin.name,
-                    plugin.version,
-                    plugin.kinds.join(", ")
-                ),
-                Some(reason) => warn!("plugin file `{}` refused: {reason}", plugin.path.display()),
-            }
-        }
-        let current = Current {
-            registry: Arc::new(registry),
-            plugins: Arc::new(plugins),
-        };
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current.clone();
-        Ok(current.plugins)
+        Ok(self.plugins())
     }
 
     /// The registry in force.
     pub(crate) fn registry(&self) -> Arc<Registry> {
-        self.current().registry
+        self.registry.borrow().clone()
     }
 
-    /// What became of each file of the folder.
+    /// What became of each file of the folder, as of now.
     pub(crate) fn plugins(&self) -> Arc<Vec<PluginReport>> {
-        self.current().plugins
+        let reports = self.folder.as_ref().map(PluginFolder::reports);
+        Arc::new(reports.unwrap_or_default())
     }
 
-    fn current(&self) -> Current {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// The folder, to switch plugins on and off, approve and grant.
+    #[expect(dead_code, reason = "for the admin API")]
+    pub(crate) fn folder(&self) -> Option<&PluginFolder> {
+        self.folder.as_ref()
     }
+}
+
+fn native_kinds() -> anyhow::Result<Registry> {
+    let mut registry = Registry::default();
+    native::register(&mut registry)?;
+    Ok(registry)
 }

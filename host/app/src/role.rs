@@ -51,7 +51,7 @@ impl Role {
 
     /// Builds the parts to run `kind` alone: plugins are loaded only for a kind that is not native.
     pub(crate) async fn load_for(kind: &str, config: &Config) -> anyhow::Result<Self> {
-        let native = Kinds::native().await?;
+        let native = Kinds::native()?;
         if native.registry().executor(kind).is_ok() {
             return Ok(Self::build(config, native));
         }
@@ -144,8 +144,9 @@ impl Role {
         Ok(None)
     }
 
-    /// The worker of this process.
+    /// The worker of this process. From here on the plugin folder is watched.
     pub(crate) fn worker(&self, config: &Config, source: Arc<dyn Source>, sink: Arc<dyn Sink>) -> Worker {
+        self.prober.kinds.watch();
         Worker {
             source,
             sink,

@@ -30,7 +30,7 @@ pub struct Subject {
 impl Subject {
     /// Compiles a file.
     pub fn compile(path: &Path, settings: PluginSettings) -> Result<Self> {
-        let engine = engine::build(&settings)?;
+        let (engine, _) = engine::build(&settings)?;
         let linker = v1::linker(&engine)?;
         let component = Component::from_binary(&engine, &std::fs::read(path)?)?;
         let pre = PluginPre::new(linker.instantiate_pre(&component)?)?;

@@ -2,6 +2,7 @@
 
 use crate::{
     abi::v1::{PluginPre, wit::types},
+    cache::Hold,
     capability::convert::nanoseconds,
     custody::{Custody, Record},
     guest::{Errand, Guest, Network},
@@ -38,6 +39,8 @@ pub(crate) struct Program {
     pub(crate) runner: Arc<Runner>,
     pub(crate) custody: Arc<Custody>,
     pub(crate) record: Arc<Record>,
+    /// Keeps its code in the cache.
+    pub(crate) _code: Hold,
 }
 
 /// One kind of a plugin.
@@ -187,6 +190,15 @@ impl PluginExecutor {
             );
         }
         verdict
+    }
+
+    /// What to say of it while it rests.
+    pub(crate) fn rest(&self) -> Option<String> {
+        let seconds = self.quarantine.left()?.as_secs_f64();
+        let (kind, faults) = (&self.info.kind, self.quarantine.faults());
+        Some(format!(
+            "kind `{kind}` rests for {seconds:.1} s more, after {faults} faults in a row"
+        ))
     }
 
     fn resting(&self, left: Duration) -> CheckError {

@@ -2,12 +2,16 @@
 
 use crate::{
     abi::v1,
+    cache::Cache,
+    compile::Compiler,
     custody::Custody,
     engine,
-    load::{LoadError, Loader, file},
-    plugin::{Plugin, PluginReport},
+    folder::entry::{Loaded, Refused},
+    load::{self, LoadError, Loader, file},
+    plugin::{Plugin, PluginReport, PluginState},
     run::Runner,
     settings::PluginSettings,
+    trust::{Keys, pins::Pins},
 };
 use futures_util::{StreamExt, stream};
 use std::{
@@ -25,6 +29,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Loads plugins and runs them. One per process; dropping it and every plugin of it ends its threads.
 pub struct PluginHost {
     loader: Arc<Loader>,
+    keys: Arc<Keys>,
     /// What is loaded, by digest: a file that did not change is not compiled again.
     loaded: Mutex<HashMap<String, Weak<Plugin>>>,
 }
@@ -38,6 +43,12 @@ pub enum HostError {
     /// The engine refuses this machine.
     #[error("the WebAssembly engine cannot start: {0}")]
     Engine(String),
+    /// This program does not find itself.
+    #[error("cannot tell which program to compile plugins with")]
+    Compiler(#[source] io::Error),
+    /// The cache of compiled plugins cannot be used.
+    #[error("cache of compiled plugins (`plugins.cache`): {0}")]
+    Cache(String),
     /// No threads to run on.
     #[error("cannot start the plugins' threads")]
     Threads(#[source] io::Error),
@@ -50,11 +61,16 @@ impl PluginHost {
         if !faults.is_empty() {
             return Err(HostError::Settings(faults));
         }
+        let keys = Keys::new(&settings).map_err(HostError::Settings)?;
         let refuse = |error: wasmtime::Error| HostError::Engine(format!("{error:#}"));
-        let engine = engine::build(&settings).map_err(refuse)?;
+        let (engine, layout) = engine::build(&settings).map_err(refuse)?;
         let linker = v1::linker(&engine).map_err(refuse)?;
         let runner = Arc::new(Runner::new(&settings).map_err(HostError::Threads)?);
+        let compiler = Compiler::new(&settings, layout).map_err(HostError::Compiler)?;
+        let cache = Cache::open(settings.cache.as_deref(), settings.cache_mib, &engine);
         let loader = Arc::new(Loader {
+            cache: Arc::new(cache.map_err(HostError::Cache)?),
+            compiler,
             engine,
             linker,
             runner,
@@ -63,6 +79,7 @@ impl PluginHost {
         });
         Ok(Arc::new(Self {
             loader,
+            keys: Arc::new(keys),
             loaded: Mutex::default(),
         }))
     }
@@ -90,35 +107,84 @@ impl PluginHost {
             .await)
     }
 
-    /// Loads one file. Must be called within a Tokio runtime. Cancel safe.
+    /// Loads one file, wherever it is: neither pins nor signatures nor the folder's rules are asked. Must be called
+    /// within a Tokio runtime. Cancel safe.
     pub async fn load_file(&self, path: impl Into<PathBuf>) -> PluginReport {
         let path = path.into();
         let mut report = PluginReport::new(path.clone());
-        let limit = self.loader.settings.file_mib;
-        let read = tokio::task::spawn_blocking(move || file::read(&path, limit));
-        let loaded = match timeout(READ_TIMEOUT, read).await {
-            Err(_) => Err(LoadError::Unreadable(io::ErrorKind::TimedOut.into())),
-            Ok(Err(error)) => Err(LoadError::Internal(error.to_string())),
-            Ok(Ok(Err(error))) => Err(error),
-            Ok(Ok(Ok(content))) => {
-                report.digest = Some(content.digest.clone());
-                report.size_bytes = Some(content.bytes.len() as u64);
-                self.load(content).await
-            }
+        let loaded = async {
+            let content = self.read(path).await?;
+            report.digest = Some(content.digest.clone());
+            report.size_bytes = Some(content.bytes.len() as u64);
+            self.load(&content, &|_| ()).await
         };
+        let loaded = loaded.await;
         report.conclude(loaded);
         report
     }
 
-    async fn load(&self, content: file::Content) -> Result<Arc<Plugin>, LoadError> {
-        let digest = content.digest.clone();
-        if let Some(plugin) = self.loaded().get(&digest).and_then(Weak::upgrade) {
+    /// Loads a file of a plugin folder, if pins and keys allow it. `stage` hears of each step. Cancel safe.
+    pub(crate) async fn load_trusted(
+        &self,
+        path: &Path,
+        pins: &Pins,
+        stage: &(impl Fn(PluginState) + Sync),
+    ) -> Result<Loaded, (LoadError, Refused)> {
+        let content = self.read(path.to_owned()).await.map_err(|error| {
+            let refused = Refused::new(&error);
+            (error, refused)
+        })?;
+        let (digest, size) = (content.digest.clone(), content.bytes.len() as u64);
+        let loaded = async {
+            pins.judge(path, &digest, self.requires_pins())?;
+            let (keys, path, bytes) = (self.keys.clone(), path.to_owned(), content.bytes.clone());
+            load::blocking(move || keys.judge(&path, &bytes)).await??;
+            self.load(&content, stage).await
+        };
+        match loaded.await {
+            Ok(plugin) => Ok(Loaded {
+                plugin,
+                digest,
+                size_bytes: size,
+                modified: content.modified,
+            }),
+            Err(error) => {
+                let refused = Refused {
+                    digest: Some(digest),
+                    size_bytes: Some(size),
+                    ..Refused::new(&error)
+                };
+                Err((error, refused))
+            }
+        }
+    }
+
+    /// Whether a plugin without a pin is refused even where there is no lock file.
+    pub(crate) fn requires_pins(&self) -> bool {
+        self.loader.settings.require_pinned
+    }
+
+    async fn read(&self, path: PathBuf) -> Result<file::Content, LoadError> {
+        let limit = self.loader.settings.file_mib;
+        let read = load::blocking(move || file::read(&path, limit));
+        timeout(READ_TIMEOUT, read)
+            .await
+            .unwrap_or_else(|_| Err(LoadError::Unreadable(io::ErrorKind::TimedOut.into())))
+            .flatten()
+    }
+
+    async fn load(
+        &self,
+        content: &file::Content,
+        stage: &(impl Fn(PluginState) + Sync),
+    ) -> Result<Arc<Plugin>, LoadError> {
+        if let Some(plugin) = self.loaded().get(&content.digest).and_then(Weak::upgrade) {
             return Ok(plugin);
         }
-        let plugin = Arc::new(self.loader.load(content).await?);
+        let plugin = Arc::new(self.loader.load(content, stage).await?);
         let mut loaded = self.loaded();
         loaded.retain(|_, plugin| plugin.strong_count() > 0);
-        loaded.insert(digest, Arc::downgrade(&plugin));
+        loaded.insert(content.digest.clone(), Arc::downgrade(&plugin));
         Ok(plugin)
     }
 

@@ -4,10 +4,14 @@ mod abi;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
+mod cache;
 mod capability;
+mod compile;
 mod custody;
+mod data;
 mod engine;
 mod executor;
+mod folder;
 mod guest;
 mod host;
 mod ledger;
@@ -27,14 +31,18 @@ mod text;
 mod threads;
 mod trace;
 mod trial;
+pub mod trust;
 mod verdict;
 
+pub use compile::child::compile_child;
 pub use custody::{Custody, LogLine, Record, Tally};
+pub use data::{Data, DataError, Decisions};
+pub use folder::{Approver, Candidate, PluginFolder};
 pub use host::{HostError, PluginHost};
 pub use load::LoadError;
 pub use memo::{MemoryState, StateStore};
-pub use plugin::{About, Capability, Plugin, PluginReport, PluginState};
+pub use plugin::{About, Capability, Pending, Plugin, PluginReport, PluginState};
 pub use rights::{Approval, Grant, Grants, Right, SecretSource, Secrets, assess, diff};
-pub use settings::{PluginSettings, QuarantineSettings, RunLimits};
+pub use settings::{CompileSettings, PluginSettings, QuarantineSettings, RunLimits};
 pub use trace::Call;
 pub use trial::{Trial, TrialOptions};

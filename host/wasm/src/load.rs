@@ -8,19 +8,17 @@ pub(crate) mod manifest;
 pub(crate) mod world;
 
 use crate::{
-    abi::v1::{PluginPre, wit::types},
+    abi::v1::PluginPre,
+    cache::{Cache, Hold, Record},
+    compile::Compiler,
     custody::Custody,
     executor::Program,
-    guest::{Errand, Guest},
-    plugin::Plugin,
-    run::{Ending, Runner},
+    guest::Guest,
+    plugin::{Plugin, PluginState},
+    run::Runner,
     settings::PluginSettings,
 };
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, path::PathBuf, sync::Arc};
 use wasmtime::{
     Engine,
     component::{Component, Linker},
@@ -35,6 +33,24 @@ pub enum LoadError {
     /// A folder, a fifo, a device.
     #[error("not a regular file")]
     NotAFile,
+    /// A link that leads elsewhere.
+    #[error("a link out of the plugin folder, to `{0}`; copy the file into the folder")]
+    Outside(PathBuf),
+    /// Others can change it.
+    #[error("writable by others (mode {0:03o}); take that away with `chmod o-w`")]
+    OpenFile(u32),
+    /// Others can put files beside it, or another in its place.
+    #[error("its folder `{0}` is writable by others (mode {1:03o}); take that away with `chmod o-w`")]
+    OpenFolder(PathBuf, u32),
+    /// In a folder that others write to, someone else's.
+    #[error("belongs to user {0}, in a folder that others write to; give it away with `chown`")]
+    Foreign(u32),
+    /// Its digest is not what the lock file says.
+    #[error("not pinned in `plugins.lock`: {0}")]
+    Unpinned(String),
+    /// It is not signed as it must be.
+    #[error("signature `{0}` {1}")]
+    Signature(String, String),
     /// Nothing in it.
     #[error("the file is empty")]
     Empty,
@@ -56,6 +72,15 @@ pub enum LoadError {
     /// The end is missing.
     #[error("truncated: the file ends in the middle of a section")]
     Truncated,
+    /// Compiling it takes too much.
+    #[error("compiling it took more than {0}; raise the limit if you trust the file")]
+    CompileLimit(String),
+    /// The process that compiles cannot do its work.
+    #[error("the compiler process failed: {0}")]
+    Compiler(String),
+    /// The process that compiles refused it; the text is that of one of the others.
+    #[error("{0}")]
+    Unfit(String),
     /// It does not compile.
     #[error("not a valid component: {0}")]
     Invalid(String),
@@ -93,108 +118,92 @@ pub(crate) struct Loader {
     pub(crate) runner: Arc<Runner>,
     pub(crate) settings: PluginSettings,
     pub(crate) custody: Arc<Custody>,
-}
-
-/// A component that links, not yet asked what it is.
-struct Compiled {
-    pre: Arc<PluginPre<Guest>>,
-    facts: world::Facts,
-    memory_kib: u64,
-    compile: Duration,
+    pub(crate) compiler: Compiler,
+    pub(crate) cache: Arc<Cache>,
 }
 
 impl Loader {
-    /// Compiles and describes the bytes of one file.
-    pub(crate) async fn load(self: &Arc<Self>, content: file::Content) -> Result<Plugin, LoadError> {
-        let loader = self.clone();
-        let digest = content.digest.clone();
-        let compiled = tokio::task::spawn_blocking(move || loader.compile(&content.bytes));
-        let compiled = compiled
-            .await
-            .map_err(|error| LoadError::Internal(error.to_string()))??;
-        let described = self.describe(&compiled.pre).await?;
-        if described != self.describe(&compiled.pre).await? {
-            return Err(LoadError::Describe(
-                "answers differently each time it is asked".to_owned(),
-            ));
+    /// Loads the bytes of one file: from the cache, else compiled. `stage` hears of each step.
+    ///
+    /// Cancel safe: dropping the future ends the compilation.
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        content: &file::Content,
+        stage: &(impl Fn(PluginState) + Sync),
+    ) -> Result<Plugin, LoadError> {
+        let (loader, digest) = (self.clone(), content.digest.clone());
+        let find = move || loader.cached(&digest);
+        if let Some(plugin) = blocking(find).await? {
+            return plugin;
         }
-        let name = crate::text::line(&described.name, 64);
+        stage(PluginState::Validating);
+        let bytes = content.bytes.clone();
+        let inspect = move || {
+            file::classify(&bytes)?;
+            world::inspect(&bytes)
+        };
+        let facts = blocking(inspect).await??;
+        let loader = self.clone();
+        let mut draft = blocking(move || loader.cache.draft()).await??;
+        let begun = || stage(PluginState::Compiling);
+        let made = self.compiler.compile(&content.bytes, &mut draft, begun).await?;
+        draft.finish().await?;
+        let (loader, digest) = (self.clone(), content.digest.clone());
+        let keep = move || {
+            loader.cache.store(draft, &digest, made, facts)?;
+            loader
+                .cached(&digest)
+                .unwrap_or_else(|| Err(LoadError::Internal("compiled code vanished".to_owned())))
+        };
+        blocking(keep).await?
+    }
+
+    /// The plugin of that digest, when the cache has it. Limits of today hold, whenever it was compiled.
+    fn cached(&self, digest: &str) -> Option<Result<Plugin, LoadError>> {
+        let hold = self.cache.hold(digest);
+        let (component, record) = self.cache.load(&self.engine, digest)?;
+        Some(self.plugin(&component, record, digest, hold))
+    }
+
+    fn plugin(
+        &self,
+        component: &Component,
+        record: Record,
+        digest: &str,
+        code: Hold,
+    ) -> Result<Plugin, LoadError> {
+        let memory_kib = world::memory_kib(component, &self.settings.limits)?;
+        let name = crate::text::line(&record.made.described.name, 64);
         let program = Program {
             record: self.custody.record(&name),
             name: name.into(),
-            digest: digest.as_str().into(),
-            pre: compiled.pre,
+            digest: digest.into(),
+            pre: Arc::new(link(&self.linker, component)?),
             runner: self.runner.clone(),
             custody: self.custody.clone(),
+            _code: code,
         };
-        manifest::plugin(
-            described,
-            compiled.facts,
-            compiled.memory_kib,
-            compiled.compile,
-            &digest,
-            program,
-            &self.settings.quarantine,
-        )
-    }
-
-    fn compile(&self, bytes: &[u8]) -> Result<Compiled, LoadError> {
-        file::classify(bytes)?;
-        let facts = world::inspect(bytes)?;
-        let begun = Instant::now();
-        let component =
-            Component::from_binary(&self.engine, bytes).map_err(|error| invalid(&format!("{error:#}")))?;
-        let compile = begun.elapsed();
-        let memory_kib = world::memory_kib(&component, &self.settings.limits)?;
-        let mismatch =
-            |error: wasmtime::Error| LoadError::Mismatch(crate::text::line(&format!("{error:#}"), 500));
-        let pre = self
-            .linker
-            .instantiate_pre(&component)
-            .and_then(PluginPre::new)
-            .map_err(mismatch)?;
-        Ok(Compiled {
-            pre: Arc::new(pre),
-            facts,
-            memory_kib,
-            compile,
-        })
-    }
-
-    async fn describe(&self, pre: &Arc<PluginPre<Guest>>) -> Result<types::PluginInfo, LoadError> {
-        let cpu = self.settings.limits.describe_cpu();
-        let errand = Errand {
-            plugin: "(being described)".into(),
-            kind: "".into(),
-            monitor: String::new(),
-            // Compilations beside it may keep it waiting; its own time is what counts.
-            deadline: Instant::now() + cpu * 4 + Duration::from_secs(5),
-            cpu,
-            network: None,
-        };
-        let fault = match self.runner.describe(pre, errand).await.ending {
-            Ending::Answered(info) => return Ok(info),
-            Ending::OutOfCpu => {
-                format!(
-                    "used up its processor time ({} ms, `plugins.limits.describe_cpu_ms`)",
-                    cpu.as_millis()
-                )
-            }
-            Ending::OutOfTime | Ending::NetworkTimeout(_) => "did not end in time".to_owned(),
-            Ending::Limit(limit) => format!("went past its {limit} limit"),
-            Ending::Trap(why) => format!("trapped: {}", crate::text::line(&why, 500)),
-            Ending::NoSlot => {
-                return Err(LoadError::Internal(
-                    "no free instance to describe it with".to_owned(),
-                ));
-            }
-            Ending::Host(why) => return Err(LoadError::Internal(why)),
-        };
-        Err(LoadError::Describe(fault))
+        manifest::plugin(record, memory_kib, digest, program, &self.settings.quarantine)
     }
 }
 
-fn invalid(text: &str) -> LoadError {
+/// Runs `work` where it may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, LoadError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| LoadError::Internal(error.to_string()))
+}
+
+/// Binds the imports.
+pub(crate) fn link(linker: &Linker<Guest>, component: &Component) -> Result<PluginPre<Guest>, LoadError> {
+    linker
+        .instantiate_pre(component)
+        .and_then(PluginPre::new)
+        .map_err(|error| LoadError::Mismatch(crate::text::line(&format!("{error:#}"), 500)))
+}
+
+pub(crate) fn invalid(text: &str) -> LoadError {
     // wasmparser's words for a section, or a module within, that goes on behind the end of the file.
     if text.contains("unexpected end") || text.contains("is out of bounds (bound = ") {
         return LoadError::Truncated;

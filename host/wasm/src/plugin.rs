@@ -1,7 +1,7 @@
 //! A loaded plugin, and the report on a file that is one or should have been.
 
 use crate::{abi::v1::wit::types, executor::PluginExecutor, load::LoadError};
-use lapwing_checks::{Executor, Registry};
+use lapwing_checks::{Clash, Executor, Registry};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::{fmt, path::PathBuf, sync::Arc};
@@ -67,6 +67,13 @@ pub struct PluginReport {
     /// Whether it serves.
     #[serde(flatten)]
     pub state: PluginState,
+    /// Why the file's present content does not serve, while an earlier one of the same file does; all else in this
+    /// report is then of the earlier one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<String>,
+    /// The present content, when an operator must allow it first and an earlier one serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
     /// SHA-256 of the file in hex, once it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -80,17 +87,90 @@ pub struct PluginReport {
     plugin: Option<Arc<Plugin>>,
 }
 
-/// Whether a plugin serves.
+/// A content that waits for an operator while an earlier one serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(tag = "state", rename_all = "lowercase")]
+pub struct Pending {
+    /// Its version, as it says.
+    pub version: String,
+    /// SHA-256 of the file, in hex.
+    pub digest: String,
+    /// What it asks for.
+    pub asks: Vec<String>,
+}
+
+/// How far a file is on its way to serving, or why it does not serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "kebab-case")]
 pub enum PluginState {
+    /// Seen, not read yet.
+    Discovered {
+        /// Why it is waited for.
+        reason: String,
+    },
+    /// Its form is being looked at.
+    Validating,
+    /// It is being compiled, and asked what it is.
+    Compiling,
+    /// An operator must allow it first.
+    PendingApproval {
+        /// What it asks for.
+        reason: String,
+    },
     /// Its kinds can be used.
     Active,
+    /// It serves, but some of its kinds rest after repeated faults.
+    Quarantined {
+        /// Which, and for how long.
+        reason: String,
+    },
+    /// An operator switched it off.
+    Disabled,
+    /// Another file of the same plugin serves.
+    Superseded {
+        /// Which.
+        reason: String,
+    },
     /// None of its kinds can be used.
     Failed {
         /// Why, and what to change.
         reason: String,
     },
+}
+
+impl PluginState {
+    /// The state's name, as it is in JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Discovered { .. } => "discovered",
+            Self::Validating => "validating",
+            Self::Compiling => "compiling",
+            Self::PendingApproval { .. } => "pending-approval",
+            Self::Active => "active",
+            Self::Quarantined { .. } => "quarantined",
+            Self::Disabled => "disabled",
+            Self::Superseded { .. } => "superseded",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// Why it is in this state, where that can differ.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Discovered { reason }
+            | Self::PendingApproval { reason }
+            | Self::Quarantined { reason }
+            | Self::Superseded { reason }
+            | Self::Failed { reason } => Some(reason),
+            Self::Validating | Self::Compiling | Self::Active | Self::Disabled => None,
+        }
+    }
+}
+
+impl fmt::Display for PluginState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())?;
+        self.reason().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+    }
 }
 
 impl Plugin {
@@ -100,6 +180,25 @@ impl Plugin {
             .iter()
             .cloned()
             .map(|executor| executor as Arc<dyn Executor>)
+    }
+
+    /// Adds all its kinds to a registry; none when one of them is taken.
+    pub fn register(&self, registry: &mut Registry) -> Result<(), Clash> {
+        let mut with = registry.clone();
+        self.executors()
+            .try_for_each(|executor| with.register(executor))?;
+        *registry = with;
+        Ok(())
+    }
+
+    /// Which of its kinds rest after repeated faults, and for how long.
+    fn rest(&self) -> Option<String> {
+        let resting: Vec<_> = self
+            .executors
+            .iter()
+            .filter_map(|executor| executor.rest())
+            .collect();
+        (!resting.is_empty()).then(|| resting.join("; "))
     }
 }
 
@@ -121,6 +220,8 @@ impl PluginReport {
             version,
             kinds,
             state,
+            degraded: None,
+            pending: None,
             digest: None,
             size_bytes: None,
             about: None,
@@ -155,17 +256,18 @@ impl PluginReport {
         let Some(plugin) = self.plugin.as_ref().filter(|_| self.is_active()) else {
             return;
         };
-        let mut with = registry.clone();
-        match plugin
-            .executors()
-            .try_for_each(|executor| with.register(executor))
-        {
-            Ok(()) => *registry = with,
-            Err(clash) => {
-                self.state = PluginState::Failed {
-                    reason: clash.to_string(),
-                }
+        if let Err(clash) = plugin.register(registry) {
+            self.state = PluginState::Failed {
+                reason: clash.to_string(),
             }
+        }
+    }
+
+    /// Tells of kinds that rest just now.
+    pub(crate) fn look_for_rest(&mut self) {
+        let rest = self.plugin.as_ref().and_then(|plugin| plugin.rest());
+        if let (PluginState::Active, Some(reason)) = (&self.state, rest) {
+            self.state = PluginState::Quarantined { reason };
         }
     }
 
@@ -176,14 +278,14 @@ impl PluginReport {
 
     /// Whether the plugin serves.
     pub fn is_active(&self) -> bool {
-        self.state == PluginState::Active
+        matches!(self.state, PluginState::Active | PluginState::Quarantined { .. })
     }
 
-    /// Why it does not serve.
+    /// Why it failed.
     pub fn failure(&self) -> Option<&str> {
         match &self.state {
-            PluginState::Active => None,
             PluginState::Failed { reason } => Some(reason),
+            _ => None,
         }
     }
 }

@@ -73,6 +73,15 @@ impl Quarantine {
         })
     }
 
+    /// How long the kind still rests; `None` when it does not.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        if self.faults() < self.threshold {
+            return None;
+        }
+        let until = self.rest().until?;
+        Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+    }
+
     /// Faults in a row so far.
     pub(crate) fn faults(&self) -> u32 {
         self.faults.load(Relaxed)

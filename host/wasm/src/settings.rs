@@ -5,7 +5,7 @@
 use crate::rights::Grant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 /// How plugins are run, and what one run may use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,23 @@ pub struct PluginSettings {
     /// Largest plugin file, in MiB. 1 to 128; default 32.
     #[schemars(range(min = 1, max = 128))]
     pub file_mib: u32,
+    /// Folder that keeps compiled plugins, for this user alone. Default: `lapwing/plugins` in the user's cache folder.
+    pub cache: Option<PathBuf>,
+    /// Most room the folder `cache` may take, in MiB; what was used least lately goes first. 64 to 1048576; default 1024.
+    #[schemars(range(min = 64, max = 1_048_576))]
+    pub cache_mib: u32,
+    /// Folder that keeps what operators decide through the API (`plugins.json`), for this user alone. Default:
+    /// `lapwing` in the user's state folder.
+    pub data: Option<PathBuf>,
+    /// Refuse plugins without a line in the plugin folder's `plugins.lock`, even when there is no such file.
+    pub require_pinned: bool,
+    /// Public keys in minisign's format (`RW…`). A plugin whose signature (`FILE.minisig` beside it) fits none of them
+    /// is refused; one without a signature is not, unless `require_signed`.
+    pub trusted_keys: Vec<String>,
+    /// Refuse plugins without a signature of one of the `trusted_keys`.
+    pub require_signed: bool,
+    /// What compiling one plugin may use.
+    pub compile: CompileSettings,
     /// What one run may use.
     pub limits: RunLimits,
     /// When to stop running a kind that goes wrong again and again.
@@ -28,6 +45,25 @@ pub struct PluginSettings {
     /// What plugins may use beyond their monitors' own targets, by the plugin's name. Default: nothing.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub grants: BTreeMap<String, Grant>,
+}
+
+/// What compiling one plugin may use. It happens in a process of its own, one at a time; past a limit the file is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CompileSettings {
+    /// Address space, in MiB. 256 to 65536; default 4096.
+    #[schemars(range(min = 256, max = 65_536))]
+    pub memory_mib: u32,
+    /// Processor time over all threads, in seconds. 1 to 3600; default 60.
+    #[schemars(range(min = 1, max = 3600))]
+    pub cpu_seconds: u32,
+    /// Time by the clock, in seconds. 1 to 3600; default 120.
+    #[schemars(range(min = 1, max = 3600))]
+    pub wall_seconds: u32,
+    /// The program to run as `PROGRAM plugin compile JOB`; it must do nothing but call [`crate::compile_child`]. Default:
+    /// this very program.
+    #[serde(skip)]
+    pub program: Option<PathBuf>,
 }
 
 /// What one run may use. Past a limit the run ends as `unknown`, never as `down`.
@@ -94,9 +130,27 @@ impl Default for PluginSettings {
             threads: 0,
             concurrent_runs: 512,
             file_mib: 32,
+            cache: None,
+            cache_mib: 1024,
+            data: None,
+            require_pinned: false,
+            trusted_keys: Vec::new(),
+            require_signed: false,
+            compile: CompileSettings::default(),
             limits: RunLimits::default(),
             quarantine: QuarantineSettings::default(),
             grants: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for CompileSettings {
+    fn default() -> Self {
+        Self {
+            memory_mib: 4096,
+            cpu_seconds: 60,
+            wall_seconds: 120,
+            program: None,
         }
     }
 }
@@ -143,11 +197,15 @@ impl PluginSettings {
 
     /// Every setting out of its range, as `field: expectation`; empty when all is well.
     pub fn faults(&self) -> Vec<String> {
-        let (limits, rest) = (&self.limits, &self.quarantine);
-        let ranges: [(&str, u32, RangeInclusive<u32>); 18] = [
+        let (limits, rest, compile) = (&self.limits, &self.quarantine, &self.compile);
+        let ranges: [(&str, u32, RangeInclusive<u32>); 22] = [
             ("threads", self.threads, 0..=64),
             ("concurrent_runs", self.concurrent_runs, 1..=4096),
             ("file_mib", self.file_mib, 1..=128),
+            ("cache_mib", self.cache_mib, 64..=1_048_576),
+            ("compile.memory_mib", compile.memory_mib, 256..=65_536),
+            ("compile.cpu_seconds", compile.cpu_seconds, 1..=3600),
+            ("compile.wall_seconds", compile.wall_seconds, 1..=3600),
             ("limits.memory_mib", limits.memory_mib, 1..=256),
             ("limits.cpu_ms", limits.cpu_ms, 10..=60_000),
             ("limits.describe_cpu_ms", limits.describe_cpu_ms, 10..=60_000),

@@ -128,9 +128,10 @@ pub(crate) fn of_plugins(plugins: &[PluginReport], folder: &Path) -> String {
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default();
-            let state = plugin
-                .failure()
-                .map_or_else(|| "active".to_owned(), |reason| format!("failed: {reason}"));
+            let state = match &plugin.degraded {
+                Some(why) => format!("{}; degraded: {why}", plugin.state),
+                None => plugin.state.to_string(),
+            };
             [
                 one_line(&file),
                 plugin.name.clone(),

@@ -91,6 +91,24 @@ impl Environment {
         self.path("LAPWING_PLUGINS")
     }
 
+    /// Our folder in the user's cache folder (XDG Base Directory Specification); `None` where there is no user's folder.
+    pub(crate) fn cache(&self) -> Option<PathBuf> {
+        self.home("XDG_CACHE_HOME", ".cache")
+    }
+
+    /// Our folder in the user's state folder, by the same specification.
+    pub(crate) fn state(&self) -> Option<PathBuf> {
+        self.home("XDG_STATE_HOME", ".local/state")
+    }
+
+    /// Relative paths are to be passed over, says the specification.
+    fn home(&self, variable: &str, within: &str) -> Option<PathBuf> {
+        let named = self
+            .path(variable)
+            .or_else(|| Some(self.path("HOME")?.join(within)))?;
+        named.is_absolute().then(|| named.join("lapwing"))
+    }
+
     /// `LAPWING_ADMIN_LISTEN`.
     pub(crate) fn listen(&self, faults: &mut Faults) -> Option<SocketAddr> {
         let text = self.get("LAPWING_ADMIN_LISTEN", faults)?;

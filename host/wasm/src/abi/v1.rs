@@ -23,7 +23,7 @@ mod bindings {
             "lapwing:plugin/tcp.connection": crate::capability::tcp::Connection,
             "lapwing:plugin/udp.socket": crate::capability::udp::Socket,
         },
-        additional_derives: [PartialEq],
+        additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
     });
 }
 

@@ -1,20 +1,24 @@
 //! Reading a plugin file, and telling what it is before anything is compiled.
 
 use super::LoadError;
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 use wasmtime::Engine;
 
 /// A file's bytes and their name.
 #[derive(Debug)]
 pub(crate) struct Content {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Bytes,
     /// SHA-256 in hex.
     pub(crate) digest: String,
+    /// When it was changed, by its own word.
+    pub(crate) modified: SystemTime,
 }
 
 /// The plugin files of a folder by name: `*.wasm`, without dotfiles. Blocks.
@@ -48,13 +52,17 @@ pub(crate) fn read(path: &Path, limit_mib: u32) -> Result<Content, LoadError> {
     if metadata.len() > u64::from(limit_mib) << 20 {
         return Err(LoadError::TooLarge(limit_mib));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
     let file = File::open(path).map_err(LoadError::Unreadable)?;
     file.take(metadata.len())
         .read_to_end(&mut bytes)
         .map_err(LoadError::Unreadable)?;
     let digest = hex::encode(Sha256::digest(&bytes));
-    Ok(Content { bytes, digest })
+    Ok(Content {
+        bytes: bytes.into(),
+        digest,
+        modified: metadata.modified().map_err(LoadError::Unreadable)?,
+    })
 }
 
 /// Refuses what is no component, by its first bytes.

@@ -1,8 +1,9 @@
 //! What a plugin says of itself, checked before any monitor relies on it.
 
-use super::{LoadError, world::Facts};
+use super::LoadError;
 use crate::{
     abi::v1::wit::types,
+    cache::Record,
     executor::{PluginExecutor, Program},
     plugin::{About, Capability, Plugin},
     quarantine::Quarantine,
@@ -13,7 +14,7 @@ use crate::{
 };
 use lapwing_checks::{KindInfo, Origin, schema::Schema};
 use serde_json::Value;
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 /// Largest schema.
 const SCHEMA_BYTES: usize = 64 << 10;
@@ -26,16 +27,16 @@ const CAPABILITIES: usize = 64;
 /// Most sensitive places of one kind.
 const SENSITIVE: usize = 64;
 
-/// Makes the plugin that `described` itself, or says what is unfit in the description.
+/// Makes the plugin that described itself in `record`, or says what is unfit in the description.
 pub(crate) fn plugin(
-    described: types::PluginInfo,
-    facts: Facts,
+    record: Record,
     memory_kib: u64,
-    compile: Duration,
     digest: &str,
     program: Program,
     quarantine: &QuarantineSettings,
 ) -> Result<Plugin, LoadError> {
+    let Record { made, facts, .. } = record;
+    let described = made.described;
     if program.name.trim().is_empty() {
         return Err(LoadError::Manifest("the plugin has no name".to_owned()));
     }
@@ -50,7 +51,7 @@ pub(crate) fn plugin(
         imports: facts.imports,
         capabilities: Vec::new(),
         memory_kib,
-        compile_ms: u64::try_from(compile.as_millis()).unwrap_or(u64::MAX),
+        compile_ms: made.compile_ms,
     };
     let program = Arc::new(program);
     let origin = Origin::Plugin {

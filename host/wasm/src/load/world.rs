@@ -1,11 +1,12 @@
-//! Which world a component was built for. Asked before compiling, which may take long, and linking, because the engine's own text on a missing import
-//! ("a matching implementation was not found in the linker") leaves plugin authors guessing.
+//! Which world a component was built for. Asked before compiling, which may take long, and linking, because the
+//! engine's own text on a missing import ("a matching implementation was not found in the linker") leaves plugin authors guessing.
 
 use super::LoadError;
 use crate::{
     abi::v1::{CHECKER, PACKAGE, VERSION},
     settings::RunLimits,
 };
+use serde::{Deserialize, Serialize};
 use wasmparser::{BinaryReaderError, Parser, Payload};
 use wasmtime::component::Component;
 
@@ -18,11 +19,13 @@ const WASI: [&str; 6] = [
     "wasi:random/",
     "wasi:sockets/",
 ];
+/// Most imports and exports of one component; toolchains make some dozens.
+const NAMES: usize = 1000;
 /// Bytes of a page of linear memory.
 const PAGE: u64 = 64 << 10;
 
 /// What a component's imports and exports show.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Facts {
     /// The version of `lapwing:plugin` it exports its checker in.
     pub(crate) interface: String,
@@ -32,6 +35,11 @@ pub(crate) struct Facts {
 /// Refuses the bytes of a component that this host cannot link.
 pub(crate) fn inspect(bytes: &[u8]) -> Result<Facts, LoadError> {
     let (imports, exports) = names(bytes).map_err(|error| super::invalid(&error.to_string()))?;
+    if imports.len() + exports.len() > NAMES {
+        return Err(LoadError::Invalid(format!(
+            "it has more than {NAMES} imports and exports"
+        )));
+    }
     for name in imports.iter().chain(&exports) {
         check_version(name)?;
     }
@@ -54,12 +62,12 @@ fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), BinaryReaderError> 
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
-                for import in section {
+                for import in section.into_iter().take(NAMES + 1) {
                     imports.push(import?.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
-                for export in section {
+                for export in section.into_iter().take(NAMES + 1) {
                     exports.push(export?.name.name.to_owned());
                 }
             }

@@ -1,19 +1,13 @@
 //! Files that are no plugins: each is refused with its own reason and stops nothing else.
 
-use crate::support::{dist, fixture, refused, small};
+use crate::support::{checker, dist, fixture, refused, small, wasm};
 use lapwing_checks::{Registry, native};
 use lapwing_wasm::{PluginHost, PluginReport, PluginSettings, RunLimits};
 
 /// Loads one component given as text.
 async fn text(host: &PluginHost, text: &str) -> PluginReport {
-    let file = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap();
-    std::fs::write(file.path(), wat::parse_str(text).unwrap()).unwrap();
+    let file = wasm(text);
     host.load_file(file.path()).await
-}
-
-/// A component that exports an empty checker, and has `inside`.
-fn checker(inside: &str) -> String {
-    format!(r#"(component {inside} (instance $c) (export "lapwing:plugin/checker@1.0.0" (instance $c)))"#)
 }
 
 #[tokio::test]

@@ -8,9 +8,12 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod caching;
+mod compiling;
 mod conduct;
 mod imap;
 mod daemon;
+mod folder;
 mod inventory;
 mod ldap;
 mod loading;

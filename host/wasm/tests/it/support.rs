@@ -2,7 +2,7 @@
 
 use lapwing_checks::{CheckError, Executor, Net, ProbeContext, Registry, net::EgressPolicy};
 use lapwing_model::{Monitor, Observation, Reason, SystemClock, Task};
-use lapwing_wasm::{PluginHost, PluginReport, PluginSettings};
+use lapwing_wasm::{CompileSettings, PluginHost, PluginReport, PluginSettings};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,12 +20,51 @@ pub(crate) fn small() -> PluginSettings {
     PluginSettings {
         threads: 2,
         concurrent_runs: 16,
+        cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache")),
+        compile: compile(),
         ..PluginSettings::default()
+    }
+}
+
+/// Compiles with the small program that this crate has for its tests.
+pub(crate) fn compile() -> CompileSettings {
+    CompileSettings {
+        program: Some(env!("CARGO_BIN_EXE_lapwing-compile").into()),
+        ..CompileSettings::default()
     }
 }
 
 pub(crate) fn dist() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/dist")
+}
+
+/// A component that exports an empty checker, and has `inside`.
+pub(crate) fn checker(inside: &str) -> String {
+    format!(r#"(component {inside} (instance $c) (export "lapwing:plugin/checker@1.0.0" (instance $c)))"#)
+}
+
+/// A file of the component that this text describes.
+pub(crate) fn wasm(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap();
+    std::fs::write(file.path(), wat::parse_str(text).unwrap()).unwrap();
+    file
+}
+
+/// A program of these lines of shell.
+pub(crate) fn script(folder: &Path, lines: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join("program");
+    // Written by another process: one that is forked meanwhile would hold it open for writing ("text file busy").
+    let draft = folder.join("program.draft");
+    std::fs::write(&draft, format!("#!/bin/sh\n{lines}\n")).unwrap();
+    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-p")
+        .arg(&draft)
+        .arg(&path)
+        .status();
+    assert!(copied.unwrap().success());
+    path
 }
 
 /// A built fixture.

@@ -11,8 +11,17 @@ use std::{
 /// The binary, with no setting of the machine's environment.
 pub(crate) fn lapwing() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lapwing"));
-    command.env_clear().env("RUST_BACKTRACE", "1");
+    command.env_clear();
+    at_home(&mut command);
     command
+}
+
+/// Compiled plugins are shared by all tests.
+fn at_home(command: &mut Command) {
+    command
+        .env("RUST_BACKTRACE", "1")
+        .env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"))
+        .env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
 }
 
 /// What a finished command said.
@@ -25,10 +34,8 @@ pub(crate) struct Said {
 /// Runs `lapwing` to its end, which must come within a minute.
 pub(crate) fn say(args: &[&str]) -> Said {
     let mut command = Command::new("timeout");
-    command
-        .env("RUST_BACKTRACE", "1")
-        .arg("60")
-        .arg(env!("CARGO_BIN_EXE_lapwing"));
+    at_home(&mut command);
+    command.arg("60").arg(env!("CARGO_BIN_EXE_lapwing"));
     let output = command.args(args).output().expect("the binary runs");
     Said {
         code: output.status.code().expect("an exit code"),

@@ -1,0 +1,50 @@
+//! `lapwing plugin sign`: writes a signature beside a plugin file.
+
+use crate::{cli::Exit, console};
+use anyhow::Context;
+use clap::Args;
+use lapwing_wasm::trust::signature_of;
+use minisign::{SecretKey, SecretKeyBox};
+use std::{
+    fs,
+    io::Cursor,
+    path::{Path, PathBuf},
+};
+
+/// `lapwing plugin sign`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  lapwing plugin sign smtp.wasm --key plugins.key      writes smtp.wasm.minisig"
+)]
+pub(crate) struct SignArgs {
+    /// A component file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The secret key, of `lapwing plugin keygen` or `minisign -G`
+    #[arg(long, value_name = "KEYFILE")]
+    key: PathBuf,
+}
+
+/// Runs it.
+pub(crate) fn main(args: &SignArgs) -> anyhow::Result<Exit> {
+    let key = secret_key(&args.key).with_context(|| format!("cannot use key `{}`", args.key.display()))?;
+    let bytes = fs::read(&args.file).with_context(|| format!("cannot read `{}`", args.file.display()))?;
+    let name = args.file.file_name().unwrap_or_default().to_string_lossy();
+    let comment = format!("file:{name}");
+    let signature =
+        minisign::sign(None, &key, Cursor::new(bytes), Some(&comment), None).context("cannot sign")?;
+    let to = signature_of(&args.file);
+    fs::write(&to, signature.to_bytes()).with_context(|| format!("cannot write `{}`", to.display()))?;
+    console::line(&format!("signature in `{}`", to.display()));
+    Ok(Exit::Up)
+}
+
+/// Asks for the password if the key has one.
+fn secret_key(path: &Path) -> anyhow::Result<SecretKey> {
+    let text = fs::read_to_string(path)?;
+    let key = || SecretKeyBox::from_string(&text);
+    match key()?.into_unencrypted_secret_key() {
+        Ok(key) if !key.is_encrypted() => Ok(key),
+        _ => Ok(key()?.into_secret_key(None)?),
+    }
+}

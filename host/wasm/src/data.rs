@@ -1,0 +1,243 @@
+//! What operators decided, kept over restarts: plugins that are switched off, approvals, grants.
+//!
+//! One file, `plugins.json`, in a folder of this user alone; written whole, read again before each change, so that two
+//! processes of one user do not undo each other's. Approvals and grants are kept as they come: what they mean is known
+//! to who grants and asks.
+
+use crate::cache::private;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// The version this program writes and reads.
+const VERSION: u32 = 1;
+
+/// What operators decided.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Decisions {
+    version: u32,
+    /// Plugins that must not serve, by name.
+    pub disabled: BTreeSet<String>,
+    /// What was approved, by the plugin file's digest.
+    pub approvals: BTreeMap<String, Value>,
+    /// What was granted, by the plugin's name.
+    pub grants: BTreeMap<String, Value>,
+}
+
+/// The file and what it says.
+#[derive(Debug)]
+pub struct Data {
+    /// `None` keeps nothing over a restart.
+    file: Option<PathBuf>,
+    decisions: Mutex<Arc<Decisions>>,
+}
+
+/// The file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// Others could change it.
+    #[error("{0} (`plugins.data`)")]
+    Folder(String),
+    /// It cannot be read or written.
+    #[error("`{path}` cannot be read or written")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not what this program wrote. It is left as it is.
+    #[error("`{path}` is not understood: {why}; mend it, or move it away to decide everything anew")]
+    Unknown {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Data {
+    /// Opens `plugins.json` in `folder`, which is made when there is none; without a folder, or where it
+    /// cannot be made, decisions are kept in memory.
+    /// Blocks.
+    pub fn open(folder: Option<&Path>) -> Result<Self, DataError> {
+        let Some(folder) = folder else {
+            return Ok(Self::in_memory());
+        };
+        match private::folder(folder) {
+            Ok(()) => {}
+            Err(private::Refusal::Unsafe(why)) => return Err(DataError::Folder(why)),
+            Err(private::Refusal::Absent(why)) => {
+                tracing::warn!("decisions on plugins do not outlive this process: {why} (`plugins.data`)");
+                return Ok(Self::in_memory());
+            }
+        }
+        let file = folder.join("plugins.json");
+        Ok(Self {
+            decisions: Mutex::new(Arc::new(read(&file)?)),
+            file: Some(file),
+        })
+    }
+
+    /// Keeps nothing over a restart.
+    pub fn in_memory() -> Self {
+        Self {
+            file: None,
+            decisions: Mutex::default(),
+        }
+    }
+
+    /// What is decided.
+    pub fn decisions(&self) -> Arc<Decisions> {
+        self.lock().clone()
+    }
+
+    /// Changes what is decided, here and on disk; on an error nothing changed. Blocks.
+    pub fn change(&self, change: impl FnOnce(&mut Decisions)) -> Result<(), DataError> {
+        let mut held = self.lock();
+        let Some(file) = &self.file else {
+            change(Arc::make_mut(&mut held));
+            return Ok(());
+        };
+        let fault = |source| DataError::Io {
+            path: file.clone(),
+            source,
+        };
+        let guard = File::create(file.with_extension("lock")).map_err(fault)?;
+        rustix::fs::flock(&guard, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|error| fault(error.into()))?;
+        let mut decisions = read(file)?;
+        change(&mut decisions);
+        decisions.version = VERSION;
+        write(file, &decisions).map_err(fault)?;
+        *held = Arc::new(decisions);
+        Ok(())
+    }
+
+    /// Reads what another process decided; true when that is something new. Blocks.
+    pub fn refresh(&self) -> Result<bool, DataError> {
+        let Some(file) = &self.file else {
+            return Ok(false);
+        };
+        let mut held = self.lock();
+        let found = read(file)?;
+        let new = **held != found;
+        if new {
+            *held = Arc::new(found);
+        }
+        Ok(new)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Decisions>> {
+        self.decisions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(file: &Path) -> Result<Decisions, DataError> {
+    let unknown = |why: String| DataError::Unknown {
+        path: file.to_owned(),
+        why,
+    };
+    let bytes = match fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Decisions {
+                version: VERSION,
+                ..Decisions::default()
+            });
+        }
+        Err(source) => {
+            return Err(DataError::Io {
+                path: file.to_owned(),
+                source,
+            });
+        }
+    };
+    let decisions: Decisions = serde_json::from_slice(&bytes).map_err(|error| unknown(error.to_string()))?;
+    if decisions.version != VERSION {
+        return Err(unknown(format!(
+            "version {}, expected {VERSION}",
+            decisions.version
+        )));
+    }
+    Ok(decisions)
+}
+
+/// Whole or not at all. Temporary files are for this user alone, and so is what they become.
+fn write(file: &Path, decisions: &Decisions) -> io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let mut draft = tempfile::Builder::new().prefix(".draft-").tempfile_in(folder)?;
+    serde_json::to_writer_pretty(&mut draft, decisions)?;
+    draft.write_all(b"\n")?;
+    draft.as_file().sync_all()?;
+    draft.persist(file)?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn decisions_outlive_the_process_and_are_for_its_user_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("state/lapwing");
+        let data = Data::open(Some(&folder)).unwrap();
+        assert_eq!(data.decisions().disabled, BTreeSet::new());
+        data.change(|decisions| {
+            decisions.disabled.insert("smtp".into());
+            decisions.grants.insert("imap".into(), json!({"hosts": ["a:1"]}));
+        })
+        .unwrap();
+        let again = Data::open(Some(&folder)).unwrap().decisions();
+        assert!(again.disabled.contains("smtp"));
+        assert_eq!(again.grants["imap"]["hosts"][0], "a:1");
+        let mode = fs::metadata(folder.join("plugins.json")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn two_processes_do_not_undo_each_others_decisions() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("state");
+        let (one, two) = (
+            Data::open(Some(&folder)).unwrap(),
+            Data::open(Some(&folder)).unwrap(),
+        );
+        one.change(|decisions| drop(decisions.disabled.insert("a".into())))
+            .unwrap();
+        two.change(|decisions| drop(decisions.disabled.insert("b".into())))
+            .unwrap();
+        assert_eq!(two.decisions().disabled.len(), 2);
+        assert!(one.refresh().unwrap());
+        assert_eq!(one.decisions().disabled.len(), 2);
+        assert!(!one.refresh().unwrap());
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("state");
+        drop(Data::open(Some(&folder)).unwrap());
+        let file = folder.join("plugins.json");
+        for text in ["{", r#"{"version":2}"#, r#"{"version":1,"x":1}"#] {
+            fs::write(&file, text).unwrap();
+            let error = Data::open(Some(&folder)).unwrap_err().to_string();
+            assert!(
+                error.contains("plugins.json") && error.contains("is not understood"),
+                "{error}"
+            );
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A plugin folder that is watched: what is dropped, replaced or removed takes effect without a restart.
+//!
+//! Every file has an [`entry::Entry`] that goes from discovered to serving or to a reason why not. [`scan`] compares the
+//! folder with the entries and starts loading what is whole; [`choose`] decides, over all of them, which plugins serve;
+//! [`watch`] says when to look again. Running checks keep the executor they began with, so that replaced code ends
+//! with its last run. This module must not know what its plugins are run for.
+
+mod choose;
+pub(crate) mod entry;
+pub(crate) mod look;
+mod scan;
+mod watch;
+
+pub use choose::{Approver, Candidate};
+
+use crate::{
+    data::{Data, DataError},
+    host::PluginHost,
+    plugin::{Plugin, PluginReport},
+    trust::pins::Pins,
+};
+use entry::Entry;
+use lapwing_checks::Registry;
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::{
+    sync::{Notify, watch as channel},
+    time::{Instant, sleep_until},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+/// A plugin folder and what serves from it. Dropping it ends the watching and what is being compiled.
+pub struct PluginFolder {
+    shared: Arc<Shared>,
+    watcher: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+/// What the folder's tasks work on.
+struct Shared {
+    host: Arc<PluginHost>,
+    path: PathBuf,
+    /// The kinds that are there without plugins.
+    base: Registry,
+    data: Arc<Data>,
+    approver: Approver,
+    files: Mutex<Files>,
+    /// One look at the folder at a time.
+    looking: tokio::sync::Mutex<()>,
+    registry: channel::Sender<Arc<Registry>>,
+    /// Something may have changed: look again.
+    wake: Notify,
+    /// A file came to a conclusion.
+    concluded: Notify,
+}
+
+/// The folder's files as they are known.
+struct Files {
+    entries: BTreeMap<PathBuf, Entry>,
+    pins: Pins,
+    /// Numbers the loads: one that was overtaken has no say.
+    loads: u64,
+    /// The folder's device and inode.
+    folder: Option<(u64, u64)>,
+    /// Why it could not be read the last time.
+    fault: Option<String>,
+    /// The plugins in force.
+    serving: Vec<Arc<Plugin>>,
+}
+
+impl PluginFolder {
+    /// Looks at `path` for the first time and loads what is there; files that are still being written are waited for no
+    /// longer than two seconds. A folder that does not exist is an empty one, until it is made. `base` has the kinds
+    /// that no plugin may take. Nothing is watched until [`Self::watch`].
+    ///
+    /// `Err` when the folder cannot be read. Must be called within a Tokio runtime.
+    pub async fn open(
+        host: Arc<PluginHost>,
+        path: &Path,
+        base: Registry,
+        data: Arc<Data>,
+        approver: Approver,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            host,
+            path: path.to_owned(),
+            registry: channel::Sender::new(Arc::new(base.clone())),
+            base,
+            data,
+            approver,
+            files: Mutex::new(Files {
+                entries: BTreeMap::new(),
+                pins: Pins::Absent,
+                loads: 0,
+                folder: None,
+                fault: None,
+                serving: Vec::new(),
+            }),
+            looking: tokio::sync::Mutex::default(),
+            wake: Notify::new(),
+            concluded: Notify::new(),
+        });
+        let folder = Self {
+            shared,
+            watcher: Mutex::default(),
+        };
+        folder.reload().await?;
+        Ok(folder)
+    }
+
+    /// Looks again from now on, whenever something changes in the folder. Must be called within a Tokio runtime.
+    pub fn watch(&self) {
+        let watching = tokio::spawn(watch::run(self.shared.clone()));
+        *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(AbortOnDropHandle::new(watching));
+    }
+
+    /// Looks again now, tries again what was refused, and waits until every file has come to a conclusion. Files that
+    /// did not change are not loaded again. Cancel safe.
+    pub async fn reload(&self) -> io::Result<Vec<PluginReport>> {
+        let mut due = self.shared.scan(true).await?;
+        loop {
+            let mut concluded = std::pin::pin!(self.shared.concluded.notified());
+            // From here on a conclusion is not missed.
+            concluded.as_mut().enable();
+            if !self.shared.is_busy() {
+                return Ok(self.reports());
+            }
+            let due_or_poll = due.unwrap_or_else(|| Instant::now() + watch::POLL);
+            tokio::select! { () = concluded => {}, () = sleep_until(due_or_poll) => {} }
+            due = self.shared.scan(false).await?;
+        }
+    }
+
+    /// What became of each file, as of now.
+    pub fn reports(&self) -> Vec<PluginReport> {
+        let files = self.shared.files();
+        files
+            .entries
+            .iter()
+            .map(|(path, entry)| entry.report(path))
+            .collect()
+    }
+
+    /// The kinds in force: those of `base` and of the plugins that serve. Changes are seen by
+    /// [`channel::Receiver::changed`].
+    pub fn registry(&self) -> channel::Receiver<Arc<Registry>> {
+        self.shared.registry.subscribe()
+    }
+
+    /// Lets a plugin serve, or keeps it from serving, from now on and after restarts. Blocks for a write of the data
+    /// file.
+    pub fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), DataError> {
+        self.shared.data.change(|decisions| {
+            if enabled {
+                decisions.disabled.remove(name);
+            } else {
+                decisions.disabled.insert(name.to_owned());
+            }
+        })?;
+        self.decide();
+        Ok(())
+    }
+
+    /// Decides anew which plugins serve: what is approved or granted changed.
+    pub fn decide(&self) {
+        self.shared.decide(&mut self.shared.files());
+    }
+
+    /// What operators decided.
+    pub fn data(&self) -> &Arc<Data> {
+        &self.shared.data
+    }
+
+    /// The host that loads and runs the plugins.
+    pub fn host(&self) -> &Arc<PluginHost> {
+        &self.shared.host
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+}
+
+impl Shared {
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_busy(&self) -> bool {
+        self.files().entries.values().any(Entry::is_busy)
+    }
+}
+
+impl fmt::Debug for PluginFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginFolder")
+            .field("path", &self.shared.path)
+            .finish_non_exhaustive()
+    }
+}

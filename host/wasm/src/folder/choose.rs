@@ -1,0 +1,228 @@
+//! Which plugins serve, decided over all files of the folder at once.
+//!
+//! Of several files of one plugin the newest version serves, then the file changed last; a content that does not serve
+//! yet (or no more) leaves its predecessor serving. Whoever served before keeps its kinds against newcomers.
+
+use super::{
+    Files, Shared,
+    entry::{Entry, Loaded, Phase, Standing},
+};
+use crate::plugin::{Capability, Plugin, PluginState};
+use lapwing_checks::Registry;
+use semver::Version;
+use std::{
+    cmp::Ordering,
+    collections::BTreeMap,
+    error::Error,
+    fmt::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Asked before a plugin serves: what must an operator decide first? A line for each; none lets it serve. Called often,
+/// with locks held: it must answer at once.
+pub type Approver = Arc<dyn Fn(&Candidate<'_>) -> Vec<String> + Send + Sync>;
+
+/// A plugin that could serve.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// SHA-256 of its file, in hex.
+    pub digest: &'a str,
+    /// What it asks for.
+    pub capabilities: &'a [Capability],
+    /// What the content it would replace asks for.
+    pub previous: Option<&'a [Capability]>,
+}
+
+/// A file's present content, or the one that goes on serving in its stead.
+struct Choice {
+    path: PathBuf,
+    loaded: Loaded,
+}
+
+impl Shared {
+    /// Decides, and puts it in force.
+    pub(super) fn decide(&self, files: &mut Files) {
+        let mut groups: BTreeMap<String, Vec<Choice>> = BTreeMap::new();
+        let decisions = self.data.decisions();
+        let required = self.host.requires_pins();
+        let pins = files.pins.clone();
+        for (path, entry) in &mut files.entries {
+            let allowed = |loaded: &Loaded| {
+                let pinned = pins.judge(path, &loaded.digest, required);
+                pinned.map_err(|error| Standing::Barred(error.to_string()))?;
+                if decisions.disabled.contains(&loaded.plugin.name) {
+                    return Err(Standing::Disabled);
+                }
+                Ok(())
+            };
+            entry.good = entry.good.take().filter(|good| allowed(good).is_ok());
+            let good = entry.good.as_ref();
+            let previous = good.map(|good| &*good.plugin.about.capabilities);
+            if let Phase::Loaded(loaded, standing) = &mut entry.phase {
+                let asks = || (self.approver)(&loaded.candidate(previous));
+                *standing = match allowed(loaded).map(|()| asks()) {
+                    Ok(asks) if asks.is_empty() => Standing::Serves,
+                    Ok(asks) => Standing::Pending(asks),
+                    Err(standing) => standing,
+                };
+                if *standing == Standing::Serves {
+                    choice(&mut groups, path, loaded);
+                    continue;
+                }
+            }
+            if let Some(good) = good {
+                choice(&mut groups, path, good);
+            }
+        }
+        let mut groups: Vec<_> = groups.into_values().collect();
+        let served = |group: &Vec<Choice>| {
+            let name = group.first().map(|choice| &choice.loaded.plugin.name);
+            files.serving.iter().any(|plugin| Some(&plugin.name) == name)
+        };
+        groups.sort_by_key(|group| !served(group));
+        let mut registry = self.base.clone();
+        for mut group in groups {
+            group.sort_by(newest_first);
+            settle(files, &mut registry, group);
+        }
+        self.publish(files, registry);
+    }
+
+    fn publish(&self, files: &mut Files, registry: Registry) {
+        for (path, entry) in &mut files.entries {
+            entry.log(path);
+        }
+        let serving: Vec<_> = serving(files).cloned().collect();
+        let before = std::mem::replace(&mut files.serving, serving);
+        let same = before.len() == files.serving.len()
+            && before
+                .iter()
+                .zip(&files.serving)
+                .all(|(before, now)| Arc::ptr_eq(before, now));
+        if !same {
+            self.registry.send_replace(Arc::new(registry));
+        }
+    }
+}
+
+/// The plugins that serve, by file.
+fn serving(files: &Files) -> impl Iterator<Item = &Arc<Plugin>> {
+    files.entries.values().filter_map(|entry| match &entry.phase {
+        _ if entry.good.is_some() => entry.good.as_ref().map(|good| &good.plugin),
+        Phase::Loaded(loaded, Standing::Serves) => Some(&loaded.plugin),
+        _ => None,
+    })
+}
+
+fn choice(groups: &mut BTreeMap<String, Vec<Choice>>, path: &Path, loaded: &Loaded) {
+    let group = groups.entry(loaded.plugin.name.clone()).or_default();
+    group.push(Choice {
+        path: path.to_owned(),
+        loaded: loaded.clone(),
+    });
+}
+
+/// A version that is none comes after every one that is.
+fn newest_first(one: &Choice, other: &Choice) -> Ordering {
+    let version = |choice: &Choice| Version::parse(&choice.loaded.plugin.version).ok();
+    version(other)
+        .cmp(&version(one))
+        .then(other.loaded.modified.cmp(&one.loaded.modified))
+        .then(one.path.cmp(&other.path))
+}
+
+/// Lets the first of `group` that can serve, and tells the others so.
+fn settle(files: &mut Files, registry: &mut Registry, group: Vec<Choice>) {
+    let mut superseded: Option<Standing> = None;
+    for Choice { path, loaded } in group {
+        let Some(entry) = files.entries.get_mut(&path) else {
+            continue;
+        };
+        if let Some(standing) = &superseded {
+            entry.good = None;
+            entry.stand(standing.clone());
+            continue;
+        }
+        match loaded.plugin.register(registry) {
+            Ok(()) if entry.serves() => entry.good = None,
+            Ok(()) => {}
+            Err(clash) => {
+                entry.stand(Standing::Barred(clash.to_string()));
+                let good = entry.good.take();
+                entry.good = good.filter(|good| good.plugin.register(registry).is_ok());
+                if entry.good.is_none() {
+                    continue;
+                }
+            }
+        }
+        superseded = Some(Standing::Superseded(format!(
+            "version {} of the same plugin serves from `{}`",
+            loaded.plugin.version,
+            path.file_name().unwrap_or_default().to_string_lossy()
+        )));
+    }
+}
+
+impl Loaded {
+    fn candidate<'a>(&'a self, previous: Option<&'a [Capability]>) -> Candidate<'a> {
+        Candidate {
+            name: &self.plugin.name,
+            version: &self.plugin.version,
+            digest: &self.digest,
+            capabilities: &self.plugin.about.capabilities,
+            previous,
+        }
+    }
+}
+
+impl Entry {
+    /// The present content's standing, if it could have served.
+    fn stand(&mut self, new: Standing) {
+        if let Phase::Loaded(_, standing @ Standing::Serves) = &mut self.phase {
+            *standing = new;
+        }
+    }
+
+    /// Says what changed, once.
+    fn log(&mut self, path: &Path) {
+        if self.is_busy() {
+            return;
+        }
+        let report = self.report(path);
+        let file = path.display();
+        let (name, version) = (&report.name, &report.version);
+        let said = match (&report.state, &report.degraded) {
+            (_, Some(why)) => format!("plugin {name} {version} goes on serving: {why}"),
+            (PluginState::Active | PluginState::Quarantined { .. }, None) => {
+                format!("plugin {name} {version} loaded: {}", report.kinds.join(", "))
+            }
+            (PluginState::Failed { reason }, None) => format!("plugin file `{file}` refused: {reason}"),
+            (state, None) => format!("plugin {name} {version} (`{file}`) is {state}"),
+        };
+        if said == self.said {
+            return;
+        }
+        if report.is_active() && report.degraded.is_none() {
+            tracing::info!("{said}");
+        } else {
+            tracing::warn!("{said}");
+        }
+        self.said = said;
+    }
+}
+
+/// An error with its causes, on one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}

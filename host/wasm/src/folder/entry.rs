@@ -1,0 +1,162 @@
+//! One file of the folder: where it is on its way, and what serves in its stead.
+
+use super::look::Stamp;
+use crate::{
+    load::LoadError,
+    plugin::{Plugin, PluginReport, PluginState},
+};
+use std::{path::Path, sync::Arc, time::SystemTime};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+/// A file, its present content, and the last content that served.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) stamp: Stamp,
+    pub(crate) modified: SystemTime,
+    /// When this content was first seen.
+    pub(crate) since: Instant,
+    pub(crate) phase: Phase,
+    /// An earlier content that serves until the present one does.
+    pub(crate) good: Option<Loaded>,
+    /// What was last said of it in the log.
+    pub(crate) said: String,
+}
+
+/// How far the present content is.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// To be read at this time, if it does not change until then.
+    Waiting(Instant),
+    /// Being read, looked at, compiled.
+    Loading {
+        number: u64,
+        state: PluginState,
+        _job: AbortOnDropHandle<()>,
+    },
+    /// No plugin.
+    Refused(Refused),
+    /// A plugin.
+    Loaded(Loaded, Standing),
+}
+
+/// Why a content is no plugin.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) reason: String,
+    pub(crate) digest: Option<String>,
+    pub(crate) size_bytes: Option<u64>,
+}
+
+/// A content that is a plugin.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) digest: String,
+    pub(crate) size_bytes: u64,
+    pub(crate) modified: SystemTime,
+}
+
+/// Whether a plugin serves; decided over all files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It does.
+    Serves,
+    /// An operator switched it off.
+    Disabled,
+    /// An operator must allow it first; what it asks for.
+    Pending(Vec<String>),
+    /// Another file of the same plugin serves.
+    Superseded(String),
+    /// It must not; why.
+    Barred(String),
+}
+
+impl Entry {
+    /// Whether its conclusion is to come.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self.phase, Phase::Waiting(_) | Phase::Loading { .. })
+    }
+
+    /// Whether the present content serves.
+    pub(crate) fn serves(&self) -> bool {
+        matches!(self.phase, Phase::Loaded(_, Standing::Serves))
+    }
+
+    /// What is told of it.
+    pub(crate) fn report(&self, path: &Path) -> PluginReport {
+        let mut report = PluginReport::new(path.to_owned());
+        let state = match &self.phase {
+            Phase::Waiting(_) => PluginState::Discovered {
+                reason: "still being written, or just changed".to_owned(),
+            },
+            Phase::Loading { state, .. } => state.clone(),
+            Phase::Refused(refused) => {
+                report.digest.clone_from(&refused.digest);
+                report.size_bytes = refused.size_bytes;
+                PluginState::Failed {
+                    reason: refused.reason.clone(),
+                }
+            }
+            Phase::Loaded(loaded, standing) => {
+                loaded.fill(&mut report);
+                standing.state()
+            }
+        };
+        let Some(good) = &self.good else {
+            report.state = state;
+            report.look_for_rest();
+            return report;
+        };
+        if let Phase::Loaded(loaded, Standing::Pending(asks)) = &self.phase {
+            report.pending = Some(loaded.pending(asks));
+        }
+        report.degraded = Some(format!("new version: {state}"));
+        good.fill(&mut report);
+        report.state = PluginState::Active;
+        report.look_for_rest();
+        report
+    }
+}
+
+impl Standing {
+    fn state(&self) -> PluginState {
+        match self {
+            Self::Serves => PluginState::Active,
+            Self::Disabled => PluginState::Disabled,
+            Self::Pending(asks) => PluginState::PendingApproval {
+                reason: asks.join("; "),
+            },
+            Self::Superseded(by) => PluginState::Superseded { reason: by.clone() },
+            Self::Barred(reason) => PluginState::Failed {
+                reason: reason.clone(),
+            },
+        }
+    }
+}
+
+impl Loaded {
+    fn fill(&self, report: &mut PluginReport) {
+        report.digest = Some(self.digest.clone());
+        report.size_bytes = Some(self.size_bytes);
+        report.conclude(Ok(self.plugin.clone()));
+    }
+
+    fn pending(&self, asks: &[String]) -> crate::plugin::Pending {
+        crate::plugin::Pending {
+            version: self.plugin.version.clone(),
+            digest: self.digest.clone(),
+            asks: asks.to_vec(),
+        }
+    }
+}
+
+impl Refused {
+    pub(crate) fn new(error: &LoadError) -> Self {
+        Self {
+            reason: error.to_string(),
+            digest: None,
+            size_bytes: None,
+        }
+    }
+}

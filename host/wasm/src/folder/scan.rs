@@ -1,0 +1,187 @@
+//! Compares the folder with what is known of it, and loads what is new and whole.
+
+use super::{
+    Files, Shared,
+    entry::{Entry, Loaded, Phase, Refused, Standing},
+    look::{self, Listing, Look},
+};
+use crate::{load::LoadError, plugin::PluginState, trust::pins::Pins};
+use std::{
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+/// A file is read when it did not change for this long.
+pub(crate) const SETTLE: Duration = Duration::from_millis(300);
+/// A file that ends too early is refused when it did not change for this long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Shared {
+    /// Looks once; `again` tries anew what was refused. Returns when to look next at the latest, if some file waits for
+    /// that. Cancel safe: what was begun goes on by itself.
+    pub(super) async fn scan(self: &Arc<Self>, again: bool) -> io::Result<Option<Instant>> {
+        let _one = self.looking.lock().await;
+        let shared = self.clone();
+        let look = move || {
+            if let Err(error) = shared.data.refresh() {
+                tracing::warn!("{:#}", super::choose::chain(&error));
+            }
+            (look::list(&shared.path), Pins::read(&shared.path))
+        };
+        let (listing, pins) = tokio::task::spawn_blocking(look)
+            .await
+            .map_err(io::Error::other)?;
+        let mut files = self.files();
+        let listing = match listing {
+            Ok(listing) => {
+                files.fault = None;
+                listing
+            }
+            // What serves goes on serving: a folder that is away for a moment takes no monitor down.
+            Err(error) => {
+                files.fault = Some(error.to_string());
+                return Err(error);
+            }
+        };
+        let repin = files.pins != pins;
+        files.pins = pins;
+        files.folder = listing.folder;
+        let next = self.compare(&mut files, listing, again || repin);
+        self.decide(&mut files);
+        Ok(next)
+    }
+
+    fn compare(self: &Arc<Self>, files: &mut Files, listing: Listing, again: bool) -> Option<Instant> {
+        let there: HashSet<PathBuf> = listing.files.iter().map(|look| look.path.clone()).collect();
+        files.entries.retain(|path, entry| {
+            let stays = there.contains(path);
+            if !stays && (entry.serves() || entry.good.is_some()) {
+                tracing::info!("plugin file `{}` is gone; its kinds go with it", path.display());
+            }
+            stays
+        });
+        let mut next: Option<Instant> = None;
+        for look in listing.files {
+            if let Some(due) = self.update(files, look, again) {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            }
+        }
+        next
+    }
+
+    /// One file; `Some` when it waits until then.
+    fn update(self: &Arc<Self>, files: &mut Files, look: Look, again: bool) -> Option<Instant> {
+        let now = Instant::now();
+        let path = look.path.clone();
+        let entry = files.entries.entry(path.clone()).or_insert_with(|| Entry {
+            stamp: look.stamp,
+            modified: look.modified,
+            since: now,
+            phase: Phase::Waiting(due(&look, now)),
+            good: None,
+            said: String::new(),
+        });
+        if entry.stamp != look.stamp {
+            let phase = std::mem::replace(&mut entry.phase, Phase::Waiting(due(&look, now)));
+            if let Phase::Loaded(loaded, Standing::Serves) = phase {
+                entry.good = Some(loaded);
+            }
+            (entry.stamp, entry.modified, entry.since) = (look.stamp, look.modified, now);
+        } else if again && matches!(entry.phase, Phase::Refused(_)) {
+            entry.phase = Phase::Waiting(now);
+        }
+        let Phase::Waiting(due) = entry.phase else {
+            return None;
+        };
+        if due > now {
+            return Some(due);
+        }
+        if let Some(unfit) = look.unfit {
+            entry.phase = Phase::Refused(Refused::new(&unfit));
+            return None;
+        }
+        files.loads += 1;
+        let number = files.loads;
+        let job = tokio::spawn(load(Arc::downgrade(self), path.clone(), number));
+        if let Some(entry) = files.entries.get_mut(&path) {
+            entry.phase = Phase::Loading {
+                number,
+                state: PluginState::Validating,
+                _job: AbortOnDropHandle::new(job),
+            };
+        }
+        None
+    }
+
+    /// Puts the end of a load in force, unless it was overtaken.
+    fn conclude(self: &Arc<Self>, path: &Path, number: u64, outcome: Result<Loaded, (LoadError, Refused)>) {
+        let mut files = self.files();
+        let entry = files.entries.get_mut(path);
+        if let Some(entry) = entry.filter(|entry| is_load(&entry.phase, number)) {
+            entry.phase = match outcome {
+                Ok(loaded) => Phase::Loaded(loaded, Standing::Disabled),
+                Err((LoadError::Truncated | LoadError::Empty, _)) if unfinished(entry) => {
+                    Phase::Waiting(entry.since + PATIENCE)
+                }
+                Err((_, refused)) => Phase::Refused(refused),
+            };
+            self.decide(&mut files);
+        }
+        drop(files);
+        self.wake.notify_one();
+        self.concluded.notify_waiters();
+    }
+
+    fn advance(&self, path: &Path, number: u64, to: PluginState) {
+        if let Some(entry) = self.files().entries.get_mut(path)
+            && let Phase::Loading {
+                number: mine, state, ..
+            } = &mut entry.phase
+            && *mine == number
+        {
+            *state = to;
+        }
+    }
+}
+
+fn is_load(phase: &Phase, number: u64) -> bool {
+    matches!(phase, Phase::Loading { number: mine, .. } if *mine == number)
+}
+
+/// When a file that was just seen may be read: at once, if it has not changed for a while by its own word.
+fn due(look: &Look, now: Instant) -> Instant {
+    if look.unfit.is_some() || look::age(look.modified) >= SETTLE {
+        now
+    } else {
+        now + SETTLE
+    }
+}
+
+/// Whether more may still come.
+fn unfinished(entry: &Entry) -> bool {
+    entry.since.elapsed() < PATIENCE && look::age(entry.modified) < PATIENCE
+}
+
+/// Loads one file. Holds on to nothing of the folder while it waits, so that the folder can go.
+async fn load(shared: Weak<Shared>, path: PathBuf, number: u64) {
+    let Some((host, pins)) = shared
+        .upgrade()
+        .map(|shared| (shared.host.clone(), shared.files().pins.clone()))
+    else {
+        return;
+    };
+    let stage = |state| {
+        if let Some(shared) = shared.upgrade() {
+            shared.advance(&path, number, state);
+        }
+    };
+    let outcome = host.load_trusted(&path, &pins, &stage).await;
+    if let Some(shared) = shared.upgrade() {
+        shared.conclude(&path, number, outcome);
+    }
+}
