@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use lapwing_checks::{Registry, native};
-use lapwing_wasm::{PluginHost, PluginReport, PluginSettings};
+use lapwing_wasm::{Custody, PluginHost, PluginReport, PluginSettings};
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -98,6 +98,11 @@ impl Kinds {
         };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current.clone();
         Ok(current.plugins)
+    }
+
+    /// What plugins are lent and granted, and the records of each; none where only native kinds are wanted.
+    pub(crate) fn custody(&self) -> Option<&Arc<Custody>> {
+        self.plugins.as_ref().map(|(host, _)| host.custody())
     }
 
     /// The registry in force.
