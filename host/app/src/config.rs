@@ -9,6 +9,7 @@ pub(crate) mod fault;
 pub(crate) mod file;
 pub(crate) mod monitors;
 pub(crate) mod secret;
+pub(crate) mod secrets;
 
 pub(crate) use duration::HumanDuration;
 pub(crate) use environment::Environment;
@@ -20,8 +21,8 @@ pub(crate) use secret::Secret;
 
 use crate::{cli::Shared, telemetry};
 use lapwing_checks::net::EgressPolicy;
-use lapwing_wasm::PluginSettings;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use lapwing_wasm::{PluginSettings, Secrets};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// The effective settings of one process.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) liveness: Duration,
     /// The operator's word for where this worker is.
     pub(crate) region: Option<String>,
+    /// What plugins may be lent; taken by whoever starts them.
+    pub(crate) secrets: Arc<Secrets>,
     /// What checks may reach.
     pub(crate) network: EgressPolicy,
     /// What `run` watches.
@@ -117,6 +120,7 @@ impl Config {
             .concurrency(&mut faults)
             .unwrap_or(file.worker.concurrency.get());
         let monitors = monitors::resolve(monitors, &mut faults);
+        let secrets = secrets::read(file.secrets, environment, &mut faults);
         let plugins = shared
             .plugins
             .clone()
@@ -145,6 +149,7 @@ impl Config {
             grace: file.worker.grace.0,
             liveness: file.worker.liveness.0,
             region: file.worker.region,
+            secrets: Arc::new(secrets),
             network: file.network,
             monitors,
             log,

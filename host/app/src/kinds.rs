@@ -1,7 +1,7 @@
 //! The kinds of check this process can run: the native ones and those of the plugin folder, as one registry.
 
 use lapwing_checks::{Registry, native};
-use lapwing_wasm::{Data, PluginFolder, PluginHost, PluginReport, PluginSettings};
+use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginSettings};
 use std::{path::Path, sync::Arc};
 use tokio::sync::watch;
 
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 pub(crate) struct Kinds {
     /// `None` where only native kinds are wanted.
     folder: Option<PluginFolder>,
+    custody: Option<Arc<Custody>>,
     registry: watch::Receiver<Arc<Registry>>,
 }
 
@@ -28,6 +29,7 @@ impl Kinds {
         }
         let data = Arc::new(Data::open(settings.data.as_deref())?);
         let host = PluginHost::new(settings)?;
+        let custody = host.custody().clone();
         let approver = Arc::new(|_: &lapwing_wasm::Candidate<'_>| Vec::new());
         let opened = PluginFolder::open(host, folder, native_kinds()?, data, approver).await;
         let folder = opened
@@ -35,6 +37,7 @@ impl Kinds {
         Ok(Self {
             registry: folder.registry(),
             folder: Some(folder),
+            custody: Some(custody),
         })
     }
 
@@ -42,6 +45,7 @@ impl Kinds {
     pub(crate) fn native() -> anyhow::Result<Self> {
         Ok(Self {
             folder: None,
+            custody: None,
             registry: watch::channel(Arc::new(native_kinds()?)).1,
         })
     }
@@ -60,6 +64,11 @@ impl Kinds {
             folder.reload().await?;
         }
         Ok(self.plugins())
+    }
+
+    /// What plugins are lent and granted, and the records of each; none where only native kinds are wanted.
+    pub(crate) fn custody(&self) -> Option<&Arc<Custody>> {
+        self.custody.as_ref()
     }
 
     /// The registry in force.

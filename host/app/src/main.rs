@@ -13,6 +13,7 @@ mod pulse;
 mod reference;
 mod role;
 mod shutdown;
+mod state;
 mod telemetry;
 mod worker;
 

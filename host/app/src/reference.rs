@@ -20,9 +20,10 @@ fn the_reference_of_the_configuration_file_is_current() {
     let mut page = CONFIG_HEAD.to_owned();
     for (name, table) in properties(&schema) {
         let inner = resolve(&schema, table);
-        let (heading, inner) = match inner.get("items") {
-            Some(items) => (format!("[[{name}]]"), resolve(&schema, items)),
-            None => (format!("[{name}]"), inner),
+        let (heading, inner) = match (inner.get("items"), named(&schema, inner)) {
+            (Some(items), _) => (format!("[[{name}]]"), resolve(&schema, items)),
+            (None, Some(entry)) => (format!("[{name}.NAME]"), entry),
+            (None, None) => (format!("[{name}]"), inner),
         };
         section(&mut page, &schema, &heading, table, inner);
     }
@@ -71,6 +72,9 @@ fn section(page: &mut String, schema: &Value, heading: &str, outer: &Value, tabl
     rows(page, schema, table);
     for (name, property) in properties(table) {
         let inner = resolve(schema, property);
+        let entry = named(schema, inner);
+        let name = if entry.is_some() { format!("{name}.NAME") } else { name.clone() };
+        let inner = entry.unwrap_or(inner);
         if inner.get("properties").is_some() {
             let heading = format!(
                 "{}.{name}{}",
@@ -93,7 +97,7 @@ fn rows(page: &mut String, schema: &Value, table: &Value) {
     page.push_str("\n| field | type | default | |\n|---|---|---|---|\n");
     for (name, property) in properties(table) {
         let inner = resolve(schema, property);
-        if inner.get("properties").is_some() {
+        if inner.get("properties").or(named(schema, inner)).is_some() {
             continue;
         }
         let default = match property.get("default") {
@@ -156,6 +160,12 @@ fn kind_of(schema: &Value, property: &Value) -> String {
             .join(" or "),
         _ => "any".to_owned(),
     }
+}
+
+/// Of a table whose keys are names of the user's: what stands under each.
+fn named<'a>(schema: &'a Value, table: &'a Value) -> Option<&'a Value> {
+    let entry = resolve(schema, table.get("additionalProperties")?);
+    entry.get("properties").map(|_| entry)
 }
 
 fn properties(table: &Value) -> impl Iterator<Item = (&String, &Value)> {

@@ -7,13 +7,14 @@ use crate::{
     metrics::{Metrics, plugins::Plugins, queue::Queue},
     probe::Prober,
     pulse::Pulse,
+    state::RedisState,
     worker::Worker,
 };
 use anyhow::Context;
 use lapwing_checks::{KindInfo, Net, Origin};
 use lapwing_model::{SystemClock, WorkerIdentity};
 use lapwing_queue::{
-    Sink, Source,
+    Memos, Sink, Source,
     asynq::{self, Asynq},
 };
 use lapwing_wasm::PluginHost;
@@ -60,6 +61,9 @@ impl Role {
 
     fn build(config: &Config, kinds: Kinds) -> Self {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
+        if let Some(custody) = kinds.custody() {
+            custody.set_secrets(config.secrets.clone());
+        }
         let (kinds, metrics) = (Arc::new(kinds), Metrics::new());
         metrics.watch(Plugins::of(&kinds));
         Self {
@@ -126,6 +130,9 @@ impl Role {
                 Ok(asynq) => {
                     self.prober.clock = Arc::new(asynq.clock());
                     self.metrics.watch(Queue(asynq.clone()));
+                    if let Some(custody) = self.prober.kinds.custody() {
+                        custody.set_state(RedisState(Memos::new(redis.url.reveal())?));
+                    }
                     return Ok(Some(asynq));
                 }
                 Err(error) if error.is_temporary() => {

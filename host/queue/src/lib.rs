@@ -5,10 +5,12 @@ pub mod asynq;
 mod backoff;
 pub mod lease;
 mod link;
+mod memos;
 pub mod memory;
 pub mod queue;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use lease::{Lease, Settle};
+pub use memos::Memos;
 pub use queue::{Enqueued, Queue, QueueError, Sink, Source};

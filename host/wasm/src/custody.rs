@@ -51,8 +51,8 @@ impl Custody {
     }
 
     /// Puts these secrets in force, in place of all before. None at the start.
-    pub fn set_secrets(&self, secrets: Secrets) {
-        self.secrets.store(Arc::new(secrets));
+    pub fn set_secrets(&self, secrets: impl Into<Arc<Secrets>>) {
+        self.secrets.store(secrets.into());
     }
 
     /// Where memos are kept.

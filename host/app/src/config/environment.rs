@@ -128,6 +128,11 @@ impl Environment {
         usize::try_from(value).ok().filter(|value| *value > 0)
     }
 
+    /// A secret that the configuration names.
+    pub(crate) fn secret(&self, name: &str, faults: &mut Faults) -> Option<String> {
+        self.get(name, faults).map(str::to_owned)
+    }
+
     /// `LAPWING_ADMIN_TOKEN`.
     pub(crate) fn admin_token(&self, faults: &mut Faults) -> Option<Secret> {
         self.get("LAPWING_ADMIN_TOKEN", faults).map(Secret::new)

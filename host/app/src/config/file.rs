@@ -3,7 +3,7 @@
 //! The structs below are the reference: their doc comments become the schema, and the schema finds every fault of a
 //! file at once before anything is read from it.
 
-use super::{Faults, HumanDuration, Secret, monitors::MonitorConfig};
+use super::{Faults, HumanDuration, Secret, monitors::MonitorConfig, secrets::SecretEntry};
 use lapwing_checks::{net::EgressPolicy, schema::Schema};
 use lapwing_wasm::PluginSettings;
 use schemars::JsonSchema;
@@ -29,6 +29,8 @@ pub(crate) struct FileConfig {
     pub(crate) admin: Admin,
     /// Plugins.
     pub(crate) plugins: Plugins,
+    /// Secrets that plugins may be granted, by name.
+    pub(crate) secrets: BTreeMap<String, SecretEntry>,
     /// What checks may reach.
     pub(crate) network: EgressPolicy,
     /// Logs.
@@ -174,7 +176,7 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
         Map::new()
     });
     let schema = schemars::schema_for!(FileConfig).to_value();
-    let sensitive = ["/admin/token", "/redis/url"].map(str::to_owned);
+    let sensitive = ["/admin/token", "/redis/url", "/secrets"].map(str::to_owned);
     match Schema::new(&schema, &sensitive) {
         Ok(schema) => {
             for fault in schema.faults(&Value::Object(sections.clone()), "") {

@@ -22,3 +22,4 @@ mod asynq_refusal;
 mod asynq_reserve;
 mod asynq_wire;
 mod memory;
+mod memos;

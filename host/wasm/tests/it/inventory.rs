@@ -3,11 +3,12 @@
 use crate::support::dist;
 use std::{collections::BTreeSet, fs, path::Path};
 
-const TESTS: [&str; 5] = [
+const TESTS: [&str; 6] = [
     include_str!("conduct.rs"),
     include_str!("loading.rs"),
     include_str!("misdeeds.rs"),
     include_str!("network.rs"),
+    include_str!("rights.rs"),
     include_str!("travels.rs"),
 ];
 

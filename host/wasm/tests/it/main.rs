@@ -22,6 +22,7 @@ mod neighbours;
 mod network;
 mod ntp;
 mod servers;
+mod rights;
 mod smtp;
 mod ssh;
 mod support;

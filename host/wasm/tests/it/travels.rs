@@ -154,7 +154,7 @@ async fn a_read_is_whole_or_a_quota_or_the_targets_fault() {
     let read = async |bench: &Bench, bytes: u32, until: &str| {
         bench
             .run(
-                &format!(r#"{{"via":"tcp","port":{port},"bytes":{bytes}{until}}}"#),
+                &format!(r#"{{"via":"tcp","host":"127.0.0.1","port":{port},"bytes":{bytes}{until}}}"#),
                 PLENTY,
             )
             .await
@@ -189,7 +189,8 @@ async fn a_delimiter_is_short() {
     });
     let bench = Bench::new("traveller").await;
     let read = async |until: &str| {
-        let config = format!(r#"{{"via":"tcp","port":{port},"bytes":1000,"until":"{until}"}}"#);
+        let config =
+            format!(r#"{{"via":"tcp","host":"127.0.0.1","port":{port},"bytes":1000,"until":"{until}"}}"#);
         bench.run(&config, PLENTY).await
     };
     assert_eq!(read(&delimiter).await.unwrap().message, "256 bytes came");
@@ -207,7 +208,9 @@ async fn dns_asks_the_named_server_as_often_as_allowed() {
     };
     let bench = Bench::with("traveller", PluginSettings { limits, ..small() }).await;
     let ask = async |times: u32| {
-        let config = format!(r#"{{"via":"dns","name":"lapwing.test","port":{port},"times":{times}}}"#);
+        let config = format!(
+            r#"{{"via":"dns","name":"lapwing.test","host":"127.0.0.1","port":{port},"times":{times}}}"#
+        );
         bench.run(&config, PLENTY).await
     };
     assert_eq!(ask(3).await.unwrap().message, "192.0.2.7");
@@ -230,7 +233,7 @@ async fn udp_speaks_with_its_peer() {
         std::future::pending::<()>().await;
     });
     let bench = Bench::new("traveller").await;
-    let config = format!(r#"{{"via":"udp","port":{port},"text":"hello"}}"#);
+    let config = format!(r#"{{"via":"udp","host":"127.0.0.1","port":{port},"text":"hello"}}"#);
     assert_eq!(bench.run(&config, PLENTY).await.unwrap().message, "HELLO");
     let silent = bench.run(&config, Duration::from_millis(500)).await.unwrap();
     assert_eq!(

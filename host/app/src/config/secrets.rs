@@ -1,0 +1,51 @@
+//! `[secrets]`: what plugins may be lent, by name; from the environment, a file, or the configuration itself.
+
+use super::{Environment, Faults, Secret};
+use lapwing_checks::net::scope::Destination;
+use lapwing_wasm::{SecretSource, Secrets};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// One secret: exactly one of `env`, `file` and `value`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SecretEntry {
+    /// The environment variable that holds it.
+    pub(crate) env: Option<String>,
+    /// The file that holds it, at most 64 KiB; a line end at its end does not count. Read again when it has changed.
+    pub(crate) file: Option<PathBuf>,
+    /// The secret itself. Prefer the others.
+    pub(crate) value: Option<Secret>,
+    /// Where the host may send it, as in `plugins.grants`: `api.example.com:443`. Default: wherever the plugin may go.
+    pub(crate) hosts: Vec<Destination>,
+}
+
+/// Reads the section. What is wrong with it goes to `faults`.
+pub(crate) fn read(
+    entries: BTreeMap<String, SecretEntry>,
+    environment: &Environment,
+    faults: &mut Faults,
+) -> Secrets {
+    let mut secrets = Secrets::default();
+    for (name, entry) in entries {
+        let field = format!("secrets.{name}");
+        let source = match (entry.env, entry.file, entry.value) {
+            (Some(variable), None, None) => match environment.secret(&variable, faults) {
+                Some(text) => SecretSource::Value(text),
+                None => {
+                    faults.push(field, format!("the environment has no variable `{variable}`, or an empty one"));
+                    continue;
+                }
+            },
+            (None, Some(file), None) => SecretSource::File(file),
+            (None, None, Some(value)) => SecretSource::Value(value.reveal().to_owned()),
+            _ => {
+                faults.push(field, "expected exactly one of `env`, `file` and `value`");
+                continue;
+            }
+        };
+        secrets.insert(name, source, entry.hosts);
+    }
+    secrets
+}

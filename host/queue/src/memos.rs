@@ -1,0 +1,45 @@
+//! Small values that monitors remember between runs, one Redis key each; best effort.
+//!
+//! The key is `lapwing:state:` and what the caller calls it. Nothing here waits for Redis for long: while it is away
+//! the answer is an error, and the caller does without.
+
+use crate::{QueueError, link::Link, link::queue_error};
+use redis::{Client, IntoConnectionInfo, cmd};
+use std::time::Duration;
+
+/// How long to wait for a connection, and again for an answer.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The memos in one Redis. Connects when it is first used, and again when it has to.
+pub struct Memos(Link);
+
+impl Memos {
+    /// Does not connect yet; `Err` when `redis` is no address of one.
+    pub fn new(redis: impl IntoConnectionInfo) -> Result<Self, QueueError> {
+        let client = Client::open(redis).map_err(queue_error)?;
+        Ok(Self(Link::new(client, PATIENCE)))
+    }
+
+    /// The memo called `key`. Cancel safe.
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, QueueError> {
+        self.0.command(cmd("GET").arg(name(key))).await
+    }
+
+    /// Keeps `memo` for `ttl` (whole seconds, at least one) from now on.
+    pub async fn set(&self, key: &str, memo: &[u8], ttl: Duration) -> Result<(), QueueError> {
+        let seconds = ttl.as_secs().max(1);
+        let mut command = cmd("SET");
+        self.0
+            .command(command.arg(name(key)).arg(memo).arg("EX").arg(seconds))
+            .await
+    }
+
+    /// Forgets it.
+    pub async fn remove(&self, key: &str) -> Result<(), QueueError> {
+        self.0.command(cmd("DEL").arg(name(key))).await
+    }
+}
+
+fn name(key: &str) -> String {
+    format!("lapwing:state:{key}")
+}
