@@ -151,7 +151,7 @@ async fn aiosmtpd(kind: &str) -> Server {
     let (certificate, key) = folder.certificate();
     let mut command = program("aiosmtpd");
     command
-        .args(["-n", "-l", &format!("127.0.0.1:{port}")])
+        .args(["-n", "-s", "1000000", "-l", &format!("127.0.0.1:{port}")])
         .args([format!("--{kind}cert"), certificate.display().to_string()])
         .args([format!("--{kind}key"), key.display().to_string()]);
     folder.start(port, command, accepts).await
