@@ -55,7 +55,11 @@ async fn kinds_plugins_and_checks_are_served() {
     );
 
     let (_, listed) = daemon.get("/api/v1/plugins").await;
-    assert_eq!(listed["plugins"][0]["kinds"], json!(["smtp"]), "{listed}");
+    let plugins = listed["plugins"].as_array().unwrap();
+    assert!(
+        plugins.iter().any(|plugin| plugin["kinds"] == json!(["smtp"])),
+        "{listed}"
+    );
 
     let server = targets::smtp().await;
     let request =

@@ -4,6 +4,7 @@
 use crate::support::{Bench, add, dist, small};
 use lapwing_checks::Registry;
 use lapwing_wasm::PluginHost;
+use rcgen::generate_simple_self_signed;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env, fs,
@@ -47,6 +48,16 @@ impl Folder {
     pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         fs::write(self.path(name), text).unwrap();
         self.path(name)
+    }
+
+    /// A certificate for `mail.test` that nobody signed but itself, and its key.
+    pub(crate) fn certificate(&self) -> (PathBuf, PathBuf) {
+        let made = generate_simple_self_signed(vec!["mail.test".into()]).unwrap();
+        let certificate = self.write("cert.pem", made.cert.pem());
+        (
+            certificate,
+            self.write("key.pem", made.signing_key.serialize_pem()),
+        )
     }
 
     /// Starts `command` with its output in `log`, and waits until `ready` says that it serves.

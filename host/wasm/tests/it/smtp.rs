@@ -1,13 +1,17 @@
-//! The real plugin against a mail server: what it says, and what the host saw beside it.
+//! The plugin `smtp` against aiosmtpd, and against servers that refuse, fall silent or cheat: what it says, and what the
+//! host saw beside it.
 
-use crate::support::{PLENTY, add, context, dist, small};
+use crate::{
+    servers::{Folder, Server, accepts, fake, free_port, plugin, program},
+    support::{PLENTY, add, context, dist, small},
+};
 use lapwing_checks::Registry;
 use lapwing_model::{Observation, Reason, Status};
 use lapwing_wasm::PluginHost;
 use rcgen::generate_simple_self_signed;
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::TcpListener,
 };
 use tokio_rustls::{TlsAcceptor, rustls};
@@ -139,4 +143,87 @@ async fn a_server_that_refuses_is_down() {
     let port = server("554 no mail for you\r\n").await;
     let seen = check(&format!(r#"{{"host":"127.0.0.1","port":{port}}}"#)).await;
     assert_eq!(seen.status, Status::Down, "{seen:?}");
+}
+
+/// A mail server in Python, with its certificate for STARTTLS (`tls`) or for TLS from the first byte (`smtps`).
+async fn aiosmtpd(kind: &str) -> Server {
+    let (folder, port) = (Folder::new(), free_port().await);
+    let (certificate, key) = folder.certificate();
+    let mut command = program("aiosmtpd");
+    command
+        .args(["-n", "-s", "1000000", "-l", &format!("127.0.0.1:{port}")])
+        .args([format!("--{kind}cert"), certificate.display().to_string()])
+        .args([format!("--{kind}key"), key.display().to_string()]);
+    folder.start(port, command, accepts).await
+}
+
+#[tokio::test]
+async fn aiosmtpd_is_up_in_every_mode() {
+    let bench = plugin("smtp").await;
+    for (kind, tls) in [
+        ("tls", "off"),
+        ("tls", "starttls_advertised"),
+        ("tls", "starttls"),
+        ("smtps", "implicit"),
+    ] {
+        let server = aiosmtpd(kind).await;
+        let config = format!(
+            r#"{{"host":"127.0.0.1","port":{},"tls":"{tls}","server_name":"mail.test","ignore_tls_errors":true,
+                "extensions":["SIZE","8bitmime"],"banner_contains":"SMTP"}}"#,
+            server.port
+        );
+        let seen = bench.run(&config, PLENTY).await.unwrap();
+        assert_eq!(seen.status, Status::Up, "{tls}: {seen:?}\n{}", server.log());
+        assert_eq!(
+            seen.tls.is_some(),
+            matches!(tls, "starttls" | "implicit"),
+            "{tls}"
+        );
+
+        let wanting = config.replace("8bitmime", "CHUNKING");
+        let seen = bench.run(&wanting, PLENTY).await.unwrap();
+        assert_eq!(
+            (seen.status, seen.reason),
+            (Status::Down, Some(Reason::AssertionFailed)),
+            "{tls}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn bytes_sent_before_the_handshake_are_not_taken_for_encrypted_ones() {
+    let port = fake(|mut stream| async move {
+        let injected = b"220 m\r\n250-m\r\n250 STARTTLS\r\n220 go\r\n250 m\r\n";
+        stream.write_all(injected).await.unwrap();
+        // Open until the client leaves.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let seen = check(&format!(
+        r#"{{"host":"127.0.0.1","port":{port},"tls":"starttls","ignore_tls_errors":true}}"#
+    ))
+    .await;
+    assert_eq!(
+        (seen.status, seen.reason),
+        (Status::Down, Some(Reason::ProtocolError))
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_mail_server_is_down() {
+    for (words, reason) in [
+        (&b"SSH-2.0-OpenSSH_9.2p1\r\n"[..], Reason::ProtocolError),
+        (b"220 m\r\n250-m\r\n500 x\r\n", Reason::ProtocolError),
+        (b"", Reason::ConnectionClosed),
+        (&[b'2'; 4096], Reason::ProtocolError),
+    ] {
+        let port = fake(move |mut stream| async move {
+            stream.write_all(words).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        })
+        .await;
+        let seen = check(&format!(r#"{{"host":"127.0.0.1","port":{port}}}"#)).await;
+        assert_eq!((seen.status, seen.reason), (Status::Down, Some(reason)));
+    }
 }

@@ -196,7 +196,7 @@ async fn servers_that_are_none_are_down_with_their_own_words() {
         ),
         (b"SSH-1.5-old\r\n", false, "version_mismatch", "1.5"),
         (
-            b"SSH-2.0-x\r\n\0\0\0\x14\x04\x01\0\0\0\x02\0\0\0\x05later\0\0\0\0",
+            b"SSH-2.0-x\r\n\0\0\0\x14\x05\x01\0\0\0\x02\0\0\0\x05later\0\0\0\0\0",
             false,
             "ssh_disconnected",
             "later (code 2)",
