@@ -9,17 +9,13 @@
 )]
 
 mod conduct;
+mod domain_expiry;
+mod game_server;
 mod imap;
-mod daemon;
 mod inventory;
 mod ldap;
 mod loading;
 mod misdeeds;
 mod neighbours;
 mod network;
-mod ntp;
-mod servers;
-mod smtp;
-mod ssh;
-mod support;
-mod travels;
+mod radius;
