@@ -1,12 +1,12 @@
 //! `lapwing plugin list|inspect`: what plugins are and why they were refused.
 
 mod bench;
-mod build;
 mod conformance;
-mod kit;
-mod new;
 mod retarget;
 mod subject;
+mod build;
+mod kit;
+mod new;
 
 use super::{Exit, Shared, table};
 use crate::{

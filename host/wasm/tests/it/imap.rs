@@ -84,24 +84,16 @@ service imap-login {{
     command.arg("-F").arg("-c").arg(&file);
     let server = folder.start(port, command, accepts).await;
     for number in 1..=2 {
-        let message = server
-            .folder
-            .write("message", format!("Subject: {number}\n\nHello\n"));
+        let message = server.folder.write("message", format!("Subject: {number}\n\nHello\n"));
         let mut save = program("doveadm");
-        save.arg("-c")
-            .arg(&file)
-            .args(["save", "-u", "probe", "-m", "INBOX"]);
+        save.arg("-c").arg(&file).args(["save", "-u", "probe", "-m", "INBOX"]);
         said(as_nobody(save.stdin(fs::File::open(message).unwrap())));
     }
     let mut seen = program("doveadm");
-    seen.arg("-c")
-        .arg(&file)
-        .args(["flags", "add", "-u", "probe", "\\Seen", "mailbox", "INBOX", "1"]);
+    seen.arg("-c").arg(&file).args(["flags", "add", "-u", "probe", "\\Seen", "mailbox", "INBOX", "1"]);
     said(as_nobody(&mut seen));
     let mut more = program("doveadm");
-    more.arg("-c")
-        .arg(&file)
-        .args(["mailbox", "create", "-u", "probe", "Entwürfe (alt)"]);
+    more.arg("-c").arg(&file).args(["mailbox", "create", "-u", "probe", "Entwürfe (alt)"]);
     said(as_nobody(&mut more));
     Dovecot { server, tls_port }
 }
@@ -124,17 +116,16 @@ fn verdict(seen: &Observation) -> (Status, &str) {
 }
 
 fn metric(seen: &Observation, name: &str) -> f64 {
-    seen.metrics
-        .iter()
-        .find(|metric| metric.name == name)
-        .unwrap()
-        .value
+    seen.metrics.iter().find(|metric| metric.name == name).unwrap().value
 }
 
 #[tokio::test]
 async fn dovecot_lets_us_in_by_every_way() {
     let (dovecot, bench) = (dovecot("").await, plugin("imap").await);
-    for (port, tls) in [(dovecot.tls_port, "implicit"), (dovecot.server.port, "starttls")] {
+    for (port, tls) in [
+        (dovecot.tls_port, "implicit"),
+        (dovecot.server.port, "starttls"),
+    ] {
         for auth in ["auto", "plain", "login"] {
             let rest = format!(r#","tls":"{tls}","auth":"{auth}","mailbox":"INBOX","capabilities":["idle"]"#);
             let seen = check(&bench, port, &login(&rest)).await;
@@ -144,33 +135,17 @@ async fn dovecot_lets_us_in_by_every_way() {
             assert_eq!(seen.tls.unwrap().chain[0].dns_names, ["mail.test"]);
         }
     }
-    assert!(
-        !dovecot.server.log().contains("Connection closed"),
-        "without a LOGOUT: {}",
-        dovecot.server.log()
-    );
+    assert!(!dovecot.server.log().contains("Connection closed"), "without a LOGOUT: {}", dovecot.server.log());
 }
 
 #[tokio::test]
 async fn a_mailbox_past_its_limits_is_degraded() {
     let (dovecot, bench) = (dovecot("").await, plugin("imap").await);
     for (rest, expected) in [
-        (
-            r#","mailbox":"INBOX","max_messages":1"#,
-            (Status::Degraded, "imap_messages"),
-        ),
-        (
-            r#","mailbox":"INBOX","max_unseen":0"#,
-            (Status::Degraded, "imap_unseen"),
-        ),
-        (
-            r#","mailbox":"INBOX","max_messages":2,"max_unseen":1"#,
-            (Status::Up, ""),
-        ),
-        (
-            r#","mailbox":"Entwürfe (alt)","max_messages":0"#,
-            (Status::Up, ""),
-        ),
+        (r#","mailbox":"INBOX","max_messages":1"#, (Status::Degraded, "imap_messages")),
+        (r#","mailbox":"INBOX","max_unseen":0"#, (Status::Degraded, "imap_unseen")),
+        (r#","mailbox":"INBOX","max_messages":2,"max_unseen":1"#, (Status::Up, "")),
+        (r#","mailbox":"Entwürfe (alt)","max_messages":0"#, (Status::Up, "")),
         (r#","mailbox":"Sent""#, (Status::Down, "imap_mailbox_refused")),
     ] {
         let seen = check(&bench, dovecot.tls_port, &login(rest)).await;
@@ -182,8 +157,7 @@ async fn a_mailbox_past_its_limits_is_degraded() {
 async fn a_refused_login_is_down() {
     let (dovecot, bench) = (dovecot("auth_failure_delay = 0").await, plugin("imap").await);
     for auth in ["plain", "login"] {
-        let rest =
-            format!(r#","ignore_tls_errors":true,"auth":"{auth}","username":"probe","password":"wröng""#);
+        let rest = format!(r#","ignore_tls_errors":true,"auth":"{auth}","username":"probe","password":"wröng""#);
         let seen = check(&bench, dovecot.tls_port, &rest).await;
         assert_eq!(verdict(&seen), (Status::Down, "auth_failed"), "{seen:?}");
         assert!(!seen.message.contains("wröng"));
@@ -213,11 +187,7 @@ async fn a_password_is_not_sent_in_the_clear_unless_that_is_wanted() {
     assert_eq!(verdict(&seen), (Status::Down, "imap_login_disabled"), "{seen:?}");
 
     let seen = check(&bench, port, r#","tls":"off","capabilities":["STARTTLS"]"#).await;
-    assert_eq!(
-        seen.status,
-        Status::Up,
-        "without a login there is nothing to protect: {seen:?}"
-    );
+    assert_eq!(seen.status, Status::Up, "without a login there is nothing to protect: {seen:?}");
 }
 
 /// A server that greets so, and answers each command that begins so (behind its tag, which `$` stands for).
@@ -235,9 +205,7 @@ async fn scripted(greeting: &'static str, script: &'static [(&'static str, &'sta
             answer = script
                 .iter()
                 .find(|(begin, _)| command.starts_with(begin))
-                .map_or(format!("{tag} BAD what?\r\n"), |(_, answer)| {
-                    answer.replace('$', tag)
-                });
+                .map_or(format!("{tag} BAD what?\r\n"), |(_, answer)| answer.replace('$', tag));
         }
     })
     .await
@@ -247,32 +215,14 @@ async fn scripted(greeting: &'static str, script: &'static [(&'static str, &'sta
 async fn servers_that_cheat_get_no_password() {
     let bench = plugin("imap").await;
     for (greeting, script, reason, part) in [
-        (
-            "* BYE [UNAVAILABLE] full\r\n",
-            &[][..],
-            "imap_unavailable",
-            "BYE [UNAVAILABLE] full",
-        ),
+        ("* BYE [UNAVAILABLE] full\r\n", &[][..], "imap_unavailable", "BYE [UNAVAILABLE] full"),
         ("+OK POP3 ready\r\n", &[], "protocol_error", "+OK POP3"),
         ("* 5 EXISTS\r\n", &[], "protocol_error", "greeting"),
-        (
-            "* OK [CAPABILITY IMAP4rev1] hi\r\n",
-            &[],
-            "starttls_missing",
-            "announce",
-        ),
-        (
-            "* PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n",
-            &[],
-            "starttls_missing",
-            "PREAUTH",
-        ),
+        ("* OK [CAPABILITY IMAP4rev1] hi\r\n", &[], "starttls_missing", "announce"),
+        ("* PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", &[], "starttls_missing", "PREAUTH"),
         (
             "* OK hi\r\n",
-            &[
-                ("CAPABILITY", "* CAPABILITY STARTTLS\r\n$ OK\r\n"),
-                ("STARTTLS", "$ NO not now\r\n"),
-            ],
+            &[("CAPABILITY", "* CAPABILITY STARTTLS\r\n$ OK\r\n"), ("STARTTLS", "$ NO not now\r\n")],
             "tls_failed",
             "not now",
         ),
@@ -283,30 +233,10 @@ async fn servers_that_cheat_get_no_password() {
             "protocol_error",
             "unread bytes",
         ),
-        (
-            "* OK [CAPABILITY STARTTLS] hi\r\n",
-            &[("STARTTLS", "* BYE gone\r\n")],
-            "connection_closed",
-            "BYE gone",
-        ),
-        (
-            "* OK hi\r\n",
-            &[("CAPABILITY", "L9 OK\r\n")],
-            "protocol_error",
-            "nothing was asked",
-        ),
-        (
-            "* OK hi\r\n",
-            &[("CAPABILITY", "* X {4000000000}\r\n")],
-            "protocol_error",
-            "4000000000",
-        ),
-        (
-            "* OK hi\r\n",
-            &[("CAPABILITY", "$ OK\r\n")],
-            "protocol_error",
-            "CAPABILITY",
-        ),
+        ("* OK [CAPABILITY STARTTLS] hi\r\n", &[("STARTTLS", "* BYE gone\r\n")], "connection_closed", "BYE gone"),
+        ("* OK hi\r\n", &[("CAPABILITY", "L9 OK\r\n")], "protocol_error", "nothing was asked"),
+        ("* OK hi\r\n", &[("CAPABILITY", "* X {4000000000}\r\n")], "protocol_error", "4000000000"),
+        ("* OK hi\r\n", &[("CAPABILITY", "$ OK\r\n")], "protocol_error", "CAPABILITY"),
     ] {
         let port = scripted(greeting, script).await;
         let seen = check(&bench, port, &login(r#","tls":"starttls""#)).await;
@@ -323,10 +253,7 @@ async fn a_server_that_speaks_in_literals_is_understood() {
         &[
             ("LOGIN \"probe\" {12}", "+ go on\r\n"),
             ("ss\"", "L1 OK in\r\n"),
-            (
-                "STATUS",
-                "* STATUS {7}\r\nIN (BOX (UNSEEN 3 MESSAGES 4)\r\n$ OK\r\n",
-            ),
+            ("STATUS", "* STATUS {7}\r\nIN (BOX (UNSEEN 3 MESSAGES 4)\r\n$ OK\r\n"),
             ("LOGOUT", "* BYE bye\r\n$ OK\r\n"),
         ],
     )
