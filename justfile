@@ -125,6 +125,8 @@ servers:
     chronyd chrony
     dovecot dovecot-imapd
     aiosmtpd python3-aiosmtpd
+    slapd slapd
+    freeradius freeradius
     LIST
     if [ "${#missing[@]}" -eq 0 ]; then
         exit

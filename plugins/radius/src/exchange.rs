@@ -2,9 +2,7 @@
 
 use crate::{
     config::{Config, Credentials, Request as Kind},
-    packet::{
-        ACCESS_REQUEST, Answer, MAX_PACKET, NAS_IDENTIFIER, Request, STATUS_SERVER, USER_NAME, Unfit,
-    },
+    packet::{ACCESS_REQUEST, Answer, MAX_PACKET, NAS_IDENTIFIER, Request, STATUS_SERVER, USER_NAME, Unfit},
 };
 use lapwing_plugin_sdk::{Failure, NetError, log, net::Fault, udp::Socket};
 use std::array;
@@ -49,19 +47,21 @@ pub(crate) fn request<'a>(config: &'a Config, who: Option<Credentials<'_>>) -> R
 pub(crate) fn hold(socket: &Socket, request: &Request<'_>, config: &Config) -> Result<Seen, NetError> {
     let mut unfit = None;
     let limit = u32::try_from(MAX_PACKET).unwrap_or(u32::MAX);
-    let answer = socket.exchange(&request.bytes(), limit, config.retry(), |datagram| {
-        match request.answer(datagram) {
-            Ok(answer) => Ok(answer),
-            Err(why) => {
-                log::debug!("passed over: {why:?}");
-                unfit = Some(why);
-                Ok(None)
-            }
+    let answer = socket.exchange(&request.bytes(), limit, config.retry(), |datagram| match request
+        .answer(datagram)
+    {
+        Ok(answer) => Ok(answer),
+        Err(why) => {
+            log::debug!("passed over: {why:?}");
+            unfit = Some(why);
+            Ok(None)
         }
     });
     match (answer, unfit) {
         (Ok(answer), _) => Ok(Seen::Answer(answer)),
-        (Err(error), Some(why)) if matches!(error.fault, Fault::Timeout(_) | Fault::Protocol(_)) => Ok(Seen::Unfit(why)),
+        (Err(error), Some(why)) if matches!(error.fault, Fault::Timeout(_) | Fault::Protocol(_)) => {
+            Ok(Seen::Unfit(why))
+        }
         (Err(error), _) => Err(error.during("RADIUS (a server is silent to clients it does not know)")),
     }
 }

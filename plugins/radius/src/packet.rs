@@ -74,7 +74,11 @@ impl<'a> Request<'a> {
         let blocks = password.chunks(16).take(8);
         // An empty password is one block of padding.
         for block in blocks.chain(password.is_empty().then_some(&[][..])) {
-            let mut key: Authenticator = Md5::new().chain_update(self.secret).chain_update(before).finalize().into();
+            let mut key: Authenticator = Md5::new()
+                .chain_update(self.secret)
+                .chain_update(before)
+                .finalize()
+                .into();
             for (byte, plain) in key.iter_mut().zip(block) {
                 *byte ^= plain;
             }
@@ -118,7 +122,10 @@ impl<'a> Request<'a> {
             return Ok(None);
         }
         let as_sent = packet(code, identifier, &self.authenticator, attributes);
-        let expected = Md5::new().chain_update(&as_sent).chain_update(self.secret).finalize();
+        let expected = Md5::new()
+            .chain_update(&as_sent)
+            .chain_update(self.secret)
+            .finalize();
         if expected[..] != received {
             return Err(Unfit::ResponseAuthenticator);
         }
@@ -152,7 +159,11 @@ impl<'a> Request<'a> {
 /// The first attribute: its type, its value, and what is behind it.
 fn attribute(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, Unfit> {
     let [kind, length, ..] = *bytes else {
-        return if bytes.is_empty() { Ok(None) } else { Err(Unfit::NoRadius) };
+        return if bytes.is_empty() {
+            Ok(None)
+        } else {
+            Err(Unfit::NoRadius)
+        };
     };
     let (attribute, behind) = bytes.split_at_checked(length.into()).ok_or(Unfit::NoRadius)?;
     let value = attribute.get(2..).ok_or(Unfit::NoRadius)?;
@@ -218,8 +229,8 @@ mod tests {
         let mut request = request();
         request.push_pap("arctangent");
         let hidden = [
-            0x02, 0x12, 0x0d, 0xbe, 0x70, 0x8d, 0x93, 0xd4, 0x13, 0xce, 0x31, 0x96, 0xe4, 0x3f, 0x78, 0x2a, 0x0a,
-            0xee,
+            0x02, 0x12, 0x0d, 0xbe, 0x70, 0x8d, 0x93, 0xd4, 0x13, 0xce, 0x31, 0x96, 0xe4, 0x3f, 0x78, 0x2a,
+            0x0a, 0xee,
         ];
         assert_eq!(request.attributes[18..], hidden);
     }
@@ -233,8 +244,8 @@ mod tests {
         let mut request = request();
         request.push_chap(22, &challenge, "arctangent");
         let answer = [
-            0x03, 0x13, 0x16, 0xe9, 0x75, 0x57, 0xc3, 0x16, 0x18, 0x58, 0x95, 0xf2, 0x93, 0xff, 0x63, 0x44, 0x07,
-            0x72, 0x75,
+            0x03, 0x13, 0x16, 0xe9, 0x75, 0x57, 0xc3, 0x16, 0x18, 0x58, 0x95, 0xf2, 0x93, 0xff, 0x63, 0x44,
+            0x07, 0x72, 0x75,
         ];
         assert_eq!(request.attributes[18..37], answer);
     }
@@ -255,16 +266,16 @@ mod tests {
             0x8a, 0x54, 0xf4, 0x68, 0x6f, 0xb3, 0x94, 0xc5, 0x28, 0x66, 0xe3, 0x02, 0x18, 0x5d, 0x06, 0x23,
         ];
         let sealed = [
-            0x0c, 0xda, 0x00, 0x26, 0x8a, 0x54, 0xf4, 0x68, 0x6f, 0xb3, 0x94, 0xc5, 0x28, 0x66, 0xe3, 0x02, 0x18,
-            0x5d, 0x06, 0x23, 0x50, 0x12, 0x5a, 0x66, 0x5e, 0x2e, 0x1e, 0x84, 0x11, 0xf3, 0xe2, 0x43, 0x82, 0x20,
-            0x97, 0xc8, 0x4f, 0xa3,
+            0x0c, 0xda, 0x00, 0x26, 0x8a, 0x54, 0xf4, 0x68, 0x6f, 0xb3, 0x94, 0xc5, 0x28, 0x66, 0xe3, 0x02,
+            0x18, 0x5d, 0x06, 0x23, 0x50, 0x12, 0x5a, 0x66, 0x5e, 0x2e, 0x1e, 0x84, 0x11, 0xf3, 0xe2, 0x43,
+            0x82, 0x20, 0x97, 0xc8, 0x4f, 0xa3,
         ];
         let request = Request::new(STATUS_SERVER, 218, authenticator, "xyzzy5461");
         assert_eq!(request.bytes(), sealed);
         // And the answer to it.
         let answer = [
-            0x02, 0xda, 0x00, 0x14, 0xef, 0x0d, 0x55, 0x2a, 0x4b, 0xf2, 0xd6, 0x93, 0xec, 0x2b, 0x6f, 0xe8, 0xb5,
-            0x41, 0x1d, 0x66,
+            0x02, 0xda, 0x00, 0x14, 0xef, 0x0d, 0x55, 0x2a, 0x4b, 0xf2, 0xd6, 0x93, 0xec, 0x2b, 0x6f, 0xe8,
+            0xb5, 0x41, 0x1d, 0x66,
         ];
         let read = request.answer(&answer).unwrap().unwrap();
         assert_eq!((read.code, read.sealed), (ACCESS_ACCEPT, false));
@@ -273,9 +284,9 @@ mod tests {
     #[test]
     fn an_accept_of_the_rfc_is_read() {
         let accept = [
-            0x02, 0x00, 0x00, 0x26, 0x86, 0xfe, 0x22, 0x0e, 0x76, 0x24, 0xba, 0x2a, 0x10, 0x05, 0xf6, 0xbf, 0x9b,
-            0x55, 0xe0, 0xb2, 0x06, 0x06, 0x00, 0x00, 0x00, 0x01, 0x0f, 0x06, 0x00, 0x00, 0x00, 0x00, 0x0e, 0x06,
-            0xc0, 0xa8, 0x01, 0x03,
+            0x02, 0x00, 0x00, 0x26, 0x86, 0xfe, 0x22, 0x0e, 0x76, 0x24, 0xba, 0x2a, 0x10, 0x05, 0xf6, 0xbf,
+            0x9b, 0x55, 0xe0, 0xb2, 0x06, 0x06, 0x00, 0x00, 0x00, 0x01, 0x0f, 0x06, 0x00, 0x00, 0x00, 0x00,
+            0x0e, 0x06, 0xc0, 0xa8, 0x01, 0x03,
         ];
         let request = request();
         let answer = request.answer(&accept).unwrap().unwrap();
@@ -291,7 +302,10 @@ mod tests {
     /// An answer to `request` with these attributes, the Message-Authenticator as it is in them.
     fn signed(request: &Request<'_>, code: u8, attributes: &[u8]) -> Vec<u8> {
         let mut answer = packet(code, request.identifier, &request.authenticator, attributes);
-        let digest = Md5::new().chain_update(&answer).chain_update(request.secret).finalize();
+        let digest = Md5::new()
+            .chain_update(&answer)
+            .chain_update(request.secret)
+            .finalize();
         answer[4..20].copy_from_slice(&digest);
         answer
     }
@@ -305,7 +319,10 @@ mod tests {
         let wrong = signed(&request, ACCESS_REJECT, &attributes);
         assert_eq!(request.answer(&wrong), Err(Unfit::MessageAuthenticator));
         attributes[6..].copy_from_slice(&seal);
-        let answer = request.answer(&signed(&request, ACCESS_REJECT, &attributes)).unwrap().unwrap();
+        let answer = request
+            .answer(&signed(&request, ACCESS_REJECT, &attributes))
+            .unwrap()
+            .unwrap();
         assert_eq!((answer.sealed, answer.message.as_str()), (true, "hi"));
     }
 
@@ -314,9 +331,23 @@ mod tests {
         let request = request();
         assert_eq!(request.answer(b""), Err(Unfit::NoRadius));
         assert_eq!(request.answer(&[2; 19]), Err(Unfit::NoRadius));
-        assert_eq!(request.answer(&[0xff; 64]), Err(Unfit::NoRadius), "longer than it is");
-        assert_eq!(request.answer(&[0; 20]), Err(Unfit::NoRadius), "shorter than its header");
-        for attributes in [&b"\x12"[..], b"\x12\x00", b"\x12\x01", b"\x12\x09hi", b"\x50\x04hi"] {
+        assert_eq!(
+            request.answer(&[0xff; 64]),
+            Err(Unfit::NoRadius),
+            "longer than it is"
+        );
+        assert_eq!(
+            request.answer(&[0; 20]),
+            Err(Unfit::NoRadius),
+            "shorter than its header"
+        );
+        for attributes in [
+            &b"\x12"[..],
+            b"\x12\x00",
+            b"\x12\x01",
+            b"\x12\x09hi",
+            b"\x50\x04hi",
+        ] {
             let answer = signed(&request, ACCESS_ACCEPT, attributes);
             assert_eq!(request.answer(&answer), Err(Unfit::NoRadius), "{attributes:x?}");
         }

@@ -18,14 +18,15 @@ pub(crate) fn judge(config: &Config, seen: &Seen) -> Outcome {
         words => format!(" (`{words}`)"),
     };
     let said = format!("RADIUS answered {}{words}", name(answer.code));
-    let outcome = if config.request != Request::Status && config.require_message_authenticator && !answer.sealed {
-        Outcome::down(
-            "radius_unauthenticated",
-            format!("{said} without Message-Authenticator: it can be forged (CVE-2024-3596)"),
-        )
-    } else {
-        expected(config, answer, said)
-    };
+    let outcome =
+        if config.request != Request::Status && config.require_message_authenticator && !answer.sealed {
+            Outcome::down(
+                "radius_unauthenticated",
+                format!("{said} without Message-Authenticator: it can be forged (CVE-2024-3596)"),
+            )
+        } else {
+            expected(config, answer, said)
+        };
     outcome
         .with_attribute("radius.code", u32::from(answer.code))
         .with_attribute("radius.message_authenticator", answer.sealed)
@@ -103,7 +104,10 @@ mod tests {
             assert_eq!(verdict("", code, false).0, Status::Up, "{code}");
         }
         let (status, reason, _) = verdict("", 13, true);
-        assert_eq!((status, reason.as_deref()), (Status::Down, Some("protocol_error")));
+        assert_eq!(
+            (status, reason.as_deref()),
+            (Status::Down, Some("protocol_error"))
+        );
     }
 
     #[test]
@@ -115,11 +119,8 @@ mod tests {
         ];
         for (expect, right) in answers {
             for (_, code) in answers {
-                let (status, _, message) = verdict(
-                    &format!(r#","request":"pap","expect":"{expect}""#),
-                    code,
-                    true,
-                );
+                let (status, _, message) =
+                    verdict(&format!(r#","request":"pap","expect":"{expect}""#), code, true);
                 assert_eq!(status == Status::Up, code == right, "{expect} {code} {message}");
             }
         }

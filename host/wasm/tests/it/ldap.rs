@@ -1,18 +1,13 @@
 //! The plugin `ldap` against OpenLDAP's slapd, and against servers that misbehave.
 
 use crate::{
-    daemon::{Daemon, free_port, must_run, write_identity},
-    support::{PLENTY, add, context, dist, small},
+    servers::{Folder, Server, accepts, fake, free_port, plugin, program, said},
+    support::PLENTY,
 };
-use lapwing_checks::{CheckError, Registry};
+use lapwing_checks::CheckError;
 use lapwing_model::{Observation, Reason, Status};
-use lapwing_wasm::PluginHost;
 use std::{fs, process::Command};
-use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PEOPLE: &str = "\
 dn: dc=example,dc=org
@@ -43,25 +38,28 @@ mail: charles@example.org
 
 /// A directory of two people; only who is bound may read it.
 struct Directory {
-    port: u16,
+    server: Server,
     ldaps: u16,
-    _daemon: Daemon,
 }
 
 impl Directory {
     async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let at = folder.path().display();
-        fs::create_dir(folder.path().join("db")).unwrap();
-        write_identity(folder.path(), "ldap.test");
-        let config = format!(
-            "include /etc/ldap/schema/core.schema
+        let folder = Folder::new();
+        let at = folder.path("");
+        let at = at.display();
+        let made = rcgen::generate_simple_self_signed(vec!["ldap.test".into()]).unwrap();
+        folder.write("cert.pem", made.cert.pem());
+        folder.write("key.pem", made.signing_key.serialize_pem());
+        let config = folder.write(
+            "slapd.conf",
+            format!(
+                "include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
-TLSCertificateFile {at}/cert.pem
-TLSCertificateKeyFile {at}/key.pem
+TLSCertificateFile {at}cert.pem
+TLSCertificateKeyFile {at}key.pem
 access to attrs=userPassword by anonymous auth
 access to dn.base=\"\" by * read
 access to * by users read
@@ -69,38 +67,24 @@ database mdb
 suffix dc=example,dc=org
 rootdn cn=admin,dc=example,dc=org
 rootpw opensesame
-directory {at}/db
+directory {at}
 "
+            ),
         );
-        let file = folder.path().join("slapd.conf");
-        fs::write(&file, config).unwrap();
-        fs::write(folder.path().join("people.ldif"), PEOPLE).unwrap();
+        let people = folder.write("people.ldif", PEOPLE);
         // Where AppArmor confines slapd it does so by path, and would keep it from the files of a test.
-        let program = folder.path().join("slapd");
-        fs::copy("/usr/sbin/slapd", &program)
-            .expect("the tests need `slapd`: please run `./just test`, which installs it");
-        let people = folder.path().join("people.ldif");
-        let mut fill = Command::new(&program);
-        must_run(
-            fill.arg("-T")
-                .arg("add")
-                .arg("-f")
-                .arg(&file)
-                .arg("-l")
-                .arg(people),
-        );
+        let slapd = folder.path("slapd");
+        fs::copy(program("slapd").get_program(), &slapd).unwrap();
+        let mut fill = Command::new(&slapd);
+        said(fill.args(["-T", "add", "-f"]).arg(&config).arg("-l").arg(people));
 
-        let (port, ldaps) = (free_port(), free_port());
-        let mut command = Command::new(&program);
-        command.arg("-f").arg(&file).arg("-d").arg("0");
-        command
-            .arg("-h")
-            .arg(format!("ldap://127.0.0.1:{port} ldaps://127.0.0.1:{ldaps}"));
-        let ready = async || TcpStream::connect(("127.0.0.1", ldaps)).await.is_ok();
+        let (port, ldaps) = (free_port().await, free_port().await);
+        let mut command = Command::new(&slapd);
+        command.arg("-f").arg(&config).args(["-d", "0", "-h"]);
+        command.arg(format!("ldap://127.0.0.1:{port} ldaps://127.0.0.1:{ldaps}"));
         Self {
-            port,
+            server: folder.start(port, command, accepts).await,
             ldaps,
-            _daemon: Daemon::start(command, folder, ready).await,
         }
     }
 
@@ -108,18 +92,14 @@ directory {at}/db
     async fn check(&self, more: &str) -> Observation {
         check(&format!(
             r#"{{"host":"127.0.0.1","port":{},"bind_dn":"cn=admin,dc=example,dc=org","password":"opensesame",{more}}}"#,
-            self.port
+            self.server.port
         ))
         .await
     }
 }
 
 async fn check(config: &str) -> Observation {
-    let host = PluginHost::new(small()).unwrap();
-    let mut registry = Registry::default();
-    let kind = add(&host, &mut registry, &dist().join("ldap.wasm")).await;
-    let executor = registry.executor(&kind).unwrap();
-    let probed = executor.execute(config, &context(PLENTY)).await;
+    let probed = plugin("ldap").await.run(config, PLENTY).await;
     probed.unwrap_or_else(CheckError::into_observation)
 }
 
@@ -191,7 +171,7 @@ async fn what_a_directory_does_not_hold_is_down() {
 #[tokio::test]
 async fn a_bind_is_refused_with_the_servers_own_code() {
     let directory = Directory::new().await;
-    let target = format!(r#""host":"127.0.0.1","port":{}"#, directory.port);
+    let target = format!(r#""host":"127.0.0.1","port":{}"#, directory.server.port);
     let wrong = check(&format!(
         r#"{{{target},"bind_dn":"cn=admin,dc=example,dc=org","password":"wrong"}}"#
     ))
@@ -223,7 +203,7 @@ async fn a_bind_is_refused_with_the_servers_own_code() {
 #[tokio::test]
 async fn starttls_and_ldaps_show_the_chain_the_host_saw() {
     let directory = Directory::new().await;
-    for (tls, port) in [("starttls", directory.port), ("implicit", directory.ldaps)] {
+    for (tls, port) in [("starttls", directory.server.port), ("implicit", directory.ldaps)] {
         let target = format!(r#""host":"127.0.0.1","port":{port},"tls":"{tls}","server_name":"ldap.test""#);
         let trusting = check(&format!(r#"{{{target},"search":{{}},"ignore_tls_errors":true}}"#)).await;
         assert_eq!(trusting.status, Status::Up, "{tls}: {trusting:?}");
@@ -256,14 +236,12 @@ async fn a_server_that_does_not_speak_ldap_is_down() {
         // Half an answer.
         (b"\x30\x0c\x02\x01\x01\x61", Reason::ConnectionClosed),
     ] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let served = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
+        let port = fake(move |mut stream| async move {
             let mut request = [0; 64];
             assert!(stream.read(&mut request).await.unwrap() > 0);
             stream.write_all(says).await.unwrap();
-        });
+        })
+        .await;
         let seen = check(&format!(r#"{{"host":"127.0.0.1","port":{port}}}"#)).await;
         assert_eq!(
             (seen.status, seen.reason),
@@ -271,7 +249,6 @@ async fn a_server_that_does_not_speak_ldap_is_down() {
             "{}",
             seen.message
         );
-        served.await.unwrap();
     }
 }
 

@@ -11,6 +11,8 @@
 mod caching;
 mod compiling;
 mod conduct;
+mod domain_expiry;
+mod game_server;
 mod imap;
 mod daemon;
 mod folder;
@@ -21,6 +23,7 @@ mod misdeeds;
 mod neighbours;
 mod network;
 mod ntp;
+mod radius;
 mod servers;
 mod rights;
 mod smtp;
