@@ -5,7 +5,7 @@ import unittest
 
 sys.path.insert(0, "vendor")
 
-from lapwing_plugin.testing import Reply, Script, fault, run  # noqa: E402 (lends the plugin the interface)
+from lapwing_plugin.testing import Reply, Script, fault, run  # noqa: E402 (the folder comes first)
 
 from plugin import Checker  # noqa: E402
 

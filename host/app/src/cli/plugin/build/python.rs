@@ -13,7 +13,10 @@ pub(super) fn build(folder: &Path, output: &Path, tools: &Tools) -> anyhow::Resu
     let installed = tools.python(COMPONENTIZE, "80 MB, once")?;
     let (wanted, packages) = (folder.join("requirements.txt"), folder.join(".packages"));
     if wanted.is_file() && !packages.exists() {
-        pip(&packages, &["--only-binary=:all:".as_ref(), "-r".as_ref(), wanted.as_os_str()])?;
+        pip(
+            &packages,
+            &["--only-binary=:all:".as_ref(), "-r".as_ref(), wanted.as_os_str()],
+        )?;
     }
     let mut command = python();
     command
@@ -21,7 +24,14 @@ pub(super) fn build(folder: &Path, output: &Path, tools: &Tools) -> anyhow::Resu
         .env("PYTHONPATH", installed)
         .args(["-c", "import componentize_py; componentize_py.script()"])
         .args(["--quiet", "--wit-path", "wit/v1", "--world", "plugin"])
-        .args(["componentize", "plugin", "--python-path", ".", "--python-path", "vendor"]);
+        .args([
+            "componentize",
+            "plugin",
+            "--python-path",
+            ".",
+            "--python-path",
+            "vendor",
+        ]);
     if packages.is_dir() {
         command.args([OsStr::new("--python-path"), packages.as_os_str()]);
     }
