@@ -102,7 +102,7 @@ def ask(config: Config) -> tuple[list[Sample], float]:
     if response.status in (400, 422):
         raise InvalidConfig(f"the server refuses the query: {told(response)}")
     if not response.ok:
-        raise down("status_mismatch", f"answered {response.status}, expected 200")
+        raise down("http_status", f"answered {response.status}, expected 200")
     return read(response.json()), response.timing.total_ms
 
 

@@ -61,7 +61,7 @@ function component({ url, component: name, maintenance }) {
 function ask(url, file) {
   const answer = http.get(`${url.replace(/\/+$/, '')}/api/v2/${file}`, { headers: { accept: 'application/json' }, maxRedirects: 3 });
   // The page is the target's herald: when it is silent, nothing is known of the service, but the page itself is down.
-  if (!answer.ok) throw down('status_mismatch', `${file} answered ${answer.status}, expected 200`);
+  if (!answer.ok) throw down('http_status', `${file} answered ${answer.status}, expected 200`);
   return { ...answer.json(), latencyMs: answer.timing.totalMs };
 }
 
