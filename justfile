@@ -65,7 +65,19 @@ build-plugins:
         name=$(basename "$source" .rs)
         place "{{ target }}/wasm32-wasip2/plugin/examples/$name.wasm" "plugins/dist/fixtures/$name.wasm"
     done
-    for file in plugins/dist/*.wasm plugins/dist/fixtures/*.wasm; do
+    # Examples in other languages are built by `lapwing plugin build`, as their readers would, when something is newer.
+    mkdir -p plugins/dist/examples
+    for manifest in examples/plugins/*/plugin.toml; do
+        folder=$(dirname "$manifest") name=$(basename "$(dirname "$manifest")")
+        built=plugins/dist/examples/$name.wasm
+        if [ ! -f "$built" ] || [ -n "$(find "$folder" sdk wit/v1 host/app/src/cli/plugin/build host/app/src/cli/plugin/build.rs \
+            -type f -newer "$built" -not -path '*/vendor/*' -not -path '*/wit/*' -not -path '*/__pycache__/*' -print -quit)" ]; then
+            rm -rf "$folder/vendor" "$folder/wit"
+            cargo run --quiet --package lapwing -- plugin build "$folder" --output "$built" --tools '{{ target }}/lapwing-tools'
+        fi
+        placed+=("$built")
+    done
+    for file in plugins/dist/*.wasm plugins/dist/*/*.wasm; do
         case " ${placed[*]} " in *" $file "*) ;; *) rm "$file" ;; esac
     done
 

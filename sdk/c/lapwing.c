@@ -17,8 +17,6 @@ struct lw_run {
   bool ended, failed;
   lapwing_plugin_types_outcome_t outcome;
   lapwing_plugin_types_check_error_t error;
-  lapwing_plugin_types_attribute_t attributes[MOST];
-  lapwing_plugin_types_metric_t metrics[MOST];
 };
 
 static void *need(void *memory) {
@@ -106,7 +104,7 @@ void lw_latency(lw_run *run, uint64_t nanoseconds) {
 static lapwing_plugin_types_value_t *attribute(lw_run *run, const char *key) {
   size_t *count = &run->outcome.attributes.len;
   if (*count == MOST) return NULL;
-  lapwing_plugin_types_attribute_t *added = &run->attributes[(*count)++];
+  lapwing_plugin_types_attribute_t *added = &run->outcome.attributes.ptr[(*count)++];
   added->key = owned(key);
   return &added->value;
 }
@@ -124,7 +122,7 @@ void lw_attribute_int(lw_run *run, const char *key, int64_t value) {
 void lw_metric(lw_run *run, const char *name, double value, const char *unit) {
   size_t *count = &run->outcome.metrics.len;
   if (*count == MOST) return;
-  run->metrics[(*count)++] = (lapwing_plugin_types_metric_t){.name = owned(name), .value = value, .unit = maybe(unit)};
+  run->outcome.metrics.ptr[(*count)++] = (lapwing_plugin_types_metric_t){.name = owned(name), .value = value, .unit = maybe(unit)};
 }
 
 // --- the config: one object, valid JSON (the worker has parsed it)
@@ -431,8 +429,9 @@ bool exports_lapwing_plugin_checker_check(exports_lapwing_plugin_checker_request
                                           exports_lapwing_plugin_checker_check_error_t *error) {
   lw_run *run = need(calloc(1, sizeof *run));
   run->config = lw_string(zeroed(request->config.ptr, request->config.len));
-  run->outcome.attributes.ptr = run->attributes;
-  run->outcome.metrics.ptr = run->metrics;
+  // Each by itself: the generated code frees them when the result has been read.
+  run->outcome.attributes.ptr = need(calloc(MOST, sizeof *run->outcome.attributes.ptr));
+  run->outcome.metrics.ptr = need(calloc(MOST, sizeof *run->outcome.metrics.ptr));
   const lw_kind *kind = kind_of(request->check_type);
   if (kind)
     kind->check(run);

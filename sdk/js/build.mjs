@@ -4,7 +4,7 @@
 // Bundles the source and what it imports (TypeScript too) and puts it into an engine with the interface of wit/v1. The
 // tools are those of tools/package.json, installed in DIR or where Node.js finds them from here.
 
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -55,12 +55,13 @@ try {
     logLevel: 'warning',
   });
   if (errors.length > 0) fail(`\`${source}\` cannot be bundled`);
-  // stdio stays, so that what goes wrong in the engine is seen; a plugin is no server.
+  // stdio stays, so that what goes wrong in the engine is seen; a plugin is no server, and asks for `fetch` only to use it.
+  const fetches = /\bfetch\s*\(/.test(await readFile(bundle, 'utf8'));
   const { component } = await componentize({
     sourcePath: bundle,
     witPath: resolve(values.wit),
     worldName: 'plugin',
-    disableFeatures: ['fetch-event'],
+    disableFeatures: fetches ? ['fetch-event'] : ['fetch-event', 'http'],
   });
   await mkdir(dirname(resolve(output)), { recursive: true });
   await writeFile(output, component);

@@ -1,15 +1,15 @@
 //! What a plugin's author implements: a [`Checker`] for each kind, and one [`export_checker!`](crate::export_checker)
 //! line for all of them.
 
-use crate::{Failure, Outcome, Status, bindings::lapwing::plugin::context};
+use crate::{Failure, Outcome, Status, sys::context};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 /// One kind of check.
 ///
-/// [`Checker::check`] runs in a fresh instance each time: nothing survives a run but what is kept in
-/// [`state`](crate::state).
+/// [`Checker::check`] runs in a fresh instance each time, unless [`Checker::MAX_REUSE`] says otherwise: nothing survives
+/// a run but what is kept in [`state`](crate::state).
 pub trait Checker {
     /// The kind a monitor names: `^[a-z][a-z0-9-]{0,31}$`, unlike every native kind.
     const KIND: &'static str;
@@ -23,6 +23,9 @@ pub trait Checker {
     const CAPABILITIES: &'static [Capability] = &[];
     /// JSON pointers into the configuration that hold secrets (`/password`).
     const SENSITIVE: &'static [&'static str] = &[];
+    /// Runs that one instance may serve, if the operator allows it; 1 is a fresh instance for each. A plugin of several
+    /// kinds serves the least of them.
+    const MAX_REUSE: u32 = 1;
     /// Interval proposed for a new monitor.
     const DEFAULT_INTERVAL: Option<Duration> = None;
     /// Timeout proposed for a new monitor.

@@ -2,8 +2,8 @@
 
 pub use crate::bindings::lapwing::plugin::dns::Answer;
 use crate::{
-    bindings::lapwing::plugin::dns as host,
     net::{Endpoint, NetError, timeout},
+    sys::dns as host,
 };
 use std::time::Duration;
 

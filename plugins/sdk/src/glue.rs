@@ -24,7 +24,7 @@ pub struct Package {
 }
 
 /// Answers `describe`. The package's name is told without a leading `lapwing-`.
-pub fn describe(package: Package, check_types: Vec<CheckType>) -> PluginInfo {
+pub fn describe(package: Package, max_reuse: &[u32], check_types: Vec<CheckType>) -> PluginInfo {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     PluginInfo {
         name: package
@@ -36,7 +36,7 @@ pub fn describe(package: Package, check_types: Vec<CheckType>) -> PluginInfo {
         summary: package.summary.to_owned(),
         license: given(package.license),
         homepage: given(package.homepage),
-        max_reuse: 1,
+        max_reuse: max_reuse.iter().copied().min().unwrap_or(1),
         check_types,
     }
 }
@@ -79,6 +79,8 @@ pub fn run<C: Checker>(request: Request) -> Result<Result<Outcome, CheckError>, 
     if request.check_type != C::KIND {
         return Err(request);
     }
+    #[cfg(target_family = "wasm")]
+    crate::panic::tell();
     let config: C::Config = match serde_json::from_str(&request.config) {
         Ok(config) => config,
         Err(error) => return Ok(Err(CheckError::InvalidConfig(error.to_string()))),
@@ -116,7 +118,11 @@ macro_rules! export_checker {
                         license: env!("CARGO_PKG_LICENSE"),
                         homepage: env!("CARGO_PKG_HOMEPAGE"),
                     };
-                    $crate::glue::describe(package, vec![$($crate::glue::check_type::<$checker>()),+])
+                    $crate::glue::describe(
+                        package,
+                        &[$(<$checker as $crate::Checker>::MAX_REUSE),+],
+                        vec![$($crate::glue::check_type::<$checker>()),+],
+                    )
                 }
 
                 fn check(
@@ -225,8 +231,9 @@ mod tests {
             license: "Apache-2.0",
             homepage: "",
         };
-        let info = describe(package, vec![check_type::<Sample>()]);
+        let info = describe(package, &[4, 2], vec![check_type::<Sample>()]);
         assert_eq!((info.name.as_str(), info.version.as_str()), ("sample", "1.2.3"));
+        assert_eq!(info.max_reuse, 2, "the least of its kinds");
         assert_eq!(
             (info.license.as_deref(), info.homepage),
             (Some("Apache-2.0"), None)

@@ -3,8 +3,8 @@
 pub use crate::bindings::lapwing::plugin::http::HeaderValue;
 use crate::{
     Failure,
-    bindings::lapwing::plugin::http as host,
     net::{IpFamily, NetError, Peer, Timing, TlsInfo, TlsOptions, timeout},
+    sys::http as host,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;

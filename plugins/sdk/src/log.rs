@@ -2,7 +2,7 @@
 //!
 //! They never fail and never wait; past the run's quota (64 KiB) they are dropped and counted. Never log credentials.
 
-use crate::bindings::lapwing::plugin::log as host;
+use crate::sys::log as host;
 pub use crate::{
     __log_debug as debug, __log_error as error, __log_info as info, __log_trace as trace, __log_warn as warn,
 };

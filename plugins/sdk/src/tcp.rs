@@ -1,8 +1,8 @@
 //! Connections, in plain text or with TLS.
 
 use crate::{
-    bindings::lapwing::plugin::tcp as host,
     net::{Endpoint, IpFamily, NetError, Peer, Timing, TlsInfo, TlsOptions, timeout},
+    sys::tcp as host,
 };
 use std::time::Duration;
 

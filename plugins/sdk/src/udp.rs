@@ -3,8 +3,8 @@
 mod exchange;
 
 use crate::{
-    bindings::lapwing::plugin::udp as host,
     net::{Endpoint, IpFamily, NetError, timeout},
+    sys::udp as host,
 };
 use std::time::Duration;
 

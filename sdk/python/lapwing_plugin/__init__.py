@@ -12,6 +12,7 @@
     Checker = plugin.export()
 """
 
+from . import _interface  # noqa: F401 (first: the others import the interface)
 from . import dns, http, log, secrets, state, tcp, udp
 from .errors import CheckError, Internal, InvalidConfig, NetError, Retryable, SecretError, StateError, Unsupported
 from .outcome import Metric, Outcome, degraded, down, unknown, up

@@ -1,25 +1,21 @@
 """Runs a plugin's checks under CPython, against a scripted worker.
 
-    import lapwing_plugin.testing as testing   # before the plugin: it lends it the interface
-    import plugin
+    from lapwing_plugin.testing import Reply, Script, run
 
-    ended = testing.run(plugin.Checker, "door", {"url": "https://door.example"}, testing.Script(http=lambda request: testing.Reply(200)))
+    ended = run(plugin.Checker, "door", {"url": "https://door.example"}, Script(http=lambda request: Reply(200)))
     assert ended.status == "up"
 
-The interface's types are those of the `bindings` folder beside this package; a call the script does not answer is
-refused as `access-denied`.
+A call the script does not answer is refused as `access-denied`.
 """
 
+from __future__ import annotations
+
 import json
-import pathlib
-import sys
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bindings"))
-
-from componentize_py_types import Err  # noqa: E402
-from wit_world.imports import context, dns, http, log, net_types, secrets, state, tcp, types, udp  # noqa: E402
+from componentize_py_types import Err
+from wit_world.imports import context, dns, http, log, net_types, secrets, state, tcp, types, udp
 
 
 def fault(tag: str, text: str | None = None) -> Exception:

@@ -29,9 +29,9 @@ def check(config, cx):
     page = http.get(config["url"], max_redirects=3)
     text = config["contains"]
     if not page.ok:
-        return down("status_mismatch", f"answered {page.status}, expected 200 to 299")
+        return down("http_status", f"answered {page.status}, expected 200 to 299")
     if text not in page.text:
-        return down("keyword_missing", f"`{text}` is not on the page")
+        return down("assertion_failed", f"`{text}` is not on the page")
     return up(f"`{text}` is on the page", latency_ms=page.timing.total_ms, attributes={"page.bytes": len(page.body)})
 
 

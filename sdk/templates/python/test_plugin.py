@@ -5,7 +5,7 @@ import unittest
 
 sys.path.insert(0, "vendor")
 
-from lapwing_plugin.testing import Reply, Script, fault, run  # noqa: E402 (lends the plugin the interface)
+from lapwing_plugin.testing import Reply, Script, fault, run  # noqa: E402 (the folder comes first)
 
 from plugin import Checker  # noqa: E402
 
@@ -28,7 +28,7 @@ class TextOnAPage(unittest.TestCase):
 
     def test_a_page_without_the_text_is_down(self):
         ended = look(lambda request: Reply(body="gone fishing"))
-        self.assertEqual((ended.status, ended.reason), ("down", "keyword_missing"))
+        self.assertEqual((ended.status, ended.reason), ("down", "assertion_failed"))
 
     def test_a_server_that_refuses_is_down_and_a_call_that_the_worker_refuses_is_not(self):
         self.assertEqual(look(failing(fault("Refused"))).reason, "connection_refused")

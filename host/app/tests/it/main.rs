@@ -11,6 +11,7 @@
 mod admin;
 mod cli;
 mod config;
+mod kit;
 mod openapi;
 mod outages;
 mod plugins;

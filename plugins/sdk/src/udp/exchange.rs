@@ -2,8 +2,8 @@
 
 use super::Socket;
 use crate::{
-    bindings::lapwing::plugin::context,
     net::{Fault, NetError, timeout},
+    sys::context,
 };
 use std::time::Duration;
 

@@ -20,9 +20,9 @@ static void check(lw_run *run) {
   lw_latency(run, page.total);
   lw_attribute_int(run, "page.bytes", (int64_t)page.length);
   if (page.status < 200 || page.status > 299)
-    lw_down(run, "status_mismatch", "answered %u, expected 200 to 299", page.status);
+    lw_down(run, "http_status", "answered %u, expected 200 to 299", page.status);
   else if (!strstr(page.body, text))
-    lw_down(run, "keyword_missing", "`%s` is not on the page", text);
+    lw_down(run, "assertion_failed", "`%s` is not on the page", text);
   else
     lw_up(run, "`%s` is on the page", text);
 }

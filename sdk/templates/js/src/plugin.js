@@ -28,7 +28,7 @@ export const checker = definePlugin({
 /** One run. A call that fails throws, and the run ends as down with the fitting reason: nothing to catch. */
 function check({ url, contains }) {
   const page = http.get(url, { maxRedirects: 3 });
-  if (!page.ok) return down('status_mismatch', `answered ${page.status}, expected 200 to 299`);
-  if (!page.text().includes(contains)) return down('keyword_missing', `\`${contains}\` is not on the page`);
+  if (!page.ok) return down('http_status', `answered ${page.status}, expected 200 to 299`);
+  if (!page.text().includes(contains)) return down('assertion_failed', `\`${contains}\` is not on the page`);
   return up(`\`${contains}\` is on the page`, { latencyMs: page.timing.totalMs, attributes: { 'page.bytes': page.body.length } });
 }

@@ -14,7 +14,7 @@ test('a page with the text is up', async () => {
 
 test('a page without the text is down', async () => {
   const ended = await look(() => ({ body: 'gone fishing' }));
-  assert.deepEqual([ended.status, ended.reason], ['down', 'keyword_missing']);
+  assert.deepEqual([ended.status, ended.reason], ['down', 'assertion_failed']);
 });
 
 test('a server that refuses is down, and a call that the worker refuses is not', async () => {

@@ -38,10 +38,10 @@ impl Checker for TextOnAPage {
         let page = http::Request::new("GET", &config.url).follow_redirects(3).send()?;
         if !(200..300).contains(&page.status) {
             let message = format!("answered {}, expected 200 to 299", page.status);
-            return Ok(Outcome::down("status_mismatch", message));
+            return Ok(Outcome::down("http_status", message));
         }
         if !page.text().contains(&text) {
-            return Ok(Outcome::down("keyword_missing", format!("`{text}` is not on the page")));
+            return Ok(Outcome::down("assertion_failed", format!("`{text}` is not on the page")));
         }
         let bytes = i64::try_from(page.body.len()).unwrap_or(i64::MAX);
         Ok(Outcome::up(format!("`{text}` is on the page"))
@@ -51,3 +51,38 @@ impl Checker for TextOnAPage {
 }
 
 export_checker!(TextOnAPage);
+
+#[cfg(test)]
+mod tests {
+    use super::TextOnAPage;
+    use lapwing_plugin_sdk::{
+        Outcome, Status,
+        harness::{self, CheckError, Host, Reply},
+        net::Fault,
+    };
+
+    fn look(answer: fn() -> Result<Reply, Fault>) -> Result<Outcome, CheckError> {
+        let config = r#"{"url":"http://page.test/","contains":"open"}"#;
+        harness::check::<TextOnAPage>(config, &Host::new().http(move |_| answer()))
+    }
+
+    #[test]
+    fn a_page_with_the_text_is_up() {
+        let outcome = look(|| Ok(Reply::new(200, "we are open"))).unwrap();
+        assert_eq!(outcome.status, Status::Up, "{outcome:?}");
+    }
+
+    #[test]
+    fn a_page_without_the_text_is_down() {
+        let outcome = look(|| Ok(Reply::new(200, "gone fishing"))).unwrap();
+        assert_eq!(outcome.reason.as_deref(), Some("assertion_failed"));
+    }
+
+    #[test]
+    fn a_server_that_refuses_is_down_and_a_call_that_the_worker_refuses_is_not() {
+        let outcome = look(|| Err(Fault::Refused)).unwrap();
+        assert_eq!(outcome.reason.as_deref(), Some("connection_refused"));
+        let refused = look(|| Err(Fault::AccessDenied("no rule".into())));
+        assert!(matches!(refused, Err(CheckError::Denied(_))), "{refused:?}");
+    }
+}

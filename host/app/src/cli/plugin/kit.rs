@@ -54,9 +54,12 @@ impl Project {
 pub(crate) fn check_name(name: &str) -> anyhow::Result<()> {
     let mut letters = name.chars();
     let begins = letters.next().is_some_and(|first| first.is_ascii_lowercase());
-    let fit = begins && letters.all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
+    let fit = begins
+        && letters.all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
     if !fit || name.len() > 32 || name.ends_with('-') || name.contains("--") {
-        bail!("`{name}` is no name for a plugin: take up to 32 of a-z, 0-9 and single `-`, a letter first, like `door-bell`");
+        bail!(
+            "`{name}` is no name for a plugin: take up to 32 of a-z, 0-9 and single `-`, a letter first, like `door-bell`"
+        );
     }
     if RESERVED.contains(&name) {
         bail!("`{name}` names something else to the tools of one of the languages: take another name");
@@ -66,13 +69,28 @@ pub(crate) fn check_name(name: &str) -> anyhow::Result<()> {
 
 /// Words that are no package or module name somewhere.
 const RESERVED: [&str; 12] = [
-    "plugin", "test", "core", "std", "alloc", "self", "super", "crate", "vendor", "wit", "dist", "lapwing-plugin-sdk",
+    "plugin",
+    "test",
+    "core",
+    "std",
+    "alloc",
+    "self",
+    "super",
+    "crate",
+    "vendor",
+    "wit",
+    "dist",
+    "lapwing-plugin-sdk",
 ];
 
 /// Writes a new project of this name into a folder that is not there yet.
 pub(crate) fn write(folder: &Path, name: &str, language: Language) -> anyhow::Result<()> {
     for file in files::template(language) {
-        let path = if file.path == "gitignore" { ".gitignore" } else { file.path };
+        let path = if file.path == "gitignore" {
+            ".gitignore"
+        } else {
+            file.path
+        };
         let text = std::str::from_utf8(file.bytes).with_context(|| format!("`{}` is text", file.path))?;
         let text = text
             .replace("{{name}}", name)
@@ -117,7 +135,19 @@ mod tests {
         for name in ["door", "door-bell", "a2s", "x"] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in ["", "Door", "2door", "door_bell", "-door", "door-", "a--b", "../x", "plugin", "dör", &"x".repeat(33)] {
+        for name in [
+            "",
+            "Door",
+            "2door",
+            "door_bell",
+            "-door",
+            "door-",
+            "a--b",
+            "../x",
+            "plugin",
+            "dör",
+            &"x".repeat(33),
+        ] {
             assert!(check_name(name).is_err(), "{name}");
         }
     }

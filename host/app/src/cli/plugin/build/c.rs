@@ -25,9 +25,28 @@ pub(super) fn build(folder: &Path, output: &Path, tools: &Tools) -> anyhow::Resu
         .env("PYTHONPATH", zig)
         .env("ZIG_GLOBAL_CACHE_DIR", tools.cache("zig-cache"))
         .env("ZIG_LOCAL_CACHE_DIR", tools.cache("zig-cache"))
-        .args(["-m", "ziglang", "cc", "-target", "wasm32-wasi", "-mexec-model=reactor", "-std=c11"])
-        .args(["-Os", "-flto", "-s", "-Wall", "-Wextra", "-Wl,-z,stack-size=262144"])
-        .args(["-Ivendor/lapwing", "vendor/lapwing/lapwing.c", "vendor/lapwing/plugin.c"])
+        .args([
+            "-m",
+            "ziglang",
+            "cc",
+            "-target",
+            "wasm32-wasi",
+            "-mexec-model=reactor",
+            "-std=c11",
+        ])
+        .args([
+            "-Os",
+            "-flto",
+            "-s",
+            "-Wall",
+            "-Wextra",
+            "-Wl,-z,stack-size=262144",
+        ])
+        .args([
+            "-Ivendor/lapwing",
+            "vendor/lapwing/lapwing.c",
+            "vendor/lapwing/plugin.c",
+        ])
         .arg("vendor/lapwing/plugin_component_type.o")
         .args(sources)
         .arg("-o")

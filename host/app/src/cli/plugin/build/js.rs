@@ -52,7 +52,9 @@ mod tests {
     #[test]
     fn the_folder_of_the_tools_is_named_after_their_version() {
         let package: serde_json::Value = serde_json::from_slice(kit::JS_TOOLS[0].bytes).unwrap();
-        let version = package["dependencies"]["@bytecodealliance/componentize-js"].as_str().unwrap();
+        let version = package["dependencies"]["@bytecodealliance/componentize-js"]
+            .as_str()
+            .unwrap();
         assert_eq!(TOOLS, format!("componentize-js-{version}"));
     }
 }

@@ -33,17 +33,23 @@ struct Target {
 
 pub(super) fn build(folder: &Path, output: &Path) -> anyhow::Result<()> {
     let mut libraries = Command::new("rustc");
-    libraries.current_dir(folder).args(["--print", "target-libdir", "--target", TARGET]);
+    libraries
+        .current_dir(folder)
+        .args(["--print", "target-libdir", "--target", TARGET]);
     if !Path::new(ask(libraries, RUST)?.trim()).is_dir() {
         let mut add = Command::new("rustup");
         add.current_dir(folder).args(["target", "add", TARGET]);
-        run(add, "rustup (https://rustup.rs), or the standard library for `wasm32-wasip2`")?;
+        run(
+            add,
+            "rustup (https://rustup.rs), or the standard library for `wasm32-wasip2`",
+        )?;
     }
     let mut metadata = Command::new("cargo");
     metadata
         .current_dir(folder)
         .args(["metadata", "--format-version", "1", "--no-deps"]);
-    let metadata: Metadata = serde_json::from_str(&ask(metadata, RUST)?).context("cannot read `cargo metadata`")?;
+    let metadata: Metadata =
+        serde_json::from_str(&ask(metadata, RUST)?).context("cannot read `cargo metadata`")?;
     let library = component(&metadata, &folder.join("Cargo.toml"))?;
     let mut cargo = Command::new("cargo");
     cargo
@@ -62,10 +68,16 @@ pub(super) fn build(folder: &Path, output: &Path) -> anyhow::Result<()> {
 
 /// The name of the package's library that becomes a component.
 fn component<'a>(metadata: &'a Metadata, manifest: &Path) -> anyhow::Result<&'a str> {
-    let package = metadata.packages.iter().find(|package| package.manifest_path == manifest);
+    let package = metadata
+        .packages
+        .iter()
+        .find(|package| package.manifest_path == manifest);
     let mut targets = package.into_iter().flat_map(|package| &package.targets);
     let Some(library) = targets.find(|target| target.crate_types.iter().any(|kind| kind == "cdylib")) else {
-        bail!("`{}` has no library with `crate-type = [\"cdylib\"]`", manifest.display());
+        bail!(
+            "`{}` has no library with `crate-type = [\"cdylib\"]`",
+            manifest.display()
+        );
     };
     Ok(&library.name)
 }

@@ -18,7 +18,8 @@ pub(super) struct Tools {
 
 impl Tools {
     pub(super) fn new(folder: Option<PathBuf>) -> anyhow::Result<Self> {
-        let folder = folder.context("the user has no cache folder: name a folder for the build tools with `--tools`")?;
+        let folder = folder
+            .context("the user has no cache folder: name a folder for the build tools with `--tools`")?;
         Ok(Self {
             folder: std::path::absolute(folder)?,
         })
@@ -68,7 +69,15 @@ impl Tools {
 pub(super) fn pip(folder: &Path, wanted: &[&OsStr]) -> anyhow::Result<()> {
     let mut command = python();
     command
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--target"])
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--target",
+        ])
         .arg(folder)
         .args(wanted);
     run(command, PYTHON)
@@ -82,7 +91,8 @@ pub(super) fn python() -> Command {
 }
 
 /// What to say when it is missing.
-pub(super) const PYTHON: &str = "Python 3.11 or later with pip (Debian: `apt-get install python3 python3-pip`)";
+pub(super) const PYTHON: &str =
+    "Python 3.11 or later with pip (Debian: `apt-get install python3 python3-pip`)";
 
 /// Runs a program to its end; what it says goes to standard error. `install` tells what to install when it is missing.
 pub(super) fn run(mut command: Command, install: &str) -> anyhow::Result<()> {
@@ -107,7 +117,10 @@ pub(super) fn ask(mut command: Command, install: &str) -> anyhow::Result<String>
         .output()
         .or_else(|error| missing(error, &program, install))?;
     if !output.status.success() {
-        bail!("`{program}` failed ({}); what it said stands above", output.status);
+        bail!(
+            "`{program}` failed ({}); what it said stands above",
+            output.status
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

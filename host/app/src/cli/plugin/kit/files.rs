@@ -27,8 +27,9 @@ pub(super) const JS_TOOLS: &[File] = files!("sdk/js/tools" => "": ["package.json
 
 const RUST: &[File] = files!(
     "plugins/sdk" => "lapwing-plugin-sdk/": [
-        "README.md", "src/bindings.rs", "src/checker.rs", "src/dns.rs", "src/failure.rs", "src/glue.rs", "src/http.rs",
-        "src/lib.rs", "src/log.rs", "src/net.rs", "src/outcome.rs", "src/tcp.rs", "src/udp.rs",
+        "README.md", "src/bindings.rs", "src/checker.rs", "src/dns.rs", "src/failure.rs", "src/glue.rs", "src/harness.rs",
+        "src/harness/sys.rs", "src/harness/sys/tcp.rs", "src/harness/sys/udp.rs", "src/http.rs", "src/lib.rs", "src/log.rs",
+        "src/net.rs", "src/outcome.rs", "src/panic.rs", "src/sys.rs", "src/tcp.rs", "src/udp.rs", "src/udp/exchange.rs",
     ],
     "sdk/rust" => "lapwing-plugin-sdk/": ["Cargo.toml"],
 );
@@ -46,7 +47,7 @@ const PYTHON: &[File] = files!("sdk/python" => "": [
     "bindings/wit_world/imports/dns.py", "bindings/wit_world/imports/http.py", "bindings/wit_world/imports/log.py",
     "bindings/wit_world/imports/net_types.py", "bindings/wit_world/imports/secrets.py",
     "bindings/wit_world/imports/state.py", "bindings/wit_world/imports/tcp.py",
-    "bindings/wit_world/imports/types.py", "bindings/wit_world/imports/udp.py", "lapwing_plugin/__init__.py",
+    "bindings/wit_world/imports/types.py", "bindings/wit_world/imports/udp.py", "lapwing_plugin/__init__.py", "lapwing_plugin/_interface.py",
     "lapwing_plugin/dns.py", "lapwing_plugin/errors.py", "lapwing_plugin/http.py", "lapwing_plugin/log.py",
     "lapwing_plugin/net.py", "lapwing_plugin/outcome.py", "lapwing_plugin/plugin.py", "lapwing_plugin/py.typed",
     "lapwing_plugin/secrets.py", "lapwing_plugin/state.py", "lapwing_plugin/tcp.py", "lapwing_plugin/testing.py",
@@ -123,14 +124,15 @@ mod tests {
             ("sdk/templates/js", "", TEMPLATE_JS),
             ("sdk/templates/python", "", TEMPLATE_PYTHON),
             ("sdk/templates/c", "", TEMPLATE_C),
-            ("plugins/sdk", "lapwing-plugin-sdk/", RUST),
+            ("plugins/sdk/src", "lapwing-plugin-sdk/src/", RUST),
             ("wit", "", WIT),
         ];
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         for (folder, prefix, files) in folders {
             let mut found = BTreeSet::new();
             below(&root.join(folder), prefix, &mut found);
-            let listed: BTreeSet<_> = files.iter().map(|file| file.path.to_owned()).collect();
+            let listed = files.iter().map(|file| file.path.to_owned());
+            let listed: BTreeSet<_> = listed.filter(|path| path.starts_with(prefix)).collect();
             assert_eq!(listed, found, "{folder}");
         }
     }
