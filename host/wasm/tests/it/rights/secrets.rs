@@ -59,7 +59,8 @@ async fn a_header_is_filled_in_and_stays_out_of_sight() {
     let request = json!({ "do": "http", "to": url, "secret": "token" });
     let seen = steps.run(MORE, json!({ "url": url, "steps": [request] })).await;
     assert_eq!(seen.status, Status::Up, "{seen:?}");
-    assert!(heard.lock().unwrap()[0].contains(&format!("authorization: {TOKEN}\r\n")));
+    let heard = heard.lock().unwrap().clone();
+    assert!(heard[0].contains(&format!("authorization: {TOKEN}\r\n")), "{heard:?}");
     // The target sends it back, and the plugin repeats it.
     assert!(
         seen.message.contains("authorization: ***") && !seen.message.contains("ours"),

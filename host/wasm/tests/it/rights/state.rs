@@ -74,7 +74,7 @@ async fn too_much_is_refused_by_name() {
     let said = run(
         &steps,
         "a",
-        json!([set("big", 10 << 20), set("k", (16 << 10) + 1)]),
+        json!([set("big", 1 << 20), set("k", (16 << 10) + 1)]),
     )
     .await;
     assert_eq!(said, "StateError::TooLarge | StateError::TooLarge");
