@@ -35,8 +35,7 @@ impl Timestamp {
 impl Span {
     /// Half of the sum, which itself may not fit.
     pub(crate) fn mean(self, other: Self) -> Self {
-        let mean = (i128::from(self.0) + i128::from(other.0)) / 2;
-        Self(i64::try_from(mean).unwrap_or(i64::MAX))
+        Self(self.0.midpoint(other.0))
     }
 
     pub(crate) fn minus(self, other: Self) -> Self {

@@ -75,13 +75,11 @@ fn introduction(connection: &mut Connection) -> Result<(Version, Option<String>)
             Ok(line) => line,
             Err(error) => return Err(unversioned(error, preface.as_deref())),
         };
-        match Version::parse(&line).map_err(malformed)? {
-            Some(version) => return Ok((version, preface)),
-            None => {
-                let said = String::from_utf8_lossy(&line).trim().to_owned();
-                preface = Some(said).filter(|said| !said.is_empty()).or(preface);
-            }
+        if let Some(version) = Version::parse(&line).map_err(malformed)? {
+            return Ok((version, preface));
         }
+        let said = String::from_utf8_lossy(&line).trim().to_owned();
+        preface = Some(said).filter(|said| !said.is_empty()).or(preface);
     }
     let last = preface.unwrap_or_default();
     let many = format!(

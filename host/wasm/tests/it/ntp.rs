@@ -4,11 +4,8 @@ use crate::{
     servers::{Folder, Server, free_port, plugin, program},
     support::{Bench, PLENTY},
 };
-use lapwing_model::{Observation, Reason, Status};
-use std::{
-    net::SocketAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use lapwing_model::{Clock, Observation, Reason, Status, SystemClock};
+use std::{net::SocketAddr, time::Duration};
 use tokio::{net::UdpSocket, time::timeout};
 
 type Packet = [u8; 48];
@@ -109,10 +106,11 @@ async fn fake(answer: impl Fn(&Packet, usize) -> Vec<Vec<u8>> + Send + 'static) 
 }
 
 /// A right answer, by a clock that is `ahead_ms` ahead.
-fn right(request: &Packet, ahead_ms: i64) -> Packet {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seconds = since.as_secs_f64() + ahead_ms as f64 / 1e3 + 2_208_988_800.0;
-    let now = ((seconds * 65536.0) as u64) << 16;
+fn right(request: &Packet, ahead_ms: i32) -> Packet {
+    let micros = SystemClock.now().as_microsecond() + i64::from(ahead_ms) * 1000;
+    let micros = u64::try_from(micros).unwrap();
+    let seconds = micros / 1_000_000 + 2_208_988_800;
+    let now = seconds << 32 | (micros % 1_000_000 << 32) / 1_000_000;
     let mut packet = [0; 48];
     packet[..4].copy_from_slice(&[4 << 3 | 4, 1, 6, 0xec]);
     packet[12..15].copy_from_slice(b"GPS");
@@ -138,7 +136,7 @@ async fn a_clock_that_lies_is_measured_and_degraded() {
         let port = fake(move |request, _| vec![right(request, ahead).to_vec()]).await;
         let seen = check(&bench, port, r#","max_offset_ms":1000"#).await;
         assert_eq!(verdict(&seen), (Status::Degraded, "ntp_offset"), "{seen:?}");
-        let error = (metric(&seen, "offset") - ahead as f64).abs();
+        let error = (metric(&seen, "offset") - f64::from(ahead)).abs();
         assert!(error <= metric(&seen, "delay") / 2.0 + 1.0, "{seen:?}");
         assert_eq!(seen.attributes["ntp.refid"], "GPS");
     }
