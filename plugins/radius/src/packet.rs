@@ -53,10 +53,6 @@ impl<'a> Request<'a> {
         request
     }
 
-    pub(crate) fn identifier(&self) -> u8 {
-        self.identifier
-    }
-
     /// Adds an attribute of at most 253 bytes; the schema lets nothing longer in.
     pub(crate) fn push(&mut self, kind: u8, value: &[u8]) {
         let Some(length) = u8::try_from(value.len() + 2).ok() else {

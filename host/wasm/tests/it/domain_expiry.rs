@@ -111,7 +111,7 @@ async fn the_days_until_the_end_decide() {
             asked[0].starts_with("GET /rdap/domain/example.com HTTP/1.1\r\n"),
             "{asked:?}"
         );
-        assert!(asked[0].contains("accept: application/rdap+json"), "{asked:?}");
+        assert!(asked[0].contains("Accept: application/rdap+json"), "{asked:?}");
     }
 }
 
