@@ -2,7 +2,7 @@
 
 use crate::{
     ber,
-    config::{Config, Tls},
+    config::{Config, Search, Tls},
     message::{self, Entry, LdapResult, Operation, Received},
 };
 use lapwing_plugin_sdk::{Failure, NetError, log, tcp::Connection};
@@ -45,7 +45,7 @@ impl<'a> Plan<'a> {
             config,
             dn,
             password,
-            search: search.map(|search| search.request()).transpose()?,
+            search: search.map(Search::request).transpose()?,
         })
     }
 
