@@ -62,7 +62,7 @@ impl<'a> Memo<'a> {
         self.store(
             SERVER,
             self.config.bootstrap_url.as_deref(),
-            &server,
+            server,
             SERVER_SECONDS,
         );
     }

@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn the_documented_kick_is_read() {
-        let whole = kick("§1\0127\01.4.2\0A Minecraft Server\00\020");
+        let whole = kick(&["§1", "127", "1.4.2", "A Minecraft Server", "0", "20"].join("\0"));
         let seen = legacy_status(&whole).unwrap().unwrap();
         assert_eq!(
             (seen.name.as_str(), seen.version.as_str()),
@@ -318,7 +318,7 @@ mod tests {
         }
         for bytes in [
             kick("You are banned"),
-            kick("§1\01\0v\0m\0x\0y"),
+            kick(&["§1", "1", "v", "m", "x", "y"].join("\0")),
             b"HTTP".to_vec(),
         ] {
             assert!(legacy_status(&bytes).is_err());

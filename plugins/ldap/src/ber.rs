@@ -31,7 +31,7 @@ pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// An element made of other elements.
-pub(crate) fn nest<const N: usize>(tag: u8, parts: [Vec<u8>; N]) -> Vec<u8> {
+pub(crate) fn nest(tag: u8, parts: &[Vec<u8>]) -> Vec<u8> {
     element(tag, &parts.concat())
 }
 

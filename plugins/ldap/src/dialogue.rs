@@ -2,7 +2,7 @@
 
 use crate::{
     ber,
-    config::{Config, Tls},
+    config::{Config, Search, Tls},
     message::{self, Entry, LdapResult, Operation, Received},
 };
 use lapwing_plugin_sdk::{Failure, NetError, log, tcp::Connection};
@@ -45,7 +45,7 @@ impl<'a> Plan<'a> {
             config,
             dn,
             password,
-            search: search.map(|search| search.request()).transpose()?,
+            search: search.map(Search::request).transpose()?,
         })
     }
 
@@ -169,6 +169,9 @@ impl Server {
     fn message(&mut self) -> Result<Received, NetError> {
         let malformed = |ber::Malformed(what)| NetError::protocol(format!("no LDAP: {what}"));
         loop {
+            if self.unread.first().is_some_and(|&tag| tag != ber::SEQUENCE) {
+                return Err(NetError::protocol("no LDAP: it does not begin as a message does"));
+            }
             match ber::measure(&self.unread).map_err(malformed)? {
                 Some(length) if length > MAX_MESSAGE => {
                     return Err(NetError::protocol(format!("a message of {length} bytes")));

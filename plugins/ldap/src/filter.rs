@@ -31,7 +31,7 @@ struct Parser<'a> {
     rest: &'a str,
 }
 
-impl<'a> Parser<'a> {
+impl Parser<'_> {
     /// `( … )`
     fn filter(&mut self, depth: usize) -> Result<Vec<u8>, String> {
         if depth == MAX_DEPTH {

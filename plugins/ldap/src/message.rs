@@ -30,12 +30,12 @@ pub(crate) fn bind(id: u32, dn: &str, password: &str) -> Vec<u8> {
     let version = number(INTEGER, 3);
     message(
         id,
-        nest(0x60, [version, element(OCTETS, dn.as_bytes()), credentials]),
+        nest(0x60, &[version, element(OCTETS, dn.as_bytes()), credentials]),
     )
 }
 
 pub(crate) fn start_tls(id: u32) -> Vec<u8> {
-    message(id, nest(0x77, [element(0x80, START_TLS)]))
+    message(id, nest(0x77, &[element(0x80, START_TLS)]))
 }
 
 pub(crate) fn search(id: u32, search: &Search<'_>) -> Vec<u8> {
@@ -49,7 +49,7 @@ pub(crate) fn search(id: u32, search: &Search<'_>) -> Vec<u8> {
         .collect();
     let request = nest(
         0x63,
-        [
+        &[
             element(OCTETS, search.base.as_bytes()),
             number(ENUMERATED, search.scope),
             // Aliases are not followed.
@@ -71,7 +71,7 @@ pub(crate) fn unbind(id: u32) -> Vec<u8> {
 }
 
 fn message(id: u32, operation: Vec<u8>) -> Vec<u8> {
-    nest(SEQUENCE, [number(INTEGER, id), operation])
+    nest(SEQUENCE, &[number(INTEGER, id), operation])
 }
 
 /// A message of the server.

@@ -130,11 +130,11 @@ mod tests {
     use crate::message::Entry;
     use lapwing_plugin_sdk::{Status, serde_json};
 
-    fn result(code: u32) -> Option<LdapResult> {
-        Some(LdapResult {
+    fn result(code: u32) -> LdapResult {
+        LdapResult {
             code,
             message: String::new(),
-        })
+        }
     }
 
     fn found(entries: usize, code: u32) -> Seen {
@@ -143,8 +143,8 @@ mod tests {
             attributes: vec![("mail".into(), vec![b"a@b".to_vec(), b"c@d".to_vec()])],
         };
         Seen {
-            bind: result(0),
-            search: result(code),
+            bind: Some(result(0)),
+            search: Some(result(code)),
             entries: vec![entry; entries],
             ..Seen::default()
         }
@@ -234,7 +234,7 @@ mod tests {
     fn refusals_are_named() {
         let refused = |code| {
             let seen = Seen {
-                bind: result(code),
+                bind: Some(result(code)),
                 ..Seen::default()
             };
             let (status, reason, _) = verdict(r#""scope":"sub""#, &seen);
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(refused(51), "ldap_busy");
         assert_eq!(refused(4096), "ldap_result_4096");
         let seen = Seen {
-            starttls_refused: result(52),
+            starttls_refused: Some(result(52)),
             ..Seen::default()
         };
         let (_, reason, message) = verdict(r#""scope":"sub""#, &seen);

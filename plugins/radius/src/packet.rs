@@ -53,10 +53,6 @@ impl<'a> Request<'a> {
         request
     }
 
-    pub(crate) fn identifier(&self) -> u8 {
-        self.identifier
-    }
-
     /// Adds an attribute of at most 253 bytes; the schema lets nothing longer in.
     pub(crate) fn push(&mut self, kind: u8, value: &[u8]) {
         let Some(length) = u8::try_from(value.len() + 2).ok() else {
@@ -136,7 +132,7 @@ impl<'a> Request<'a> {
         };
         let mut rest = attributes;
         let mut at = HEADER;
-        while let Some((kind, value, behind)) = attribute(rest)? {
+        while let Some(Attribute { kind, value, behind }) = Attribute::first(rest)? {
             match kind {
                 MESSAGE_AUTHENTICATOR => {
                     let zeroed = as_sent.get(..at + 2).zip(as_sent.get(at + 18..));
@@ -156,18 +152,27 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The first attribute: its type, its value, and what is behind it.
-fn attribute(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, Unfit> {
-    let [kind, length, ..] = *bytes else {
-        return if bytes.is_empty() {
-            Ok(None)
-        } else {
-            Err(Unfit::NoRadius)
+/// An attribute, and what is behind it.
+struct Attribute<'a> {
+    kind: u8,
+    value: &'a [u8],
+    behind: &'a [u8],
+}
+
+impl<'a> Attribute<'a> {
+    /// The first one; `None` at the end.
+    fn first(bytes: &'a [u8]) -> Result<Option<Self>, Unfit> {
+        let [kind, length, ..] = *bytes else {
+            return if bytes.is_empty() {
+                Ok(None)
+            } else {
+                Err(Unfit::NoRadius)
+            };
         };
-    };
-    let (attribute, behind) = bytes.split_at_checked(length.into()).ok_or(Unfit::NoRadius)?;
-    let value = attribute.get(2..).ok_or(Unfit::NoRadius)?;
-    Ok(Some((kind, value, behind)))
+        let (attribute, behind) = bytes.split_at_checked(length.into()).ok_or(Unfit::NoRadius)?;
+        let value = attribute.get(2..).ok_or(Unfit::NoRadius)?;
+        Ok(Some(Self { kind, value, behind }))
+    }
 }
 
 /// What the server says.

@@ -7,7 +7,11 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use lapwing_checks::CheckError;
 use lapwing_model::{Observation, Reason, Status};
-use std::sync::{Arc, Mutex};
+use lapwing_wasm::Grant;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
@@ -111,7 +115,7 @@ async fn the_days_until_the_end_decide() {
             asked[0].starts_with("GET /rdap/domain/example.com HTTP/1.1\r\n"),
             "{asked:?}"
         );
-        assert!(asked[0].contains("accept: application/rdap+json"), "{asked:?}");
+        assert!(asked[0].contains("Accept: application/rdap+json"), "{asked:?}");
     }
 }
 
@@ -271,4 +275,42 @@ async fn the_registrys_server_is_looked_up() {
         "{}",
         unlisted.message
     );
+}
+
+#[tokio::test]
+async fn a_registry_is_asked_once_where_the_plugin_may_remember() {
+    let registrar = Registrar::new(|_, _| ending(400, "")).await;
+    let config = |more: &str| {
+        let url = format!("http://127.0.0.1:{}/rdap/", registrar.port);
+        format!(r#"{{"domain":"example.com","rdap_url":"{url}"{more}}}"#)
+    };
+    let asked = || registrar.asked.lock().unwrap().len();
+    let bench = plugin("domain-expiry").await;
+    for _ in 0..2 {
+        let seen = bench.run(&config(""), PLENTY).await.unwrap();
+        assert_eq!(seen.status, Status::Up, "{seen:?}");
+    }
+    assert_eq!(asked(), 2, "nothing is remembered without a grant");
+
+    let grant = Grant {
+        state: true,
+        ..Grant::default()
+    };
+    let grants = BTreeMap::from([("domain-expiry".to_owned(), vec![grant])]);
+    bench.host.custody().grants().replace(grants);
+    bench.run(&config(""), PLENTY).await.unwrap();
+    let again = bench.run(&config(""), PLENTY).await.unwrap();
+    assert_eq!((again.status, asked()), (Status::Up, 3), "{again:?}");
+    assert_eq!(again.attributes["rdap.remembered"], true);
+    let never = bench.run(&config(r#","cache_minutes":0"#), PLENTY).await.unwrap();
+    assert_eq!((never.status, asked()), (Status::Up, 4));
+    // What is bad is looked at again.
+    for _ in 0..2 {
+        let low = bench
+            .run(&config(r#","warn_days":500,"min_days":450"#), PLENTY)
+            .await
+            .unwrap();
+        assert_eq!(reason(&low), "domain_expires_soon", "{low:?}");
+    }
+    assert_eq!(asked(), 6);
 }

@@ -20,13 +20,14 @@ const CHALLENGE: &[u8] = &[0x4b, 0xa1, 0xd5, 0x22];
 
 async fn check(kind: &str, port: u16, more: &str, budget: Duration) -> Observation {
     let config = format!(r#"{{"host":"127.0.0.1","port":{port}{more}}}"#);
-    run(kind, &config, &context(budget)).await
+    run(kind, &config, || context(budget)).await
 }
 
-async fn run(kind: &str, config: &str, context: &ProbeContext) -> Observation {
+/// One run; its time begins when the plugin is loaded.
+async fn run(kind: &str, config: &str, context: impl FnOnce() -> ProbeContext) -> Observation {
     let bench = plugin("game-server").await;
     let executor = bench.registry.executor(kind).unwrap();
-    let probed = executor.execute(config, context).await;
+    let probed = executor.execute(config, &context()).await;
     probed.unwrap_or_else(CheckError::into_observation)
 }
 
@@ -274,12 +275,13 @@ async fn a_minecraft_server_is_found_by_its_service_record() {
     let answer = status(r#"{"version":{"name":"1.21"},"description":"Block Castle"}"#);
     for (priority, found) in [(5, true), (10, false)] {
         let port = minecraft(|port| handshake("localhost", port), answer.clone()).await;
-        let context = ProbeContext {
-            net: Net::with_name_servers(EgressPolicy::default(), &[name_server(priority, port).await]),
+        let server = name_server(priority, port).await;
+        let context = || ProbeContext {
+            net: Net::with_name_servers(EgressPolicy::default(), &[server]),
             ..context(PLENTY)
         };
         let config = format!(r#"{{"host":"localhost","port":{port},"srv":true}}"#);
-        let seen = run("minecraft-server", &config, &context).await;
+        let seen = run("minecraft-server", &config, context).await;
         assert_eq!(seen.status == Status::Up, found, "{seen:?}");
     }
 }
