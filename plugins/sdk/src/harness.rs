@@ -97,7 +97,9 @@ struct Seen {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("seen", &self.seen).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("seen", &self.seen)
+            .finish_non_exhaustive()
     }
 }
 
@@ -185,7 +187,9 @@ impl Host {
 
     fn remaining(&self) -> Duration {
         let ends = self.seen.borrow().ends;
-        ends.map_or(Duration::ZERO, |end| end.saturating_duration_since(Instant::now()))
+        ends.map_or(Duration::ZERO, |end| {
+            end.saturating_duration_since(Instant::now())
+        })
     }
 
     fn judge(&self, host: &str, port: u16) -> Result<(), Fault> {

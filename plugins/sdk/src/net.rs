@@ -1,10 +1,10 @@
 //! What all network calls share: errors, addresses, TLS options, and the time a call may take.
 
-use crate::{bindings::lapwing::plugin::net_types, sys::context};
 pub use crate::bindings::lapwing::plugin::{
     net_types::{Endpoint, IpFamily, NetError as Fault, Peer},
     types::{Certificate, TlsInfo},
 };
+use crate::{bindings::lapwing::plugin::net_types, sys::context};
 use std::{fmt, time::Duration};
 
 /// A failed network call.

@@ -65,14 +65,21 @@ fn echo() -> u16 {
 
 #[test]
 fn a_check_probes_a_real_server_and_leaves_state_and_lines() {
-    let (host, config) = (Host::new().previous(Status::Down), format!(r#"{{"port":{}}}"#, echo()));
+    let (host, config) = (
+        Host::new().previous(Status::Down),
+        format!(r#"{{"port":{}}}"#, echo()),
+    );
     for runs in 1..=2 {
         let outcome = harness::check::<Echo>(&config, &host).unwrap();
         assert_eq!((outcome.status, outcome.message.as_str()), (Status::Up, "word"));
         assert_eq!(host.state("runs").unwrap().len(), runs);
     }
     assert_eq!(host.lines()[0], "info: word, Some(Status::Down) before");
-    assert!(host.calls()[0].starts_with("tcp 127.0.0.1:"), "{:?}", host.calls());
+    assert!(
+        host.calls()[0].starts_with("tcp 127.0.0.1:"),
+        "{:?}",
+        host.calls()
+    );
 }
 
 #[test]

@@ -94,7 +94,11 @@ pub mod state {
 
     /// Keeps it; nothing is forgotten by time.
     pub fn set(key: &str, value: &[u8], _: Option<u32>) -> Result<(), StateError> {
-        host().seen.borrow_mut().state.insert(key.to_owned(), value.to_owned());
+        host()
+            .seen
+            .borrow_mut()
+            .state
+            .insert(key.to_owned(), value.to_owned());
         Ok(())
     }
 
@@ -108,8 +112,8 @@ pub mod state {
 /// `dns`
 pub mod dns {
     use super::{host, unanswered};
-    use crate::net::{Endpoint, Fault};
     pub use crate::bindings::lapwing::plugin::dns::{Answer, Reply};
+    use crate::net::{Endpoint, Fault};
 
     /// The scripted answers, with a TTL of a minute.
     pub fn query(name: &str, rtype: &str, _: Option<&Endpoint>, _: u64) -> Result<Reply, Fault> {
@@ -136,8 +140,11 @@ pub mod dns {
 /// `http`
 pub mod http {
     use super::{host, unanswered};
-    use crate::{bindings::lapwing::plugin::net_types::Timing, net::{Fault, Peer}};
     pub use crate::bindings::lapwing::plugin::http::{HeaderValue, HttpRequest, HttpResponse};
+    use crate::{
+        bindings::lapwing::plugin::net_types::Timing,
+        net::{Fault, Peer},
+    };
 
     /// The scripted response, cut to what was asked for.
     pub fn send(request: &HttpRequest) -> Result<HttpResponse, Fault> {
@@ -154,12 +161,23 @@ pub mod http {
         Ok(HttpResponse {
             status: reply.status,
             version: "HTTP/1.1".to_owned(),
-            headers: headers.map(|(name, value)| (name.to_lowercase(), value.into_bytes())).collect(),
+            headers: headers
+                .map(|(name, value)| (name.to_lowercase(), value.into_bytes()))
+                .collect(),
             body: reply.body,
             truncated,
             final_url: request.url.clone(),
-            peer: Peer { address: "192.0.2.1".to_owned(), port: 80 },
-            timing: Timing { dns: None, connect: None, tls: None, first_byte: None, total: 1_000_000 },
+            peer: Peer {
+                address: "192.0.2.1".to_owned(),
+                port: 80,
+            },
+            timing: Timing {
+                dns: None,
+                connect: None,
+                tls: None,
+                first_byte: None,
+                total: 1_000_000,
+            },
             tls: None,
         })
     }

@@ -33,7 +33,12 @@ impl Connection {
             match TcpStream::connect_timeout(&peer, span(timeout)) {
                 Ok(stream) => {
                     let unread = RefCell::default();
-                    return Ok(Self { stream, unread, begun, peer });
+                    return Ok(Self {
+                        stream,
+                        unread,
+                        begun,
+                        peer,
+                    });
                 }
                 Err(error) => failed = fault(&error, "connect"),
             }
@@ -48,7 +53,9 @@ impl Connection {
         if !self.unread.borrow().is_empty() {
             return Err(Fault::Protocol("unread bytes before the handshake".to_owned()));
         }
-        host.tls.as_ref().map_or_else(|| unanswered("TLS handshakes"), |answer| answer(options))
+        host.tls
+            .as_ref()
+            .map_or_else(|| unanswered("TLS handshakes"), |answer| answer(options))
     }
 
     /// Sends all of it.
@@ -73,7 +80,11 @@ impl Connection {
     pub fn read_until(&self, delimiter: &[u8], max: u32, timeout: u64) -> Result<Vec<u8>, Fault> {
         let until = Instant::now() + span(timeout);
         loop {
-            let found = self.unread.borrow().windows(delimiter.len().max(1)).position(|window| window == delimiter);
+            let found = self
+                .unread
+                .borrow()
+                .windows(delimiter.len().max(1))
+                .position(|window| window == delimiter);
             match found.map(|at| at + delimiter.len()) {
                 Some(end) if end <= size(max) => return Ok(self.take(end)),
                 None if self.unread.borrow().len() < size(max) => {
@@ -105,13 +116,22 @@ impl Connection {
 
     /// The address connected to.
     pub fn peer(&self) -> Peer {
-        Peer { address: self.peer.ip().to_string(), port: self.peer.port() }
+        Peer {
+            address: self.peer.ip().to_string(),
+            port: self.peer.port(),
+        }
     }
 
     /// The time since the connection was begun.
     pub fn timing(&self) -> Timing {
         let total = nanos(self.begun.elapsed());
-        Timing { dns: None, connect: None, tls: None, first_byte: None, total }
+        Timing {
+            dns: None,
+            connect: None,
+            tls: None,
+            first_byte: None,
+            total,
+        }
     }
 
     fn take(&self, length: usize) -> Vec<u8> {
@@ -120,7 +140,9 @@ impl Connection {
 
     fn fill(&self, until: Instant) -> Result<usize, Fault> {
         let mut chunk = [0; 4096];
-        let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let left = until
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
         let mut stream = &self.stream;
         let length = stream
             .set_read_timeout(Some(left))
@@ -140,7 +162,11 @@ pub(super) fn addresses(to: &Endpoint, family: IpFamily) -> Result<Vec<SocketAdd
     };
     let found = (to.host.as_str(), to.port).to_socket_addrs();
     let found: Vec<_> = found.map_err(|_| Fault::NameNotFound)?.filter(fits).collect();
-    if found.is_empty() { Err(Fault::NameNotFound) } else { Ok(found) }
+    if found.is_empty() {
+        Err(Fault::NameNotFound)
+    } else {
+        Ok(found)
+    }
 }
 
 /// A span for the sockets of std, which take none of zero.

@@ -17,7 +17,10 @@ impl Socket {
         let host = host();
         host.called(format!("udp {}:{}", to.host, to.port));
         host.judge(&to.host, to.port)?;
-        let peer = addresses(to, family)?.into_iter().next().ok_or(Fault::NameNotFound)?;
+        let peer = addresses(to, family)?
+            .into_iter()
+            .next()
+            .ok_or(Fault::NameNotFound)?;
         let own = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         UdpSocket::bind(own)
             .and_then(|socket| socket.connect(peer).map(|()| Self(socket)))
@@ -26,13 +29,19 @@ impl Socket {
 
     /// Sends one datagram.
     pub fn send(&self, data: &[u8]) -> Result<(), Fault> {
-        self.0.send(data).map(drop).map_err(|error| fault(&error, "response"))
+        self.0
+            .send(data)
+            .map(drop)
+            .map_err(|error| fault(&error, "response"))
     }
 
     /// One datagram; what is longer than `max` is cut.
     pub fn receive(&self, max: u32, timeout: u64) -> Result<Vec<u8>, Fault> {
         let mut datagram = vec![0; usize::try_from(max).unwrap_or(usize::MAX).min(65_536)];
-        let received = self.0.set_read_timeout(Some(span(timeout))).and_then(|()| self.0.recv(&mut datagram));
+        let received = self
+            .0
+            .set_read_timeout(Some(span(timeout)))
+            .and_then(|()| self.0.recv(&mut datagram));
         datagram.truncate(received.map_err(|error| fault(&error, "response"))?);
         Ok(datagram)
     }

@@ -26,7 +26,7 @@ impl Tools {
     }
 
     /// The folder of one tool; `install` fills it when it is not there. What is found was installed to the end: it is
-    /// made beside and moved into place, so that two builds at a time do no harm.
+    /// made beside and moved into place, by one build at a time.
     pub(super) fn ready(
         &self,
         tool: &str,
@@ -37,18 +37,23 @@ impl Tools {
         if folder.is_dir() {
             return Ok(folder);
         }
-        console::note(&format!("installing {tool} in {}: {note}", self.folder.display()));
-        let part = self.folder.join(format!("{tool}.part-{}", std::process::id()));
-        fs::create_dir_all(&part).with_context(|| format!("cannot make `{}`", part.display()))?;
-        let done = install(&part).with_context(|| format!("cannot install {tool}"));
-        if done.is_ok() && fs::rename(&part, &folder).is_ok() {
-            return Ok(folder);
-        }
-        let _ = fs::remove_dir_all(&part);
-        done?;
+        let shown = self.folder.display();
+        fs::create_dir_all(&self.folder).with_context(|| format!("cannot make `{shown}`"))?;
+        let lock = fs::File::create(self.folder.join(format!("{tool}.lock")))
+            .and_then(|file| file.lock().map(|()| file))
+            .with_context(|| format!("cannot lock `{shown}`"))?;
         if !folder.is_dir() {
-            bail!("cannot move {tool} to `{}`", folder.display());
+            console::note(&format!("installing {tool} in {shown}: {note}"));
+            let part = self.folder.join(format!("{tool}.part"));
+            // Of a build that was ended.
+            let _ = fs::remove_dir_all(&part);
+            fs::create_dir(&part)
+                .map_err(anyhow::Error::from)
+                .and_then(|()| install(&part))
+                .and_then(|()| Ok(fs::rename(&part, &folder)?))
+                .with_context(|| format!("cannot install {tool}"))?;
         }
+        drop(lock);
         Ok(folder)
     }
 
@@ -76,6 +81,7 @@ pub(super) fn pip(folder: &Path, wanted: &[&OsStr]) -> anyhow::Result<()> {
             "--quiet",
             "--disable-pip-version-check",
             "--no-input",
+            "--root-user-action=ignore",
             "--target",
         ])
         .arg(folder)
