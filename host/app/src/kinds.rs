@@ -30,7 +30,7 @@ impl Kinds {
         let data = Arc::new(Data::open(settings.data.as_deref())?);
         let host = PluginHost::new(settings)?;
         let custody = host.custody().clone();
-        let approver = Arc::new(|_: &lapwing_wasm::Candidate<'_>| Vec::new());
+        let approver = lapwing_wasm::by_grants(&custody, &data);
         let opened = PluginFolder::open(host, folder, native_kinds()?, data, approver).await;
         let folder = opened
             .map_err(|error| anyhow::anyhow!("cannot read plugin folder `{}`: {error}", folder.display()))?;
@@ -83,7 +83,7 @@ impl Kinds {
     }
 
     /// The folder, to switch plugins on and off, approve and grant.
-    #[expect(dead_code, reason = "for the admin API")]
+    #[allow(dead_code, reason = "for the admin API")]
     pub(crate) fn folder(&self) -> Option<&PluginFolder> {
         self.folder.as_ref()
     }

@@ -13,7 +13,7 @@
 
 use lapwing_checks::{Net, ProbeContext, Registry, net::EgressPolicy};
 use lapwing_model::{Monitor, Status, SystemClock, Task};
-use lapwing_wasm::{PluginHost, PluginSettings, bench::Subject};
+use lapwing_wasm::{CompileSettings, PluginHost, PluginSettings, bench::Subject};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -65,6 +65,10 @@ fn main() {
     );
     drop((empty, smtp));
 
+    let cached = Builder::new_multi_thread().enable_all().build().unwrap();
+    row("50 plugins from the cache, all", cached.block_on(from_cache(50, 20)));
+    drop(cached);
+
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -87,6 +91,42 @@ fn dist(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../plugins/dist")
         .join(name)
+}
+
+/// A host that keeps compiled code in `cache`.
+fn host(cache: Option<PathBuf>) -> Arc<PluginHost> {
+    let compile = CompileSettings {
+        program: Some(env!("CARGO_BIN_EXE_lapwing-compile").into()),
+        ..CompileSettings::default()
+    };
+    PluginHost::new(PluginSettings {
+        cache,
+        compile,
+        ..PluginSettings::default()
+    })
+    .unwrap()
+}
+
+/// Times for loading a folder of `count` plugins that were compiled before, each by a new host.
+async fn from_cache(count: u8, times: usize) -> Vec<Duration> {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = std::fs::read(dist("smtp.wasm")).unwrap();
+    for index in 0..count {
+        // A custom section with one byte tells them apart.
+        let bytes = [&plugin[..], &[0, 3, 1, b'n', index]].concat();
+        std::fs::write(folder.path().join(format!("{index}.wasm")), bytes).unwrap();
+    }
+    let cache = folder.path().join("cache");
+    let mut took = Vec::with_capacity(times);
+    for _ in 0..=times {
+        let host = host(Some(cache.clone()));
+        let begun = Instant::now();
+        let reports = host.load_dir(folder.path()).await.unwrap();
+        took.push(begun.elapsed());
+        assert!(reports.iter().all(|report| report.failure().is_none()));
+    }
+    // The first one compiled.
+    took.split_off(1)
 }
 
 fn single() -> Runtime {
@@ -113,7 +153,7 @@ fn rate(subject: &Subject, threads: usize) -> f64 {
 }
 
 async fn executor(plugin: &str, config: &str, runs: usize) -> Vec<Duration> {
-    let host = PluginHost::new(PluginSettings::default()).unwrap();
+    let host = host(None);
     let mut registry = Registry::default();
     let mut report = host.load_file(dist(plugin)).await;
     report.register(&mut registry);

@@ -37,7 +37,7 @@ mod verdict;
 pub use compile::child::compile_child;
 pub use custody::{Custody, LogLine, Record, Tally};
 pub use data::{Data, DataError, Decisions};
-pub use folder::{Approver, Candidate, PluginFolder};
+pub use folder::{Approver, Candidate, PluginFolder, by_grants};
 pub use host::{HostError, PluginHost};
 pub use load::LoadError;
 pub use memo::{MemoryState, StateStore};

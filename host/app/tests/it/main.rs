@@ -14,6 +14,7 @@ mod config;
 mod kit;
 mod openapi;
 mod outages;
+mod plugin_folder;
 mod plugins;
 mod run;
 mod support;
