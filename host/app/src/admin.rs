@@ -5,6 +5,7 @@ pub(crate) mod checks;
 pub(crate) mod error;
 pub(crate) mod executors;
 pub(crate) mod health;
+pub(crate) mod kinds;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod plugins;
@@ -78,9 +79,13 @@ fn endpoints() -> Endpoints {
 fn guarded() -> Endpoints {
     OpenApiRouter::new()
         .routes(routes!(executors::list))
+        .routes(routes!(kinds::schema))
         .routes(routes!(checks::run))
         .routes(routes!(plugins::list::list))
         .routes(routes!(plugins::reload::reload))
+        .routes(routes!(plugins::inspect::inspect))
+        .routes(routes!(plugins::logs::logs))
+        .routes(routes!(plugins::test::test))
         .routes(routes!(openapi::serve))
         .routes(routes!(metrics::render))
 }

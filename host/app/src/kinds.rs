@@ -82,8 +82,12 @@ impl Kinds {
         Arc::new(reports.unwrap_or_default())
     }
 
+    /// What runs the plugins; `None` where only native kinds are wanted.
+    pub(crate) fn host(&self) -> Option<&Arc<PluginHost>> {
+        self.folder().map(PluginFolder::host)
+    }
+
     /// The folder, to switch plugins on and off, approve and grant.
-    #[expect(dead_code, reason = "for the admin API")]
     pub(crate) fn folder(&self) -> Option<&PluginFolder> {
         self.folder.as_ref()
     }

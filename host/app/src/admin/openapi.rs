@@ -6,6 +6,7 @@
 use super::{checks, error, executors, health, plugins};
 use axum::Json;
 use lapwing_model::CheckResult;
+use lapwing_wasm::Trial;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -43,8 +44,12 @@ fn schemas() -> Map<String, Value> {
     answers.subschema_for::<executors::Executors>();
     answers.subschema_for::<health::Health>();
     answers.subschema_for::<plugins::Plugins>();
+    answers.subschema_for::<plugins::inspect::Inspection>();
+    answers.subschema_for::<plugins::logs::Logs>();
+    answers.subschema_for::<Trial>();
     let mut questions = generator(SchemaSettings::for_deserialize);
     questions.subschema_for::<checks::CheckRequest>();
+    questions.subschema_for::<plugins::test::TestRequest>();
     let mut schemas = answers.take_definitions(true);
     schemas.extend(questions.take_definitions(true));
     schemas.sort_keys();

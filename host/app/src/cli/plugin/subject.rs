@@ -5,8 +5,9 @@
 use super::retarget::retarget;
 use crate::{admin::checks::adhoc, producer};
 use anyhow::{Context, bail};
-use lapwing_checks::{CheckError, Executor, Net, ProbeContext};
-use lapwing_model::{CheckResult, Clock, SystemClock, WorkerIdentity};
+use jiff::Timestamp;
+use lapwing_checks::{CheckError, Executor, KindInfo, Net, ProbeContext};
+use lapwing_model::{CheckResult, Clock, Observation, SystemClock, WorkerIdentity};
 use lapwing_wasm::{Plugin, PluginHost, PluginReport, PluginSettings};
 use serde_json::{Map, Value};
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
@@ -16,6 +17,8 @@ use tokio::time::Instant;
 pub(crate) struct Subject {
     /// What loading it showed.
     pub(crate) report: PluginReport,
+    /// The plugin.
+    pub(crate) plugin: Arc<Plugin>,
     /// Its kinds, in its own order.
     pub(crate) kinds: Vec<Arc<dyn Executor>>,
     /// Keeps the engine alive.
@@ -27,11 +30,12 @@ impl Subject {
     pub(crate) async fn load(file: &Path, settings: PluginSettings) -> anyhow::Result<Self> {
         let host = PluginHost::new(settings)?;
         let report = host.load_file(file).await;
-        let Some(plugin) = report.plugin() else {
+        let Some(plugin) = report.plugin().cloned() else {
             bail!("`{}`: {}", file.display(), report.failure().unwrap_or("not a plugin"));
         };
         Ok(Self {
-            kinds: Plugin::executors(plugin).collect(),
+            kinds: plugin.executors().collect(),
+            plugin,
             report,
             _host: host,
         })
@@ -60,22 +64,46 @@ pub(crate) fn pointed(kind: &Arc<dyn Executor>, address: SocketAddr) -> (Map<Str
     retarget(&kind.info().schema, &example.cloned().unwrap_or_default(), address)
 }
 
+/// One run for nobody's monitor, begun.
+pub(crate) struct Run {
+    /// What the run may use.
+    pub(crate) cx: ProbeContext,
+    started: Timestamp,
+}
+
+impl Run {
+    /// With all of `timeout` from now.
+    pub(crate) fn new(kind: &KindInfo, config: Map<String, Value>, net: Net, timeout: Duration) -> Self {
+        let clock = Arc::new(SystemClock);
+        Self {
+            started: clock.now(),
+            cx: ProbeContext {
+                task: Arc::new(producer::task(&adhoc(&kind.kind, config, timeout), &*clock)),
+                deadline: Instant::now() + timeout,
+                net,
+                clock,
+            },
+        }
+    }
+
+    /// As JSON.
+    pub(crate) fn config(&self) -> &str {
+        &self.cx.task.monitor.config
+    }
+
+    /// What was seen, as a result.
+    pub(crate) fn result(&self, observation: Observation) -> CheckResult {
+        let nobody = WorkerIdentity {
+            name: "lapwing plugin".to_owned(),
+            region: None,
+        };
+        CheckResult::new(&self.cx.task, &nobody, self.started, self.cx.clock.now(), observation)
+    }
+}
+
 /// Runs `kind` once, as the worker would. Ends at most shortly after `timeout`.
 pub(crate) async fn run(kind: &Arc<dyn Executor>, config: Map<String, Value>, net: Net, timeout: Duration) -> CheckResult {
-    let clock = Arc::new(SystemClock);
-    let task = Arc::new(producer::task(&adhoc(&kind.info().kind, config, timeout), &*clock));
-    let cx = ProbeContext {
-        task: task.clone(),
-        deadline: Instant::now() + timeout,
-        net,
-        clock: clock.clone(),
-    };
-    let started = clock.now();
-    let outcome = kind.execute(&task.monitor.config, &cx).await;
-    let observation = outcome.unwrap_or_else(CheckError::into_observation);
-    let nobody = WorkerIdentity {
-        name: "lapwing plugin".to_owned(),
-        region: None,
-    };
-    CheckResult::new(&task, &nobody, started, clock.now(), observation)
+    let run = Run::new(kind.info(), config, net, timeout);
+    let outcome = kind.execute(run.config(), &run.cx).await;
+    run.result(outcome.unwrap_or_else(CheckError::into_observation))
 }
