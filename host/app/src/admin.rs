@@ -25,7 +25,7 @@ use hyper_util::{
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -58,6 +58,12 @@ pub(crate) struct State {
     pub(crate) token: Option<Secret>,
     /// Room for checks asked for by API.
     pub(crate) checks: Arc<Semaphore>,
+    /// The bearer token of those who may upload plugins; nobody may without one.
+    pub(crate) upload_token: Option<Secret>,
+    /// Largest upload, in bytes.
+    pub(crate) upload_limit: u64,
+    /// One upload at a time.
+    pub(crate) uploads: Arc<Mutex<()>>,
 }
 
 impl State {
@@ -84,15 +90,21 @@ fn guarded() -> Endpoints {
         .routes(routes!(plugins::list::list))
         .routes(routes!(plugins::reload::reload))
         .routes(routes!(plugins::inspect::inspect))
+        .routes(routes!(plugins::enable::enable))
+        .routes(routes!(plugins::disable::disable))
+        .routes(routes!(plugins::approve::approve))
+        .routes(routes!(plugins::grant::grant, plugins::revoke::revoke))
         .routes(routes!(plugins::logs::logs))
         .routes(routes!(plugins::test::test))
         .routes(routes!(openapi::serve))
         .routes(routes!(metrics::render))
 }
 
-/// For all.
+/// For all, or for those that they themselves ask.
 fn open() -> Endpoints {
-    OpenApiRouter::new().routes(routes!(health::health))
+    OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .routes(routes!(plugins::upload::upload))
 }
 
 fn router(state: State) -> Router {

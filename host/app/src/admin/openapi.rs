@@ -27,7 +27,10 @@ fn head() -> Value {
         // Either will do: without a token configured, local clients need none.
         "security": [{"token": []}, {}],
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "LAPWING_ADMIN_TOKEN"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "LAPWING_ADMIN_TOKEN"},
+                "upload": {"type": "http", "scheme": "bearer", "description": "LAPWING_ADMIN_UPLOAD_TOKEN"},
+            },
             "responses": {"error": {
                 "description": "Refused or failed; `error.code` tells programs, `error.message` tells people.",
                 "content": {"application/json": {"schema": {"$ref": refer::<error::Envelope>()}}},
@@ -49,6 +52,7 @@ fn schemas() -> Map<String, Value> {
     answers.subschema_for::<Trial>();
     let mut questions = generator(SchemaSettings::for_deserialize);
     questions.subschema_for::<checks::CheckRequest>();
+    questions.subschema_for::<plugins::approve::ApproveRequest>();
     questions.subschema_for::<plugins::test::TestRequest>();
     let mut schemas = answers.take_definitions(true);
     schemas.extend(questions.take_definitions(true));

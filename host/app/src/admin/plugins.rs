@@ -1,10 +1,17 @@
 //! `/api/v1/plugins`: the files of the plugin folder, what they do, and what they may do.
 
+pub(crate) mod approve;
+mod decide;
+pub(crate) mod disable;
+pub(crate) mod enable;
+pub(crate) mod grant;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod reload;
+pub(crate) mod revoke;
 pub(crate) mod test;
+pub(crate) mod upload;
 
 use super::{State, error::ApiError};
 use crate::console::one_line;

@@ -9,11 +9,13 @@
 )]
 
 mod admin;
+mod admin_plugins;
 mod cli;
 mod config;
 mod kit;
 mod openapi;
 mod outages;
+mod plugin_cli;
 mod plugins;
 mod run;
 mod support;
