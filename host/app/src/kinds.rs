@@ -1,5 +1,6 @@
 //! The kinds of check this process can run: the native ones and those of the plugin folder, as one registry.
 
+use crate::consent;
 use lapwing_checks::{Registry, native};
 use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginSettings};
 use std::{path::Path, sync::Arc};
@@ -30,7 +31,8 @@ impl Kinds {
         let data = Arc::new(Data::open(settings.data.as_deref())?);
         let host = PluginHost::new(settings)?;
         let custody = host.custody().clone();
-        let approver = Arc::new(|_: &lapwing_wasm::Candidate<'_>| Vec::new());
+        consent::enforce(&custody, &data);
+        let approver = consent::approver(&host, &data);
         let opened = PluginFolder::open(host, folder, native_kinds()?, data, approver).await;
         let folder = opened
             .map_err(|error| anyhow::anyhow!("cannot read plugin folder `{}`: {error}", folder.display()))?;

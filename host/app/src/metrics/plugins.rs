@@ -118,7 +118,7 @@ impl Collector for Plugins {
 fn files(plugins: &[PluginReport], encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
     let mut states = BTreeMap::new();
     for plugin in plugins {
-        *states.entry(state(plugin)).or_insert(0_i64) += 1;
+        *states.entry(plugin.state.as_str()).or_insert(0_i64) += 1;
     }
     let help = "Files of the plugin folder, by state";
     let mut family = encoder.encode_descriptor("plugin_files", help, None, MetricType::Gauge)?;
@@ -127,10 +127,6 @@ fn files(plugins: &[PluginReport], encoder: &mut DescriptorEncoder) -> Result<()
         ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
-}
-
-fn state(plugin: &PluginReport) -> &'static str {
-    if plugin.is_active() { "active" } else { "failed" }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no plugin comes near 2^53 of anything")]

@@ -53,7 +53,7 @@ async fn a_test_run_tells_each_call_and_counts_for_nothing() {
     assert_eq!((code, &trial["result"]["status"]), (200, &json!("up")), "{trial}");
     assert!(trial["calls"].as_array().unwrap().iter().any(|call| call["call"] == "tcp.connect"), "{trial}");
     for _ in 0..10 {
-        let (_, trial) = daemon.post("/api/v1/plugins/fixtures/test", &json!({})).await;
+        let (_, trial) = daemon.post("/api/v1/plugins/fixture-trap/test", &json!({})).await;
         assert_eq!(trial["result"]["reason"], "plugin_trap", "never quarantined: {trial}");
     }
     assert_eq!(daemon.get("/api/v1/plugins/smtp").await.1["tally"]["runs"], 0);
@@ -74,10 +74,10 @@ async fn a_test_run_tells_each_call_and_counts_for_nothing() {
 async fn what_a_plugin_logs_can_be_read() {
     let folder = folder(&["fixtures/flood_log.wasm"]);
     let (_files, daemon) = run(folder.path(), None).await;
-    assert_eq!(daemon.get("/api/v1/plugins/fixtures/logs").await, (200, json!({"lines": []})));
+    assert_eq!(daemon.get("/api/v1/plugins/fixture-flood-log/logs").await, (200, json!({"lines": []})));
     let (_, result) = daemon.post("/api/v1/checks", &json!({"kind": "fixture-flood-log"})).await;
     assert!(result["status"].is_string(), "{result}");
-    let (_, logs) = daemon.get("/api/v1/plugins/fixtures/logs").await;
+    let (_, logs) = daemon.get("/api/v1/plugins/fixture-flood-log/logs").await;
     let lines = logs["lines"].as_array().unwrap();
     assert!(!lines.is_empty() && lines.len() <= 1000);
     assert_eq!(lines[0]["kind"], "fixture-flood-log");

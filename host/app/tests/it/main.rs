@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod admin_decide;
 mod admin_plugins;
 mod cli;
 mod config;

@@ -55,12 +55,12 @@ pub(crate) async fn upload(
     let place = move || {
         let folder = kinds.folder().ok_or_else(|| failed("this process has no plugin folder"))?;
         // Switched off before it is there: at no time could it serve.
-        folder.set_enabled(&report.name, false).map_err(|error| failed(error))?;
+        folder.set_enabled(&report.name, false).map_err(failed)?;
         draft.persist_noclobber(&target).map_err(|error| match error.error.kind() {
             std::io::ErrorKind::AlreadyExists => taken(&report.name),
             _ => failed(error.error),
         })?;
-        Ok(())
+        Ok::<(), ApiError>(())
     };
     tokio::task::spawn_blocking(place).await.map_err(failed)??;
     state.prober.kinds.reload().await.map_err(failed)?;

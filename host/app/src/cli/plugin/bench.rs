@@ -1,11 +1,8 @@
 //! `lapwing plugin bench FILE`: what a run costs on this machine.
 
-use super::{
-    Exit, Shared,
-    subject::{self, Subject},
-};
+use super::subject::{self, Subject};
 use crate::{
-    cli::check,
+    cli::{Exit, Shared, check},
     config::{Config, Environment},
     console, role,
 };

@@ -21,8 +21,8 @@ pub(crate) struct Subject {
     pub(crate) plugin: Arc<Plugin>,
     /// Its kinds, in its own order.
     pub(crate) kinds: Vec<Arc<dyn Executor>>,
-    /// Keeps the engine alive.
-    _host: Arc<PluginHost>,
+    /// What runs it.
+    pub(crate) host: Arc<PluginHost>,
 }
 
 impl Subject {
@@ -37,7 +37,7 @@ impl Subject {
             kinds: plugin.executors().collect(),
             plugin,
             report,
-            _host: host,
+            host,
         })
     }
 

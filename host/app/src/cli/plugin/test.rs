@@ -69,6 +69,7 @@ pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result
     };
     role::block_on(async {
         let subject = Subject::load(&args.file, config.plugin_settings).await?;
+        subject.host.custody().set_secrets(config.secrets);
         let kind = match subject.kind(args.kind.as_deref()) {
             Ok(kind) => kind.info(),
             Err(error) => {
