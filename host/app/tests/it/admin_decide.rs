@@ -94,6 +94,33 @@ async fn nothing_is_approved_that_does_not_wait() {
     assert_eq!(code, 422);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_asks_for_more_waits_until_its_very_file_is_approved() {
+    let home = Home::new(&["fixtures/greedy.wasm"], "");
+    let daemon = home.daemon();
+    let (_, plugins) = daemon.get("/api/v1/plugins").await;
+    let greedy = &plugins["plugins"][0];
+    let (name, digest) = (greedy["name"].as_str().unwrap(), &greedy["digest"]);
+    assert_eq!(greedy["state"], "pending-approval", "{greedy}");
+    assert!(greedy["reason"].as_str().unwrap().contains("relay.test:25"), "{greedy}");
+    assert!(!has_kind(&daemon, "fixture-greedy").await);
+
+    let path = format!("/api/v1/plugins/{name}/approve");
+    let (code, answer) = daemon.post(&path, &json!({"digest": "ab".repeat(32)})).await;
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert_eq!((code, &answer["error"]["code"]), (409, &json!("other_digest")));
+    assert!(message.contains(digest.as_str().unwrap()) && message.contains("relay.test:25"), "{message}");
+
+    let (code, greedy) = daemon.post(&path, &json!({ "digest": digest })).await;
+    assert_eq!((code, &greedy["state"]), (200, &json!("active")), "{greedy}");
+    assert_eq!(greedy["granted"]["hosts"], json!(["relay.test:25"]), "{greedy}");
+    drop(daemon);
+    let daemon = home.daemon();
+    assert!(has_kind(&daemon, "fixture-greedy").await, "over a restart");
+    let (_, greedy) = daemon.ask(Method::DELETE, &format!("/api/v1/plugins/{name}/grants"), None).await;
+    assert_eq!(greedy["state"], "pending-approval", "{greedy}");
+}
+
 /// `POST /api/v1/plugins`.
 async fn upload(daemon: &Daemon, token: Option<&str>, file: Vec<u8>) -> (u16, Value) {
     let request = reqwest::Client::new().post(format!("{}/api/v1/plugins", daemon.admin)).body(file);
