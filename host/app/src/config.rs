@@ -179,11 +179,17 @@ impl Config {
 }
 
 /// What is wrong with the token for uploads, where they are wanted.
-fn upload(wanted: bool, token: Option<&Secret>, admin: Option<&Secret>) -> Option<(&'static str, &'static str)> {
+fn upload(
+    wanted: bool,
+    token: Option<&Secret>,
+    admin: Option<&Secret>,
+) -> Option<(&'static str, &'static str)> {
     let token = token.map_or("", |token| token.reveal().trim());
     let why = match admin {
         _ if !wanted => return None,
-        _ if token.is_empty() => "is missing: uploads (`admin.upload`) need a token of their own; set LAPWING_ADMIN_UPLOAD_TOKEN",
+        _ if token.is_empty() => {
+            "is missing: uploads (`admin.upload`) need a token of their own; set LAPWING_ADMIN_UPLOAD_TOKEN"
+        }
         Some(admin) if admin.reveal().trim() == token => {
             "is the admin token: who may upload must not also be able to enable; give it another value"
         }

@@ -3,7 +3,10 @@
 //! Called by [`crate::kinds`] at the start, and by the admin API. Functions that change something block for a write of
 //! that file.
 
-use lapwing_wasm::{Approval, Approver, Capability, Custody, Data, DataError, Grant, PluginFolder, PluginHost, asked, assess, diff};
+use lapwing_wasm::{
+    Approval, Approver, Capability, Custody, Data, DataError, Grant, PluginFolder, PluginHost, asked, assess,
+    diff,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -18,7 +21,9 @@ pub(crate) fn approver(host: &PluginHost, data: &Arc<Data>) -> Approver {
         match assess(candidate.name, candidate.capabilities, &granted) {
             Approval::Granted => Vec::new(),
             Approval::Pending { mut missing } => {
-                let changes = candidate.previous.map(|before| diff(before, candidate.capabilities));
+                let changes = candidate
+                    .previous
+                    .map(|before| diff(before, candidate.capabilities));
                 missing.extend(changes.into_iter().flatten());
                 missing
             }
@@ -29,7 +34,10 @@ pub(crate) fn approver(host: &PluginHost, data: &Arc<Data>) -> Approver {
 /// Puts the grants made by API in force. What is not understood grants nothing.
 pub(crate) fn enforce(custody: &Custody, data: &Data) {
     let decisions = data.decisions();
-    let made = decisions.grants.iter().map(|(name, value)| (name.clone(), read(name, value)));
+    let made = decisions
+        .grants
+        .iter()
+        .map(|(name, value)| (name.clone(), read(name, value)));
     custody.grants().replace(made.collect());
 }
 
@@ -47,20 +55,29 @@ pub(crate) fn grant(folder: &PluginFolder, name: &str, grant: Grant) -> Result<(
 pub(crate) fn revoke(folder: &PluginFolder, name: &str) -> Result<(), DataError> {
     folder.data().change(|decisions| {
         decisions.grants.remove(name);
-        decisions.approvals.retain(|_, approval| approval.get("plugin").and_then(Value::as_str) != Some(name));
+        decisions
+            .approvals
+            .retain(|_, approval| approval.get("plugin").and_then(Value::as_str) != Some(name));
     })?;
     settle(folder);
     Ok(())
 }
 
 /// Lets the file with this digest serve as `name`, with what it cannot do without.
-pub(crate) fn approve(folder: &PluginFolder, name: &str, digest: &str, declared: &[Capability]) -> Result<(), DataError> {
+pub(crate) fn approve(
+    folder: &PluginFolder,
+    name: &str,
+    digest: &str,
+    declared: &[Capability],
+) -> Result<(), DataError> {
     let needed = Grant {
         digest: Some(digest.to_owned()),
         ..asked(declared)
     };
     folder.data().change(|decisions| {
-        decisions.approvals.insert(digest.to_owned(), json!({ "plugin": name }));
+        decisions
+            .approvals
+            .insert(digest.to_owned(), json!({ "plugin": name }));
         let entry = decisions.grants.entry(name.to_owned()).or_default();
         *entry = with(read(name, entry), needed);
     })?;

@@ -42,7 +42,8 @@ pub(crate) async fn authorize(
 /// Whether a plugin may be uploaded: never without its own token, whoever asks.
 pub(super) fn authorize_upload(state: &State, headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(token) = &state.upload_token else {
-        let message = "plugins cannot be uploaded here; `admin.upload = true` and `admin.upload_token` allow it";
+        let message =
+            "plugins cannot be uploaded here; `admin.upload = true` and `admin.upload_token` allow it";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "upload_disabled", message));
     };
     if bears(headers, token.reveal()) {

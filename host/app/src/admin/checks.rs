@@ -1,6 +1,10 @@
 //! `POST /api/v1/checks`: run one check now.
 
-use super::{State, error::{ApiError, Envelope}, openapi::refer};
+use super::{
+    State,
+    error::{ApiError, Envelope},
+    openapi::refer,
+};
 use crate::{config::HumanDuration, producer};
 use axum::{Json, extract, extract::rejection::JsonRejection, http::StatusCode};
 use lapwing_model::{CheckResult, Monitor, Reason, task::DEFAULT_TIMEOUT};
@@ -58,7 +62,11 @@ pub(super) fn timeout(wanted: Option<HumanDuration>) -> Result<Duration, ApiErro
     let timeout = wanted.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0);
     if timeout.is_zero() || timeout > LONGEST {
         let message = format!("`timeout` is not more than zero and at most {LONGEST:?}");
-        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", message));
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_request",
+            message,
+        ));
     }
     Ok(timeout)
 }

@@ -27,6 +27,10 @@ pub(crate) async fn schema(
     let registry = state.prober.kinds.registry();
     match registry.executor(&kind) {
         Ok(executor) => Ok(Json(executor.info().schema.clone())),
-        Err(error) => Err(ApiError::new(StatusCode::NOT_FOUND, "unknown_kind", error.to_string())),
+        Err(error) => Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "unknown_kind",
+            error.to_string(),
+        )),
     }
 }

@@ -51,7 +51,10 @@ mod tests {
             capability("secret", &["token"], false),
             capability("state", &[], false),
         ];
-        assert!(matches!(assess("p", &declared, &Grant::default()), Approval::Pending { .. }));
+        assert!(matches!(
+            assess("p", &declared, &Grant::default()),
+            Approval::Pending { .. }
+        ));
         let grant = asked(&declared);
         assert_eq!(assess("p", &declared, &grant), Approval::Granted, "{grant:?}");
         let text = serde_json::to_string(&grant).unwrap();

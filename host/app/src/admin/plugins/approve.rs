@@ -50,7 +50,10 @@ pub(crate) async fn approve(
         return Err(conflict("nothing_to_approve", message));
     };
     if !digest.eq_ignore_ascii_case(&waiting.digest) {
-        let message = format!("the file that waits has SHA-256 `{}`; it asks: {}", waiting.digest, waiting.asks);
+        let message = format!(
+            "the file that waits has SHA-256 `{}`; it asks: {}",
+            waiting.digest, waiting.asks
+        );
         return Err(conflict("other_digest", message));
     }
     decide(&state, &name, move |folder, name| {

@@ -13,7 +13,8 @@ pub(super) async fn decide(
 ) -> Result<Json<Inspection>, ApiError> {
     find(state, name)?;
     let (kinds, plugin) = (state.prober.kinds.clone(), name.to_owned());
-    let changed = tokio::task::spawn_blocking(move || kinds.folder().map_or(Ok(()), |folder| change(folder, &plugin)));
+    let changed =
+        tokio::task::spawn_blocking(move || kinds.folder().map_or(Ok(()), |folder| change(folder, &plugin)));
     let failed = |error: String| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "not_kept", error);
     let changed = changed.await.map_err(|error| failed(error.to_string()))?;
     changed.map_err(|error| failed(format!("{:#}", anyhow::Error::from(error))))?;

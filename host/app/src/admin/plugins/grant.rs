@@ -35,8 +35,12 @@ pub(crate) async fn grant(
     request: Result<Json<Value>, JsonRejection>,
 ) -> Result<Json<Inspection>, ApiError> {
     let Json(value) = request?;
-    let grant = read(value).map_err(|why| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_grant", why))?;
-    decide(&state, &name, move |folder, name| consent::grant(folder, name, grant)).await
+    let grant =
+        read(value).map_err(|why| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_grant", why))?;
+    decide(&state, &name, move |folder, name| {
+        consent::grant(folder, name, grant)
+    })
+    .await
 }
 
 /// The grant, or everything that is wrong with it.
@@ -46,7 +50,10 @@ fn read(value: Value) -> Result<Grant, String> {
     if faults.is_empty() {
         return serde_path_to_error::deserialize(value).map_err(|error| error.to_string());
     }
-    let faults: Vec<_> = faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
+    let faults: Vec<_> = faults
+        .iter()
+        .map(|fault| format!("{}: {}", fault.field, fault.message))
+        .collect();
     Err(faults.join("; "))
 }
 

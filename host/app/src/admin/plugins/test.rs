@@ -58,11 +58,18 @@ pub(crate) async fn test(
     let Json(request) = request?;
     let (report, _) = find(&state, &name)?;
     let unknown = |message: String| ApiError::new(StatusCode::NOT_FOUND, "unknown_kind", message);
-    let plugin = report.plugin().ok_or_else(|| unknown(format!("`{name}` provides no kind: it is not loaded")))?;
+    let plugin = report
+        .plugin()
+        .ok_or_else(|| unknown(format!("`{name}` provides no kind: it is not loaded")))?;
     let kind = match (request.kind, report.kinds.as_slice()) {
         (Some(kind), _) => kind,
         (None, [only]) => only.clone(),
-        (None, kinds) => return Err(unknown(format!("it has several kinds; name one of {}", kinds.join(", ")))),
+        (None, kinds) => {
+            return Err(unknown(format!(
+                "it has several kinds; name one of {}",
+                kinds.join(", ")
+            )));
+        }
     };
     let timeout = checks::timeout(request.timeout)?;
     let _slot = checks::slot(&state)?;
@@ -77,6 +84,10 @@ pub(crate) async fn test(
     let trial = plugin.trial(&kind, &monitor.config, &cx, options).await;
     trial.map(Json).map_err(|error| match error {
         CheckError::UnknownKind { .. } => unknown(error.to_string()),
-        error => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_config", error.to_string()),
+        error => ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_config",
+            error.to_string(),
+        ),
     })
 }

@@ -80,8 +80,17 @@ pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result
         let options = TrialOptions {
             allow: args.allow.clone(),
         };
-        let run = subject::Run::new(kind, given, Net::new(config.network), args.timeout.unwrap_or(DEFAULT_TIMEOUT));
-        let trial = match subject.plugin.trial(&kind.kind, run.config(), &run.cx, options).await {
+        let run = subject::Run::new(
+            kind,
+            given,
+            Net::new(config.network),
+            args.timeout.unwrap_or(DEFAULT_TIMEOUT),
+        );
+        let trial = match subject
+            .plugin
+            .trial(&kind.kind, run.config(), &run.cx, options)
+            .await
+        {
             Ok(trial) => trial,
             Err(error) => return Ok(unfit(error, kind.example.as_ref())),
         };
@@ -101,7 +110,9 @@ pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result
 /// What is wrong with the configuration, and one that would fit.
 fn unfit(error: CheckError, example: Option<&serde_json::Value>) -> Exit {
     let Observation { message, .. } = error.into_observation();
-    let example = example.map_or_else(String::new, |example| format!("; for example --config '{example}'"));
+    let example = example.map_or_else(String::new, |example| {
+        format!("; for example --config '{example}'")
+    });
     console::error(&anyhow::anyhow!("{}{}", one_line(&message), one_line(&example)));
     Exit::Usage
 }
@@ -112,7 +123,11 @@ fn of_trial(trial: &Trial, result: &CheckResult, all: bool, console: Console) ->
     let calls: Vec<_> = trial.calls.iter().filter(|call| all || call.failed).collect();
     if !calls.is_empty() {
         let left = trial.calls.len() - calls.len();
-        let only = if left > 0 { format!("  (those that failed; --trace shows {left} more)") } else { String::new() };
+        let only = if left > 0 {
+            format!("  (those that failed; --trace shows {left} more)")
+        } else {
+            String::new()
+        };
         lines.push(format!("\ncalls to the host{only}"));
         lines.extend(calls.into_iter().map(|call| of_call(call, console)));
     }
@@ -121,7 +136,12 @@ fn of_trial(trial: &Trial, result: &CheckResult, all: bool, console: Console) ->
     }
     if !trial.log.is_empty() {
         lines.push("\nlog".to_owned());
-        lines.extend(trial.log.iter().map(|line| format!("  {:5}  {}", line.level, one_line(&line.message))));
+        lines.extend(
+            trial
+                .log
+                .iter()
+                .map(|line| format!("  {:5}  {}", line.level, one_line(&line.message))),
+        );
     }
     if !trial.output.trim().is_empty() {
         lines.push("\noutput".to_owned());
@@ -143,8 +163,17 @@ fn of_trial(trial: &Trial, result: &CheckResult, all: bool, console: Console) ->
 fn of_call(call: &Call, console: Console) -> String {
     let took = call.elapsed_us.map_or_else(|| "–".to_owned(), ms);
     let outcome = one_line(&call.outcome);
-    let outcome = if call.failed { console.color(&outcome, 31) } else { outcome };
-    format!("  {:>9}  {:16} {}  {took}  {outcome}", ms(call.at_us), call.call, one_line(&call.detail))
+    let outcome = if call.failed {
+        console.color(&outcome, 31)
+    } else {
+        outcome
+    };
+    format!(
+        "  {:>9}  {:16} {}  {took}  {outcome}",
+        ms(call.at_us),
+        call.call,
+        one_line(&call.detail)
+    )
 }
 
 /// Microseconds as people read them.
