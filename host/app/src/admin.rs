@@ -5,17 +5,14 @@ pub(crate) mod checks;
 pub(crate) mod error;
 pub(crate) mod executors;
 pub(crate) mod health;
+pub(crate) mod kinds;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod plugins;
 
 use crate::{config::Secret, metrics::Metrics, probe::Prober, pulse::Pulse};
 use anyhow::Context;
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
-};
+use axum::{Router, extract::DefaultBodyLimit, middleware};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -24,7 +21,7 @@ use hyper_util::{
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -57,6 +54,12 @@ pub(crate) struct State {
     pub(crate) token: Option<Secret>,
     /// Room for checks asked for by API.
     pub(crate) checks: Arc<Semaphore>,
+    /// The bearer token of those who may upload plugins; nobody may without one.
+    pub(crate) upload_token: Option<Secret>,
+    /// Largest upload, in bytes.
+    pub(crate) upload_limit: u64,
+    /// One upload at a time.
+    pub(crate) uploads: Arc<Mutex<()>>,
 }
 
 impl State {
@@ -78,16 +81,26 @@ fn endpoints() -> Endpoints {
 fn guarded() -> Endpoints {
     OpenApiRouter::new()
         .routes(routes!(executors::list))
+        .routes(routes!(kinds::schema))
         .routes(routes!(checks::run))
         .routes(routes!(plugins::list::list))
         .routes(routes!(plugins::reload::reload))
+        .routes(routes!(plugins::inspect::inspect))
+        .routes(routes!(plugins::enable::enable))
+        .routes(routes!(plugins::disable::disable))
+        .routes(routes!(plugins::approve::approve))
+        .routes(routes!(plugins::grant::grant, plugins::revoke::revoke))
+        .routes(routes!(plugins::logs::logs))
+        .routes(routes!(plugins::test::test))
         .routes(routes!(openapi::serve))
         .routes(routes!(metrics::render))
 }
 
-/// For all.
+/// For all, or for those that they themselves ask.
 fn open() -> Endpoints {
-    OpenApiRouter::new().routes(routes!(health::health))
+    OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .routes(routes!(plugins::upload::upload))
 }
 
 fn router(state: State) -> Router {

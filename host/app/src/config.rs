@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// The admin API's token.
     pub(crate) token: Option<Secret>,
+    /// What whoever uploads plugins must send; `None` where nobody may.
+    pub(crate) upload_token: Option<Secret>,
     /// Redis, when any of its settings was given.
     pub(crate) redis: Option<Redis>,
     /// The queues to take tasks from, with their weights.
@@ -107,6 +109,13 @@ impl Config {
             );
             faults.push("admin.listen", message);
         }
+        let upload_token = environment.upload_token(&mut faults).or(file.admin.upload_token);
+        let upload_token = upload_token.filter(|_| file.admin.upload);
+        if whole_admin {
+            if let Some((field, why)) = upload(file.admin.upload, upload_token.as_ref(), token.as_ref()) {
+                faults.push(field, why);
+            }
+        }
         if file.worker.liveness.0.is_zero() {
             faults.push(
                 "worker.liveness",
@@ -143,6 +152,7 @@ impl Config {
             plugin_settings,
             listen,
             token,
+            upload_token,
             redis,
             queues: queues.collect(),
             concurrency,
@@ -166,4 +176,24 @@ impl Config {
             tracing::warn!("{warning}");
         }
     }
+}
+
+/// What is wrong with the token for uploads, where they are wanted.
+fn upload(
+    wanted: bool,
+    token: Option<&Secret>,
+    admin: Option<&Secret>,
+) -> Option<(&'static str, &'static str)> {
+    let token = token.map_or("", |token| token.reveal().trim());
+    let why = match admin {
+        _ if !wanted => return None,
+        _ if token.is_empty() => {
+            "is missing: uploads (`admin.upload`) need a token of their own; set LAPWING_ADMIN_UPLOAD_TOKEN"
+        }
+        Some(admin) if admin.reveal().trim() == token => {
+            "is the admin token: who may upload must not also be able to enable; give it another value"
+        }
+        _ => return None,
+    };
+    Some(("admin.upload_token", why))
 }

@@ -1,5 +1,6 @@
 //! The kinds of check this process can run: the native ones and those of the plugin folder, as one registry.
 
+use crate::consent;
 use lapwing_checks::{Registry, native};
 use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginSettings};
 use std::{path::Path, sync::Arc};
@@ -30,7 +31,8 @@ impl Kinds {
         let data = Arc::new(Data::open(settings.data.as_deref())?);
         let host = PluginHost::new(settings)?;
         let custody = host.custody().clone();
-        let approver = lapwing_wasm::by_grants(&custody, &data);
+        consent::enforce(&custody, &data);
+        let approver = consent::approver(&host, &data);
         let opened = PluginFolder::open(host, folder, native_kinds()?, data, approver).await;
         let folder = opened
             .map_err(|error| anyhow::anyhow!("cannot read plugin folder `{}`: {error}", folder.display()))?;
@@ -82,8 +84,12 @@ impl Kinds {
         Arc::new(reports.unwrap_or_default())
     }
 
+    /// What runs the plugins; `None` where only native kinds are wanted.
+    pub(crate) fn host(&self) -> Option<&Arc<PluginHost>> {
+        self.folder().map(PluginFolder::host)
+    }
+
     /// The folder, to switch plugins on and off, approve and grant.
-    #[allow(dead_code, reason = "for the admin API")]
     pub(crate) fn folder(&self) -> Option<&PluginFolder> {
         self.folder.as_ref()
     }

@@ -3,6 +3,7 @@
 mod admin;
 mod cli;
 mod config;
+mod consent;
 mod console;
 mod kinds;
 mod metrics;

@@ -174,6 +174,9 @@ impl Role {
             liveness: config.liveness,
             token: config.token.clone(),
             checks: admin::State::check_slots(),
+            upload_token: config.upload_token.clone(),
+            upload_limit: u64::from(config.plugin_settings.file_mib) << 20,
+            uploads: Arc::default(),
         }
     }
 }

@@ -5,8 +5,8 @@ pub mod asynq;
 mod backoff;
 pub mod lease;
 mod link;
-mod memos;
 pub mod memory;
+mod memos;
 pub mod queue;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -66,7 +66,10 @@ fn main() {
     drop((empty, smtp));
 
     let cached = Builder::new_multi_thread().enable_all().build().unwrap();
-    row("50 plugins from the cache, all", cached.block_on(from_cache(50, 20)));
+    row(
+        "50 plugins from the cache, all",
+        cached.block_on(from_cache(50, 20)),
+    );
     drop(cached);
 
     let runtime = Builder::new_multi_thread()

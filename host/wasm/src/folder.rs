@@ -11,7 +11,7 @@ pub(crate) mod look;
 mod scan;
 mod watch;
 
-pub use choose::{Approver, Candidate, by_grants};
+pub use choose::{Approver, Candidate};
 
 use crate::{
     data::{Data, DataError},

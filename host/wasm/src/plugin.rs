@@ -96,6 +96,8 @@ pub struct Pending {
     pub digest: String,
     /// What it asks for.
     pub asks: Vec<String>,
+    /// The same as it declares it.
+    pub capabilities: Vec<Capability>,
 }
 
 /// How far a file is on its way to serving, or why it does not serve.

@@ -2,6 +2,7 @@
 //! looks. Other runs pay for a look at a flag.
 
 use crate::{custody::LogLine, guest::Guest, text};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{fmt, time::Duration};
 
@@ -11,7 +12,7 @@ const CALLS: usize = 1000;
 const TEXT: usize = 200;
 
 /// One call of a guest to the host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Call {
     /// Since the run began, in microseconds.
     pub at_us: u64,

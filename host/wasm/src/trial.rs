@@ -12,6 +12,7 @@ use crate::{
 };
 use lapwing_checks::{CheckError, ProbeContext, net::scope::Destination};
 use lapwing_model::Observation;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +24,7 @@ pub struct TrialOptions {
 }
 
 /// What came of a trial run, and how. Secrets are masked.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Trial {
     /// The result, as a monitor would have it.
     pub result: Observation,

@@ -39,6 +39,20 @@ pub(crate) async fn authorize(
     }
 }
 
+/// Whether a plugin may be uploaded: never without its own token, whoever asks.
+pub(super) fn authorize_upload(state: &State, headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(token) = &state.upload_token else {
+        let message =
+            "plugins cannot be uploaded here; `admin.upload = true` and `admin.upload_token` allow it";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "upload_disabled", message));
+    };
+    if bears(headers, token.reveal()) {
+        return Ok(());
+    }
+    let message = "send the upload token (not the admin token) as `Authorization: Bearer …`";
+    Err(ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", message))
+}
+
 fn bears(headers: &HeaderMap, token: &str) -> bool {
     let sent = headers
         .get(header::AUTHORIZATION)

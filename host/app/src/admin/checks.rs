@@ -1,6 +1,10 @@
 //! `POST /api/v1/checks`: run one check now.
 
-use super::{State, error::{ApiError, Envelope}, openapi::refer};
+use super::{
+    State,
+    error::{ApiError, Envelope},
+    openapi::refer,
+};
 use crate::{config::HumanDuration, producer};
 use axum::{Json, extract, extract::rejection::JsonRejection, http::StatusCode};
 use lapwing_model::{CheckResult, Monitor, Reason, task::DEFAULT_TIMEOUT};
@@ -8,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The longest a check asked for by API may take.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -37,22 +42,8 @@ pub(crate) async fn run(
     request: Result<Json<CheckRequest>, JsonRejection>,
 ) -> Result<Json<CheckResult>, ApiError> {
     let Json(request) = request?;
-    let timeout = request.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0);
-    if timeout.is_zero() || timeout > LONGEST {
-        let message = format!("`timeout` is not more than zero and at most {LONGEST:?}");
-        return Err(ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_request",
-            message,
-        ));
-    }
-    let _slot = state.checks.clone().try_acquire_owned().map_err(|_| {
-        ApiError::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_checks",
-            "too many checks run already; try again later",
-        )
-    })?;
+    let timeout = timeout(request.timeout)?;
+    let _slot = slot(&state)?;
     let task = Arc::new(producer::task(
         &adhoc(&request.kind, request.config, timeout),
         &*state.prober.clock,
@@ -64,6 +55,28 @@ pub(crate) async fn run(
         Some(Reason::InvalidConfig) => refuse(StatusCode::UNPROCESSABLE_ENTITY, "invalid_config"),
         _ => Ok(Json(result)),
     }
+}
+
+/// The time asked for, if a check asked for by API may take it.
+pub(super) fn timeout(wanted: Option<HumanDuration>) -> Result<Duration, ApiError> {
+    let timeout = wanted.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0);
+    if timeout.is_zero() || timeout > LONGEST {
+        let message = format!("`timeout` is not more than zero and at most {LONGEST:?}");
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_request",
+            message,
+        ));
+    }
+    Ok(timeout)
+}
+
+/// Room for one more check asked for by API, until it is dropped.
+pub(super) fn slot(state: &State) -> Result<OwnedSemaphorePermit, ApiError> {
+    state.checks.clone().try_acquire_owned().map_err(|_| {
+        let message = "too many checks run already; try again later";
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_checks", message)
+    })
 }
 
 /// A monitor for one run that no file names.

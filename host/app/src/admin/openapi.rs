@@ -6,6 +6,7 @@
 use super::{checks, error, executors, health, plugins};
 use axum::Json;
 use lapwing_model::CheckResult;
+use lapwing_wasm::Trial;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -26,7 +27,10 @@ fn head() -> Value {
         // Either will do: without a token configured, local clients need none.
         "security": [{"token": []}, {}],
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "LAPWING_ADMIN_TOKEN"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "LAPWING_ADMIN_TOKEN"},
+                "upload": {"type": "http", "scheme": "bearer", "description": "LAPWING_ADMIN_UPLOAD_TOKEN"},
+            },
             "responses": {"error": {
                 "description": "Refused or failed; `error.code` tells programs, `error.message` tells people.",
                 "content": {"application/json": {"schema": {"$ref": refer::<error::Envelope>()}}},
@@ -43,8 +47,13 @@ fn schemas() -> Map<String, Value> {
     answers.subschema_for::<executors::Executors>();
     answers.subschema_for::<health::Health>();
     answers.subschema_for::<plugins::Plugins>();
+    answers.subschema_for::<plugins::inspect::Inspection>();
+    answers.subschema_for::<plugins::logs::Logs>();
+    answers.subschema_for::<Trial>();
     let mut questions = generator(SchemaSettings::for_deserialize);
     questions.subschema_for::<checks::CheckRequest>();
+    questions.subschema_for::<plugins::approve::ApproveRequest>();
+    questions.subschema_for::<plugins::test::TestRequest>();
     let mut schemas = answers.take_definitions(true);
     schemas.extend(questions.take_definitions(true));
     schemas.sort_keys();
@@ -76,7 +85,10 @@ pub(crate) fn document() -> Value {
         .flat_map(Map::values_mut)
         .filter_map(|operation| operation.get_mut("responses")?.as_object_mut())
     {
-        responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/error"}));
+        responses.insert(
+            "default".to_owned(),
+            json!({"$ref": "#/components/responses/error"}),
+        );
     }
     let mut document = head();
     if let Some(components) = document.get_mut("components").and_then(Value::as_object_mut) {

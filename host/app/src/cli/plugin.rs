@@ -13,6 +13,7 @@ mod new;
 mod retarget;
 mod sign;
 mod subject;
+mod test;
 mod verify;
 
 use super::Exit;
@@ -26,6 +27,10 @@ pub(crate) enum PluginCommand {
     List(list::ListArgs),
     /// Look into one file: what it describes, imports and asks for
     Inspect(inspect::InspectArgs),
+    /// Run one file once, and see what it does
+    Test(test::TestArgs),
+    /// The same as `lapwing check`: run a kind of the plugin folder, or a native one
+    Run(super::check::CheckArgs),
     /// Try one file against servers that misbehave: does it always tell the truth?
     Conformance(conformance::ConformanceArgs),
     /// Measure what a run of one file costs
@@ -52,6 +57,8 @@ pub(crate) fn main(command: &PluginCommand, environment: &Environment) -> anyhow
     match command {
         PluginCommand::List(args) => list::main(args, environment),
         PluginCommand::Inspect(args) => inspect::main(args, environment),
+        PluginCommand::Test(args) => test::main(args, environment),
+        PluginCommand::Run(args) => super::check::main(args, environment),
         PluginCommand::Conformance(args) => conformance::main(args, environment),
         PluginCommand::Bench(args) => bench::main(args, environment),
         PluginCommand::New(args) => new::main(args),

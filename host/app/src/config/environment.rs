@@ -138,6 +138,11 @@ impl Environment {
         self.get("LAPWING_ADMIN_TOKEN", faults).map(Secret::new)
     }
 
+    /// `LAPWING_ADMIN_UPLOAD_TOKEN`.
+    pub(crate) fn upload_token(&self, faults: &mut Faults) -> Option<Secret> {
+        self.get("LAPWING_ADMIN_UPLOAD_TOKEN", faults).map(Secret::new)
+    }
+
     /// `REDIS_URL`, else `REDIS_HOST` with its companions, else the file's URL; `None` when none is set.
     pub(crate) fn redis(&self, file: Option<&Secret>, faults: &mut Faults) -> Option<Redis> {
         if let Some(url) = self.get("REDIS_URL", faults) {

@@ -88,6 +88,10 @@ pub(crate) struct Admin {
     pub(crate) listen: SocketAddr,
     /// What clients send as `Authorization: Bearer …`. `LAPWING_ADMIN_TOKEN` wins.
     pub(crate) token: Option<Secret>,
+    /// Whether plugins can be uploaded with `POST /api/v1/plugins`. Default: no.
+    pub(crate) upload: bool,
+    /// What whoever uploads sends as `Authorization: Bearer …`; another than `token`. `LAPWING_ADMIN_UPLOAD_TOKEN` wins.
+    pub(crate) upload_token: Option<Secret>,
 }
 
 impl Default for Admin {
@@ -95,6 +99,8 @@ impl Default for Admin {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8085)),
             token: None,
+            upload: false,
+            upload_token: None,
         }
     }
 }
@@ -176,7 +182,7 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
         Map::new()
     });
     let schema = schemars::schema_for!(FileConfig).to_value();
-    let sensitive = ["/admin/token", "/redis/url", "/secrets"].map(str::to_owned);
+    let sensitive = ["/admin/token", "/admin/upload_token", "/redis/url", "/secrets"].map(str::to_owned);
     match Schema::new(&schema, &sensitive) {
         Ok(schema) => {
             for fault in schema.faults(&Value::Object(sections.clone()), "") {

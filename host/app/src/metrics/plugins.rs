@@ -1,10 +1,10 @@
 //! What plugins count by themselves: read from those in force at each scrape.
 //!
-//! The label is the plugin's name, which only one file at a time can serve under. A counter starts anew when its plugin
-//! is replaced, as at a restart.
+//! The label is the plugin's name, which only one file at a time can serve under. Counters go on when a plugin is
+//! replaced.
 
 use crate::kinds::Kinds;
-use lapwing_wasm::PluginReport;
+use lapwing_wasm::{PluginReport, Tally};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -36,7 +36,7 @@ impl fmt::Debug for Plugins {
 struct Figure {
     name: &'static str,
     help: &'static str,
-    read: fn(&PluginReport) -> Option<Number>,
+    read: fn(&PluginReport, &Tally) -> Option<Number>,
 }
 
 enum Number {
@@ -46,14 +46,34 @@ enum Number {
 
 const FIGURES: &[Figure] = &[
     Figure {
+        name: "plugin_runs",
+        help: "Runs that came to an end, second tries included",
+        read: |_, tally| Some(Number::Count(tally.runs)),
+    },
+    Figure {
+        name: "plugin_faults",
+        help: "Runs in which the plugin went wrong: traps, limits, its own code out of time",
+        read: |_, tally| Some(Number::Count(tally.faults)),
+    },
+    Figure {
+        name: "plugin_refusals",
+        help: "Calls to the host that were refused for want of a right",
+        read: |_, tally| Some(Number::Count(tally.refusals)),
+    },
+    Figure {
+        name: "plugin_limits_hit",
+        help: "Quotas and limits that runs came to",
+        read: |_, tally| Some(Number::Count(tally.limits)),
+    },
+    Figure {
         name: "plugin_compile_seconds",
         help: "Time that compiling the plugin took",
-        read: |plugin| Some(Number::Amount(float(plugin.about.as_ref()?.compile_ms) / 1000.0)),
+        read: |plugin, _| Some(Number::Amount(float(plugin.about.as_ref()?.compile_ms) / 1000.0)),
     },
     Figure {
         name: "plugin_start_memory_bytes",
         help: "Memory that an instance needs at its start",
-        read: |plugin| Some(Number::Amount(float(plugin.about.as_ref()?.memory_kib * 1024))),
+        read: |plugin, _| Some(Number::Amount(float(plugin.about.as_ref()?.memory_kib * 1024))),
     },
 ];
 
@@ -64,15 +84,16 @@ impl Collector for Plugins {
         };
         let plugins = kinds.plugins();
         files(&plugins, &mut encoder)?;
-        let serving: BTreeMap<&str, &PluginReport> = plugins
+        let tally = |name: &str| kinds.host().map(|host| host.custody().record(name).tally());
+        let serving: BTreeMap<&str, (&PluginReport, Tally)> = plugins
             .iter()
             .filter(|plugin| plugin.is_active())
-            .map(|plugin| (plugin.name.as_str(), plugin))
+            .filter_map(|plugin| Some((plugin.name.as_str(), (plugin, tally(&plugin.name)?))))
             .collect();
         for Figure { name, help, read } in FIGURES {
             let mut numbers = serving
                 .iter()
-                .filter_map(|(name, plugin)| Some((*name, read(plugin)?)))
+                .filter_map(|(name, (plugin, tally))| Some((*name, read(plugin, tally)?)))
                 .peekable();
             let kind = match numbers.peek() {
                 None => continue,
@@ -97,7 +118,7 @@ impl Collector for Plugins {
 fn files(plugins: &[PluginReport], encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
     let mut states = BTreeMap::new();
     for plugin in plugins {
-        *states.entry(state(plugin)).or_insert(0_i64) += 1;
+        *states.entry(plugin.state.as_str()).or_insert(0_i64) += 1;
     }
     let help = "Files of the plugin folder, by state";
     let mut family = encoder.encode_descriptor("plugin_files", help, None, MetricType::Gauge)?;
@@ -106,10 +127,6 @@ fn files(plugins: &[PluginReport], encoder: &mut DescriptorEncoder) -> Result<()
         ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
-}
-
-fn state(plugin: &PluginReport) -> &'static str {
-    if plugin.is_active() { "active" } else { "failed" }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no plugin comes near 2^53 of anything")]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::{fs, path::Path, time::Duration};
 
 /// `lapwing run` watching one port, with the plugins of `folder`.
-async fn run(folder: &Path, token: Option<&str>) -> (tempfile::TempDir, Daemon) {
+pub(crate) async fn run(folder: &Path, token: Option<&str>) -> (tempfile::TempDir, Daemon) {
     let silent = targets::silent().await;
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("monitors.toml");

@@ -9,11 +9,14 @@
 )]
 
 mod admin;
+mod admin_decide;
+mod admin_plugins;
 mod cli;
 mod config;
 mod kit;
 mod openapi;
 mod outages;
+mod plugin_cli;
 mod plugin_folder;
 mod plugins;
 mod run;

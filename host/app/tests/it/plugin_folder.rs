@@ -23,13 +23,21 @@ fn running(root: &Path) -> (Daemon, std::path::PathBuf) {
     let config = root.join("lapwing.toml");
     fs::write(&config, MONITORS).unwrap();
     let mut command = lapwing();
-    command.arg("run").arg("--config").arg(&config).arg("--plugins").arg(&folder);
+    command
+        .arg("run")
+        .arg("--config")
+        .arg(&config)
+        .arg("--plugins")
+        .arg(&folder);
     (Daemon::start(command), folder)
 }
 
 async fn state(daemon: &Daemon) -> String {
     let (_, body) = daemon.get("/api/v1/plugins").await;
-    body["plugins"][0]["state"].as_str().unwrap_or("absent").to_owned()
+    body["plugins"][0]["state"]
+        .as_str()
+        .unwrap_or("absent")
+        .to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,7 +58,10 @@ async fn a_running_worker_takes_up_what_is_dropped_and_drops_what_is_removed() {
     })
     .await;
     fs::remove_file(folder.join("smtp.wasm")).unwrap();
-    eventually("its kinds are gone", SOON, async || state(&daemon).await == "absent").await;
+    eventually("its kinds are gone", SOON, async || {
+        state(&daemon).await == "absent"
+    })
+    .await;
 }
 
 /// The children of a process, by the kernel's own list.
@@ -71,17 +82,27 @@ fn a_worker_killed_while_it_compiles_takes_its_child_along_and_leaves_no_harm() 
     fs::copy(plugins().join("smtp.wasm"), folder.join("smtp.wasm")).unwrap();
     let list = || {
         let mut command = lapwing();
-        command.args(["plugin", "list", "--plugins"]).arg(&folder).env("XDG_CACHE_HOME", root.path());
+        command
+            .args(["plugin", "list", "--plugins"])
+            .arg(&folder)
+            .env("XDG_CACHE_HOME", root.path());
         command
     };
-    let mut worker = list().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut worker = list()
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let limit = Instant::now() + SOON;
     let child = loop {
         if let Some(child) = children(worker.id()).pop() {
             break child;
         }
         assert!(Instant::now() < limit, "it never compiled");
-        assert!(worker.try_wait().unwrap().is_none(), "it was too quick to be killed");
+        assert!(
+            worker.try_wait().unwrap().is_none(),
+            "it was too quick to be killed"
+        );
         std::thread::yield_now();
     };
     worker.kill().unwrap();
@@ -106,10 +127,19 @@ fn a_locked_folder_refuses_what_is_new_and_says_which_line_to_add() {
     assert!(said.out.contains("1 plugins pinned"), "{}", said.out);
     let said = say(&["plugin", "list", "--plugins", folder]);
     assert_eq!(said.code, 0, "{} {}", said.out, said.err);
-    fs::copy(plugins().join("fixtures/echo.wasm"), root.path().join("echo.wasm")).unwrap();
+    fs::copy(
+        plugins().join("fixtures/echo.wasm"),
+        root.path().join("echo.wasm"),
+    )
+    .unwrap();
     let said = say(&["plugin", "list", "--plugins", folder]);
     assert_eq!(said.code, 2);
-    assert!(said.out.contains("not pinned in `plugins.lock`: if you trust the file, add `"), "{}", said.out);
+    assert!(
+        said.out
+            .contains("not pinned in `plugins.lock`: if you trust the file, add `"),
+        "{}",
+        said.out
+    );
 }
 
 #[test]
@@ -123,7 +153,11 @@ fn what_is_signed_is_verified_and_what_was_changed_is_not() {
     assert!(said.out.contains("trusted_keys = [\"RW"), "{}", said.out);
     let mode = Command::new("stat").args(["-c", "%a", &key]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&mode.stdout).trim(), "600");
-    assert_eq!(say(&["plugin", "keygen", &key]).code, 2, "a key is never overwritten");
+    assert_eq!(
+        say(&["plugin", "keygen", &key]).code,
+        2,
+        "a key is never overwritten"
+    );
 
     let verify = || say(&["plugin", "verify", &file, "--key", &public]);
     assert!(verify().err.contains("is missing"), "{}", verify().err);

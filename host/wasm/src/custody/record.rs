@@ -1,6 +1,7 @@
 //! What is known of one plugin beyond its runs: how they went, and the last lines it logged.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{
     collections::VecDeque,
@@ -26,7 +27,7 @@ pub struct Record {
 }
 
 /// How the runs of a plugin went, since this process began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tally {
     /// Runs that came to an end, second tries included.
     pub runs: u64,
@@ -39,7 +40,7 @@ pub struct Tally {
 }
 
 /// One line a plugin logged; secrets are masked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LogLine {
     /// When.
     pub at: Timestamp,

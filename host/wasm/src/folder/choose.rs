@@ -7,12 +7,7 @@ use super::{
     Files, Shared,
     entry::{Entry, Loaded, Phase, Standing},
 };
-use crate::{
-    custody::Custody,
-    data::Data,
-    plugin::{Capability, Plugin, PluginState},
-    rights::{Approval, assess},
-};
+use crate::plugin::{Capability, Plugin, PluginState};
 use lapwing_checks::Registry;
 use semver::Version;
 use std::{
@@ -27,21 +22,6 @@ use std::{
 /// Asked before a plugin serves: what must an operator decide first? A line for each; none lets it serve. Called often,
 /// with locks held: it must answer at once.
 pub type Approver = Arc<dyn Fn(&Candidate<'_>) -> Vec<String> + Send + Sync>;
-
-/// Lets a plugin serve that is granted all it cannot do without, and one whose very content an operator approved.
-pub fn by_grants(custody: &Arc<Custody>, data: &Arc<Data>) -> Approver {
-    let (custody, data) = (custody.clone(), data.clone());
-    Arc::new(move |candidate| {
-        if data.decisions().approvals.contains_key(candidate.digest) {
-            return Vec::new();
-        }
-        let grant = custody.grants().of(candidate.name, candidate.digest);
-        match assess(candidate.name, candidate.capabilities, &grant) {
-            Approval::Granted => Vec::new(),
-            Approval::Pending { missing } => missing,
-        }
-    })
-}
 
 /// A plugin that could serve.
 #[derive(Debug, Clone, Copy)]

@@ -147,6 +147,7 @@ impl Loaded {
             version: self.plugin.version.clone(),
             digest: self.digest.clone(),
             asks: asks.to_vec(),
+            capabilities: self.plugin.about.capabilities.clone(),
         }
     }
 }

@@ -10,7 +10,7 @@ mod trial;
 use crate::support::{PLENTY, add, context, fixture, small, unknown};
 use lapwing_checks::{Net, ProbeContext, Registry, net::EgressPolicy};
 use lapwing_model::{Observation, Reason, Status};
-use lapwing_wasm::{Grant, Plugin, PluginHost};
+use lapwing_wasm::{Approval, Grant, Plugin, PluginHost, asked, assess};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -148,4 +148,20 @@ fn asking(server: SocketAddr) -> ProbeContext {
         net: Net::with_name_servers(EgressPolicy::default(), &[server]),
         ..context(PLENTY)
     }
+}
+
+#[tokio::test]
+async fn what_a_plugin_cannot_do_without_is_told_and_can_be_granted_as_a_whole() {
+    let host = PluginHost::new(small()).unwrap();
+    let report = host.load_file(fixture("greedy")).await;
+    let declared = &report.about.as_ref().unwrap().capabilities;
+    let Approval::Pending { missing } = assess("greedy", declared, &Grant::default()) else {
+        panic!("it asks for nothing: {declared:?}");
+    };
+    assert_eq!(missing.len(), 1, "{missing:?}");
+    assert!(
+        missing[0].contains(r#"plugins.grants.greedy.hosts = ["relay.test:25"] (sends by a relay)"#),
+        "{missing:?}"
+    );
+    assert_eq!(assess("greedy", declared, &asked(declared)), Approval::Granted);
 }

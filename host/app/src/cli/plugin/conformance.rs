@@ -7,8 +7,8 @@ mod report;
 mod servers;
 mod trials;
 
-use super::{Exit, Shared};
 use crate::{
+    cli::{Exit, Shared},
     config::{Config, Environment},
     console::{self, Console},
     role,

@@ -5,8 +5,9 @@
 use super::retarget::retarget;
 use crate::{admin::checks::adhoc, producer};
 use anyhow::{Context, bail};
-use lapwing_checks::{CheckError, Executor, Net, ProbeContext};
-use lapwing_model::{CheckResult, Clock, SystemClock, WorkerIdentity};
+use jiff::Timestamp;
+use lapwing_checks::{CheckError, Executor, KindInfo, Net, ProbeContext};
+use lapwing_model::{CheckResult, Clock, Observation, SystemClock, WorkerIdentity};
 use lapwing_wasm::{Plugin, PluginHost, PluginReport, PluginSettings};
 use serde_json::{Map, Value};
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
@@ -16,10 +17,12 @@ use tokio::time::Instant;
 pub(crate) struct Subject {
     /// What loading it showed.
     pub(crate) report: PluginReport,
+    /// The plugin.
+    pub(crate) plugin: Arc<Plugin>,
     /// Its kinds, in its own order.
     pub(crate) kinds: Vec<Arc<dyn Executor>>,
-    /// Keeps the engine alive.
-    _host: Arc<PluginHost>,
+    /// What runs it.
+    pub(crate) host: Arc<PluginHost>,
 }
 
 impl Subject {
@@ -27,26 +30,37 @@ impl Subject {
     pub(crate) async fn load(file: &Path, settings: PluginSettings) -> anyhow::Result<Self> {
         let host = PluginHost::new(settings)?;
         let report = host.load_file(file).await;
-        let Some(plugin) = report.plugin() else {
-            bail!("`{}`: {}", file.display(), report.failure().unwrap_or("not a plugin"));
+        let Some(plugin) = report.plugin().cloned() else {
+            bail!(
+                "`{}`: {}",
+                file.display(),
+                report.failure().unwrap_or("not a plugin")
+            );
         };
         Ok(Self {
-            kinds: Plugin::executors(plugin).collect(),
+            kinds: plugin.executors().collect(),
+            plugin,
             report,
-            _host: host,
+            host,
         })
     }
 
     /// The kind of that name, or the only one.
     pub(crate) fn kind(&self, wanted: Option<&str>) -> anyhow::Result<&Arc<dyn Executor>> {
         let names = || {
-            let names: Vec<_> = self.kinds.iter().map(|kind| format!("`{}`", kind.info().kind)).collect();
+            let names: Vec<_> = self
+                .kinds
+                .iter()
+                .map(|kind| format!("`{}`", kind.info().kind))
+                .collect();
             names.join(", ")
         };
         match (wanted, self.kinds.as_slice()) {
             (Some(wanted), kinds) => {
                 let found = kinds.iter().find(|kind| kind.info().kind == wanted);
-                found.with_context(|| format!("it has no kind `{wanted}`; name one of {} with --kind", names()))
+                found.with_context(|| {
+                    format!("it has no kind `{wanted}`; name one of {} with --kind", names())
+                })
             }
             (None, [only]) => Ok(only),
             (None, _) => bail!("it has several kinds; name one of {} with --kind", names()),
@@ -57,25 +71,64 @@ impl Subject {
 /// The configuration a plugin gives as an example, pointed at `address`, and how many fields that changed.
 pub(crate) fn pointed(kind: &Arc<dyn Executor>, address: SocketAddr) -> (Map<String, Value>, usize) {
     let example = kind.info().example.as_ref().and_then(Value::as_object);
-    retarget(&kind.info().schema, &example.cloned().unwrap_or_default(), address)
+    retarget(
+        &kind.info().schema,
+        &example.cloned().unwrap_or_default(),
+        address,
+    )
+}
+
+/// One run for nobody's monitor, begun.
+pub(crate) struct Run {
+    /// What the run may use.
+    pub(crate) cx: ProbeContext,
+    started: Timestamp,
+}
+
+impl Run {
+    /// With all of `timeout` from now.
+    pub(crate) fn new(kind: &KindInfo, config: Map<String, Value>, net: Net, timeout: Duration) -> Self {
+        let clock = Arc::new(SystemClock);
+        Self {
+            started: clock.now(),
+            cx: ProbeContext {
+                task: Arc::new(producer::task(&adhoc(&kind.kind, config, timeout), &*clock)),
+                deadline: Instant::now() + timeout,
+                net,
+                clock,
+            },
+        }
+    }
+
+    /// As JSON.
+    pub(crate) fn config(&self) -> &str {
+        &self.cx.task.monitor.config
+    }
+
+    /// What was seen, as a result.
+    pub(crate) fn result(&self, observation: Observation) -> CheckResult {
+        let nobody = WorkerIdentity {
+            name: "lapwing plugin".to_owned(),
+            region: None,
+        };
+        CheckResult::new(
+            &self.cx.task,
+            &nobody,
+            self.started,
+            self.cx.clock.now(),
+            observation,
+        )
+    }
 }
 
 /// Runs `kind` once, as the worker would. Ends at most shortly after `timeout`.
-pub(crate) async fn run(kind: &Arc<dyn Executor>, config: Map<String, Value>, net: Net, timeout: Duration) -> CheckResult {
-    let clock = Arc::new(SystemClock);
-    let task = Arc::new(producer::task(&adhoc(&kind.info().kind, config, timeout), &*clock));
-    let cx = ProbeContext {
-        task: task.clone(),
-        deadline: Instant::now() + timeout,
-        net,
-        clock: clock.clone(),
-    };
-    let started = clock.now();
-    let outcome = kind.execute(&task.monitor.config, &cx).await;
-    let observation = outcome.unwrap_or_else(CheckError::into_observation);
-    let nobody = WorkerIdentity {
-        name: "lapwing plugin".to_owned(),
-        region: None,
-    };
-    CheckResult::new(&task, &nobody, started, clock.now(), observation)
+pub(crate) async fn run(
+    kind: &Arc<dyn Executor>,
+    config: Map<String, Value>,
+    net: Net,
+    timeout: Duration,
+) -> CheckResult {
+    let run = Run::new(kind.info(), config, net, timeout);
+    let outcome = kind.execute(run.config(), &run.cx).await;
+    run.result(outcome.unwrap_or_else(CheckError::into_observation))
 }

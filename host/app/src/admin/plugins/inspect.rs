@@ -1,0 +1,58 @@
+//! `GET /api/v1/plugins/{name}`.
+
+use super::find;
+use crate::admin::{
+    State,
+    error::{ApiError, Envelope},
+    openapi::refer,
+};
+use axum::{
+    Json,
+    extract::{self, Path},
+};
+use lapwing_wasm::{Grant, PluginReport, Tally};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// All that is known of one plugin.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Inspection {
+    #[serde(flatten)]
+    report: PluginReport,
+    /// How its runs went since this process began.
+    tally: Tally,
+    /// What it is granted beyond its monitors' own targets, by the configuration file and by API together.
+    granted: Grant,
+    /// The part of it that was granted by API.
+    granted_by_api: Vec<Grant>,
+}
+
+impl Inspection {
+    /// Of the plugin called `name`.
+    pub(super) fn of(state: &State, name: &str) -> Result<Self, ApiError> {
+        let (report, host) = find(state, name)?;
+        let custody = host.custody();
+        let digest = report.digest.as_deref().unwrap_or_default();
+        Ok(Self {
+            tally: custody.record(name).tally(),
+            granted: custody.grants().of(name, digest),
+            granted_by_api: custody.grants().made().remove(name).unwrap_or_default(),
+            report,
+        })
+    }
+}
+
+/// What one plugin is, asks for, may do, and has done.
+#[utoipa::path(get, path = "/api/v1/plugins/{name}", tag = "plugins",
+    params(("name" = String, Path, description = "As the plugin calls itself")),
+    responses(
+        (status = 200, description = "The plugin that serves under the name, or the one that would", body = ref(refer::<Inspection>())),
+        (status = 404, description = "`unknown_plugin`", body = ref(refer::<Envelope>()))
+    )
+)]
+pub(crate) async fn inspect(
+    extract::State(state): extract::State<State>,
+    Path(name): Path<String>,
+) -> Result<Json<Inspection>, ApiError> {
+    Inspection::of(&state, &name).map(Json)
+}

@@ -1,0 +1,156 @@
+//! `POST /api/v1/plugins`: a new plugin over the wire. Off unless `admin.upload` is set, and with a token of its own.
+//!
+//! Whoever can upload can have code compiled and described, both without rights and within limits; it serves nothing
+//! until somebody with the other token enables it. The file is named by the plugin itself, replaces none, and is in the
+//! folder only once it is whole and switched off.
+
+use super::inspect::Inspection;
+use crate::admin::{
+    State, access,
+    error::{ApiError, Envelope},
+    openapi::refer,
+};
+use axum::{
+    Json,
+    body::Body,
+    extract,
+    http::{HeaderMap, StatusCode},
+};
+use futures_util::StreamExt;
+use lapwing_wasm::{PluginFolder, PluginReport};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+use tempfile::NamedTempFile;
+use tokio::io::AsyncWriteExt;
+
+/// Takes a plugin file. It lands disabled; `POST …/enable` lets it serve.
+#[utoipa::path(post, path = "/api/v1/plugins", tag = "plugins", security(("upload" = [])),
+    request_body(description = "A component, at most `plugins.file_mib`", content(("application/wasm"))),
+    responses(
+        (status = 201, description = "The plugin, disabled", body = ref(refer::<Inspection>())),
+        (status = 401, description = "`unauthorized`: not the upload token", body = ref(refer::<Envelope>())),
+        (status = 403, description = "`upload_disabled`: `admin.upload` is not set", body = ref(refer::<Envelope>())),
+        (status = 409, description = "`already_exists`: a file or plugin of that name is there", body = ref(refer::<Envelope>())),
+        (status = 413, description = "`payload_too_large`", body = ref(refer::<Envelope>())),
+        (status = 422, description = "`not_a_plugin`, with the reason", body = ref(refer::<Envelope>()))
+    )
+)]
+pub(crate) async fn upload(
+    extract::State(state): extract::State<State>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Inspection>), ApiError> {
+    access::authorize_upload(&state, &headers)?;
+    // One at a time: each is compiled.
+    let _turn = state.uploads.lock().await;
+    let kinds = state.prober.kinds.clone();
+    let folder = kinds
+        .folder()
+        .ok_or_else(|| failed("this process has no plugin folder"))?;
+    let draft = receive(folder, body, state.upload_limit).await?;
+    let report = folder.host().load_file(draft.path()).await;
+    if let Some(why) = report.failure() {
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "not_a_plugin",
+            why,
+        ));
+    }
+    let name = report.name.clone();
+    let target = vacancy(folder, &report)?;
+    let (kinds, path, plugin) = (state.prober.kinds.clone(), target.clone(), name.clone());
+    let place = move || match kinds.folder() {
+        Some(folder) => place(folder, &plugin, draft, &path),
+        None => Err(failed("this process has no plugin folder")),
+    };
+    tokio::task::spawn_blocking(place).await.map_err(failed)??;
+    let reports = state.prober.kinds.reload().await.map_err(failed)?;
+    // What the folder's own rules refuse (a pin, a signature) does not stay.
+    if let Some(why) = reports
+        .iter()
+        .find(|there| there.path == target)
+        .and_then(PluginReport::failure)
+    {
+        tokio::fs::remove_file(&target).await.map_err(failed)?;
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "not_a_plugin",
+            why,
+        ));
+    }
+    tracing::info!("plugin `{name}` uploaded; it is disabled until somebody enables it");
+    Ok((StatusCode::CREATED, Json(Inspection::of(&state, &name)?)))
+}
+
+/// Switches the plugin off, then puts it in the folder: at no time could it serve. Blocks.
+fn place(folder: &PluginFolder, name: &str, draft: NamedTempFile, target: &Path) -> Result<(), ApiError> {
+    let was_off = folder.data().decisions().disabled.contains(name);
+    folder.set_enabled(name, false).map_err(failed)?;
+    let Err(error) = draft.persist_noclobber(target) else {
+        return Ok(());
+    };
+    if !was_off {
+        folder.set_enabled(name, true).map_err(failed)?;
+    }
+    Err(match error.error.kind() {
+        io::ErrorKind::AlreadyExists => taken(name),
+        _ => failed(error.error),
+    })
+}
+
+/// Writes the body to a file of this user alone, whose name no scan looks at, until it is too long.
+async fn receive(folder: &PluginFolder, body: Body, limit: u64) -> Result<NamedTempFile, ApiError> {
+    let draft = tempfile::Builder::new()
+        .prefix(".upload-")
+        .tempfile_in(folder.path())
+        .map_err(failed)?;
+    let mut file = tokio::fs::File::from_std(draft.reopen().map_err(failed)?);
+    let (mut body, mut length) = (body.into_data_stream(), 0_u64);
+    while let Some(piece) = body.next().await {
+        let piece = piece
+            .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", error.to_string()))?;
+        length += piece.len() as u64;
+        if length > limit {
+            let message = format!("more than {} MiB; `plugins.file_mib` raises it", limit >> 20);
+            return Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                message,
+            ));
+        }
+        file.write_all(&piece).await.map_err(failed)?;
+    }
+    file.sync_all().await.map_err(failed)?;
+    Ok(draft)
+}
+
+/// Where the file goes, if nobody is there.
+fn vacancy(folder: &PluginFolder, report: &PluginReport) -> Result<PathBuf, ApiError> {
+    let name = &report.name;
+    let fit = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(fit) {
+        let message = "its name is no file name: letters, digits, `-`, `_` and `.`, at most 64";
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "not_a_plugin",
+            message,
+        ));
+    }
+    let target = folder.path().join(format!("{name}.wasm"));
+    if target.exists() || folder.reports().iter().any(|there| there.name == *name) {
+        return Err(taken(name));
+    }
+    Ok(target)
+}
+
+fn taken(name: &str) -> ApiError {
+    let message =
+        format!("there is a plugin `{name}` or a file `{name}.wasm` already; replace it in the folder");
+    ApiError::new(StatusCode::CONFLICT, "already_exists", message)
+}
+
+fn failed(error: impl ToString) -> ApiError {
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "not_kept", error.to_string())
+}

@@ -1,0 +1,182 @@
+//! `lapwing plugin test FILE`: one run of a file that need not be in the folder, with all that is to be seen of it.
+
+use super::subject::{self, Subject};
+use crate::{
+    cli::{Exit, Shared, check, table},
+    config::{Config, Environment},
+    console::{self, Console, one_line},
+    role,
+};
+use clap::Args;
+use lapwing_checks::{CheckError, Net, net::scope::Destination};
+use lapwing_model::{CheckResult, Observation, Reason, task::DEFAULT_TIMEOUT};
+use lapwing_wasm::{Call, Trial, TrialOptions};
+use std::{path::PathBuf, time::Duration};
+
+/// `lapwing plugin test`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The run has the limits and rights of any other: it reaches what its configuration names, what is granted in the
+configuration file (LAPWING_CONFIG), and what --allow adds. What was refused is told with the line that would grant it.
+
+Examples:
+  lapwing plugin test ./my-check.wasm --config '{\"host\": \"127.0.0.1\", \"port\": 8025}'
+  lapwing plugin test ./my-check.wasm --config @shop.json --allow api.example.com:443 --trace
+  lapwing plugin test ./my-check.wasm --config @shop.json --json | jq .calls
+
+Exit codes: 0 up, 1 down, 2 could not tell, 64 unknown kind or unfit configuration")]
+pub(crate) struct TestArgs {
+    /// A component file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Which kind of it, if it has several
+    #[arg(long)]
+    kind: Option<String>,
+    /// Its configuration: JSON, @FILE, or @- for standard input
+    #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
+    config: String,
+    /// A place it may reach beyond its target, if it asks for it; can be repeated
+    #[arg(long, value_name = "HOST:PORT")]
+    allow: Vec<Destination>,
+    /// Time it may take
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::timeout)]
+    timeout: Option<Duration>,
+    /// Print each call to the host
+    #[arg(long)]
+    trace: bool,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+    /// Least severe log level: debug, info, warn or error
+    #[arg(long, value_name = "LEVEL", default_value = "error")]
+    log_level: String,
+}
+
+/// Runs it.
+pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result<Exit> {
+    let shared = Shared {
+        log_level: Some(args.log_level.clone()),
+        ..Shared::default()
+    };
+    let config = Config::load(&shared, environment)?;
+    config.start_logging();
+    let given = match check::read(&args.config) {
+        Ok(given) => given,
+        Err(error) => {
+            console::error(&error);
+            return Ok(Exit::Usage);
+        }
+    };
+    role::block_on(async {
+        let subject = Subject::load(&args.file, config.plugin_settings).await?;
+        subject.host.custody().set_secrets(config.secrets);
+        let kind = match subject.kind(args.kind.as_deref()) {
+            Ok(kind) => kind.info(),
+            Err(error) => {
+                console::error(&error);
+                return Ok(Exit::Usage);
+            }
+        };
+        let options = TrialOptions {
+            allow: args.allow.clone(),
+        };
+        let run = subject::Run::new(
+            kind,
+            given,
+            Net::new(config.network),
+            args.timeout.unwrap_or(DEFAULT_TIMEOUT),
+        );
+        let trial = match subject
+            .plugin
+            .trial(&kind.kind, run.config(), &run.cx, options)
+            .await
+        {
+            Ok(trial) => trial,
+            Err(error) => return Ok(unfit(error, kind.example.as_ref())),
+        };
+        let result = run.result(trial.result.clone());
+        console::line(&if args.json {
+            serde_json::to_string_pretty(&trial)?
+        } else {
+            of_trial(&trial, &result, args.trace, Console::new(false))
+        });
+        Ok(match result.observation.reason {
+            Some(Reason::InvalidConfig | Reason::UnknownKind) => Exit::Usage,
+            _ => result.observation.status.into(),
+        })
+    })
+}
+
+/// What is wrong with the configuration, and one that would fit.
+fn unfit(error: CheckError, example: Option<&serde_json::Value>) -> Exit {
+    let Observation { message, .. } = error.into_observation();
+    let example = example.map_or_else(String::new, |example| {
+        format!("; for example --config '{example}'")
+    });
+    console::error(&anyhow::anyhow!("{}{}", one_line(&message), one_line(&example)));
+    Exit::Usage
+}
+
+/// The result, the calls (all, or those that failed), what was logged, and what it cost.
+fn of_trial(trial: &Trial, result: &CheckResult, all: bool, console: Console) -> String {
+    let mut lines = vec![table::of_result(result, console)];
+    let calls: Vec<_> = trial.calls.iter().filter(|call| all || call.failed).collect();
+    if !calls.is_empty() {
+        let left = trial.calls.len() - calls.len();
+        let only = if left > 0 {
+            format!("  (those that failed; --trace shows {left} more)")
+        } else {
+            String::new()
+        };
+        lines.push(format!("\ncalls to the host{only}"));
+        lines.extend(calls.into_iter().map(|call| of_call(call, console)));
+    }
+    if all && trial.more_calls > 0 {
+        lines.push(format!("  and {} more", trial.more_calls));
+    }
+    if !trial.log.is_empty() {
+        lines.push("\nlog".to_owned());
+        lines.extend(
+            trial
+                .log
+                .iter()
+                .map(|line| format!("  {:5}  {}", line.level, one_line(&line.message))),
+        );
+    }
+    if !trial.output.trim().is_empty() {
+        lines.push("\noutput".to_owned());
+        lines.extend(trial.output.lines().map(|line| format!("  {}", one_line(line))));
+    }
+    lines.push(format!(
+        "\nused      {} in all, {} of its own code, {} waiting for a thread; {} KiB memory, {} connections, {} DNS questions, {} bytes",
+        ms(trial.elapsed_us),
+        ms(trial.cpu_us),
+        ms(trial.queued_us),
+        trial.memory_bytes / 1024,
+        trial.connects,
+        trial.dns_queries,
+        trial.network_bytes
+    ));
+    lines.join("\n")
+}
+
+fn of_call(call: &Call, console: Console) -> String {
+    let took = call.elapsed_us.map_or_else(|| "–".to_owned(), ms);
+    let outcome = one_line(&call.outcome);
+    let outcome = if call.failed {
+        console.color(&outcome, 31)
+    } else {
+        outcome
+    };
+    format!(
+        "  {:>9}  {:16} {}  {took}  {outcome}",
+        ms(call.at_us),
+        call.call,
+        one_line(&call.detail)
+    )
+}
+
+/// Microseconds as people read them.
+fn ms(us: u64) -> String {
+    format!("{}.{:02} ms", us / 1000, us % 1000 / 10)
+}

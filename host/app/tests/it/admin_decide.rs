@@ -1,0 +1,295 @@
+//! What operators decide about plugins by API: it takes effect at once, and outlives the process.
+
+use crate::support::{
+    eventually, plugins,
+    process::{Daemon, lapwing},
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::{fs, path::Path, time::Duration};
+
+/// A folder of plugins, a configuration, and where decisions are kept.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new(files: &[&str], admin: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("plugins")).unwrap();
+        for file in files {
+            let name = file.rsplit('/').next().unwrap();
+            fs::copy(plugins().join(file), home.path().join("plugins").join(name)).unwrap();
+        }
+        let config = format!(
+            "[admin]\n{admin}\n[plugins]\ndir = {:?}\ndata = {:?}\n[[monitors]]\nname = \"one\"\nkind = \"tcp\"\ninterval = \"1h\"\n[monitors.config]\nhost = \"127.0.0.1\"\nport = 9\n",
+            home.path().join("plugins"),
+            home.path().join("data"),
+        );
+        fs::write(home.path().join("lapwing.toml"), config).unwrap();
+        Self(home)
+    }
+
+    fn plugins(&self) -> std::path::PathBuf {
+        self.0.path().join("plugins")
+    }
+
+    fn daemon(&self) -> Daemon {
+        let mut command = lapwing();
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(self.0.path().join("lapwing.toml"));
+        Daemon::start(command)
+    }
+}
+
+async fn has_kind(daemon: &Daemon, kind: &str) -> bool {
+    daemon.get(&format!("/api/v1/kinds/{kind}/schema")).await.0 == 200
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_plugin_serves_nothing_until_it_is_enabled_also_over_a_restart() {
+    let home = Home::new(&["smtp.wasm"], "");
+    let daemon = home.daemon();
+    assert!(has_kind(&daemon, "smtp").await);
+    let (code, smtp) = daemon.post("/api/v1/plugins/smtp/disable", &json!(null)).await;
+    assert_eq!((code, &smtp["state"]), (200, &json!("disabled")), "{smtp}");
+    assert!(!has_kind(&daemon, "smtp").await);
+    drop(daemon);
+    let daemon = home.daemon();
+    assert_eq!(daemon.get("/api/v1/plugins/smtp").await.1["state"], "disabled");
+    let (_, smtp) = daemon.post("/api/v1/plugins/smtp/enable", &json!(null)).await;
+    assert_eq!(smtp["state"], "active", "{smtp}");
+    assert!(has_kind(&daemon, "smtp").await);
+    let (code, answer) = daemon.post("/api/v1/plugins/nobody/enable", &json!(null)).await;
+    assert_eq!((code, &answer["error"]["code"]), (404, &json!("unknown_plugin")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_are_typed_add_up_and_can_be_taken_back() {
+    let home = Home::new(&["smtp.wasm"], "");
+    let daemon = home.daemon();
+    let path = "/api/v1/plugins/smtp/grants";
+    let wrong = json!({"hosts": "relay", "state": 1, "prots": []});
+    let (code, answer) = daemon.ask(Method::PUT, path, Some(&wrong)).await;
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert_eq!((code, &answer["error"]["code"]), (422, &json!("invalid_grant")));
+    assert!(
+        ["hosts", "state", "prots"]
+            .iter()
+            .all(|field| message.contains(field)),
+        "{message}"
+    );
+
+    let grant = json!({"hosts": ["relay.test:25"], "secrets": ["mail"]});
+    let (code, smtp) = daemon.ask(Method::PUT, path, Some(&grant)).await;
+    assert_eq!((code, &smtp["granted"]), (200, &grant), "{smtp}");
+    drop(daemon);
+    let daemon = home.daemon();
+    assert_eq!(
+        daemon.get("/api/v1/plugins/smtp").await.1["granted_by_api"],
+        json!([grant])
+    );
+    let (code, smtp) = daemon.ask(Method::DELETE, path, None).await;
+    assert_eq!((code, &smtp["granted"]), (200, &json!({})), "{smtp}");
+    let kept = fs::read_to_string(home.0.path().join("data/plugins.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&kept).unwrap()["grants"], json!({}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_approved_that_does_not_wait() {
+    let home = Home::new(&["smtp.wasm"], "");
+    let daemon = home.daemon();
+    let (code, answer) = daemon
+        .post("/api/v1/plugins/smtp/approve", &json!({"digest": "ab"}))
+        .await;
+    assert_eq!(
+        (code, &answer["error"]["code"]),
+        (409, &json!("nothing_to_approve")),
+        "{answer}"
+    );
+    let (code, _) = daemon.post("/api/v1/plugins/smtp/approve", &json!({})).await;
+    assert_eq!(code, 422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_asks_for_more_waits_until_its_very_file_is_approved() {
+    let home = Home::new(&["fixtures/greedy.wasm"], "");
+    let daemon = home.daemon();
+    let (_, plugins) = daemon.get("/api/v1/plugins").await;
+    let greedy = &plugins["plugins"][0];
+    let (name, digest) = (greedy["name"].as_str().unwrap(), &greedy["digest"]);
+    assert_eq!(greedy["state"], "pending-approval", "{greedy}");
+    assert!(
+        greedy["reason"].as_str().unwrap().contains("relay.test:25"),
+        "{greedy}"
+    );
+    assert!(!has_kind(&daemon, "fixture-greedy").await);
+
+    let path = format!("/api/v1/plugins/{name}/approve");
+    let (code, answer) = daemon.post(&path, &json!({"digest": "ab".repeat(32)})).await;
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert_eq!((code, &answer["error"]["code"]), (409, &json!("other_digest")));
+    assert!(
+        message.contains(digest.as_str().unwrap()) && message.contains("relay.test:25"),
+        "{message}"
+    );
+
+    let (code, greedy) = daemon.post(&path, &json!({ "digest": digest })).await;
+    assert_eq!((code, &greedy["state"]), (200, &json!("active")), "{greedy}");
+    assert_eq!(greedy["granted"]["hosts"], json!(["relay.test:25"]), "{greedy}");
+    drop(daemon);
+    let daemon = home.daemon();
+    assert!(has_kind(&daemon, "fixture-greedy").await, "over a restart");
+    let (_, greedy) = daemon
+        .ask(Method::DELETE, &format!("/api/v1/plugins/{name}/grants"), None)
+        .await;
+    assert_eq!(greedy["state"], "pending-approval", "{greedy}");
+}
+
+/// `POST /api/v1/plugins`.
+async fn upload(daemon: &Daemon, token: Option<&str>, file: Vec<u8>) -> (u16, Value) {
+    let request = reqwest::Client::new()
+        .post(format!("{}/api/v1/plugins", daemon.admin))
+        .body(file);
+    let request = match token {
+        Some(token) => request.bearer_auth(token),
+        None => request,
+    };
+    let answer = request.send().await.unwrap();
+    let (code, body) = (answer.status().as_u16(), answer.json().await.unwrap());
+    crate::support::contract::holds("POST", "/api/v1/plugins", code, &body);
+    (code, body)
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_needs_its_own_token_and_lands_disabled() {
+    let home = Home::new(
+        &[],
+        "token = \"admin\"\nupload = true\nupload_token = \"courier\"",
+    );
+    let daemon = home.daemon();
+    let smtp = fs::read(plugins().join("smtp.wasm")).unwrap();
+    for token in [None, Some("admin"), Some("courie")] {
+        assert_eq!(upload(&daemon, token, smtp.clone()).await.0, 401, "{token:?}");
+    }
+    for (file, code, word) in [
+        (b"(module)".to_vec(), 422, "not_a_plugin"),
+        (vec![0; 33 << 20], 413, "payload_too_large"),
+    ] {
+        let (got, answer) = upload(&daemon, Some("courier"), file).await;
+        assert_eq!((got, &answer["error"]["code"]), (code, &json!(word)), "{answer}");
+    }
+    assert_eq!(
+        files(&home.plugins()),
+        [""; 0],
+        "nothing is left of what was refused"
+    );
+
+    let (code, answer) = upload(&daemon, Some("courier"), smtp.clone()).await;
+    assert_eq!(
+        (code, &answer["name"], &answer["state"]),
+        (201, &json!("smtp"), &json!("disabled")),
+        "{answer}"
+    );
+    assert_eq!(files(&home.plugins()), ["smtp.wasm"]);
+    assert_eq!(fs::read(home.plugins().join("smtp.wasm")).unwrap(), smtp);
+    let (code, answer) = upload(&daemon, Some("courier"), smtp).await;
+    assert_eq!(
+        (code, &answer["error"]["code"]),
+        (409, &json!("already_exists")),
+        "{answer}"
+    );
+    let client = reqwest::Client::new();
+    let enable = format!("{}/api/v1/plugins/smtp/enable", daemon.admin);
+    assert_eq!(
+        client
+            .post(&enable)
+            .bearer_auth("courier")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        401
+    );
+    let enabled = client.post(&enable).bearer_auth("admin").send().await.unwrap();
+    assert_eq!(enabled.json::<Value>().await.unwrap()["state"], "active");
+    assert!(!daemon.log().contains("courier"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_setting_nothing_can_be_uploaded() {
+    let home = Home::new(&[], "");
+    let daemon = home.daemon();
+    let (code, answer) = upload(&daemon, Some("x"), b"\0asm".to_vec()).await;
+    assert_eq!(
+        (code, &answer["error"]["code"]),
+        (403, &json!("upload_disabled")),
+        "{answer}"
+    );
+    eventually("the folder stays empty", Duration::from_secs(1), async || {
+        files(&home.plugins()).is_empty()
+    })
+    .await;
+}
+
+#[test]
+fn an_upload_token_must_be_there_and_be_another() {
+    for (admin, why) in [
+        ("upload = true", "is missing"),
+        (
+            "token = \"a\"\nupload = true\nupload_token = \"a\"",
+            "is the admin token",
+        ),
+    ] {
+        let home = Home::new(&[], admin);
+        let mut command = lapwing();
+        let output = command
+            .arg("run")
+            .arg("--config")
+            .arg(home.0.path().join("lapwing.toml"))
+            .output()
+            .unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{err}");
+        assert!(err.contains("admin.upload_token") && err.contains(why), "{err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_page_gets_at_none_of_it() {
+    let home = Home::new(&["smtp.wasm"], "");
+    let daemon = home.daemon();
+    let client = reqwest::Client::new();
+    for (path, operations) in crate::support::contract::paths() {
+        for method in operations.keys() {
+            if path == "/api/v1/health" {
+                continue;
+            }
+            let url = format!(
+                "{}{}",
+                daemon.admin,
+                path.replace("{name}", "smtp").replace("{kind}", "smtp")
+            );
+            let method: Method = method.to_uppercase().parse().unwrap();
+            for (name, value) in [("origin", "https://example.com"), ("host", "rebound.example")] {
+                let answer = client
+                    .request(method.clone(), &url)
+                    .header(name, value)
+                    .send()
+                    .await
+                    .unwrap();
+                assert_eq!(answer.status(), 403, "{method} {path} with {name}");
+            }
+        }
+    }
+    assert!(has_kind(&daemon, "smtp").await, "nothing was disabled");
+}

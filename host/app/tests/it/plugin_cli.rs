@@ -1,0 +1,187 @@
+//! `lapwing plugin test|conformance|bench`: one file, tried out.
+
+use crate::support::{plugins, process::say, targets};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+fn plugin(name: &str) -> String {
+    plugins().join(name).to_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_run_shows_the_result_and_each_call_to_the_host() {
+    let server = targets::smtp().await;
+    let config = json!({"host": "127.0.0.1", "port": server.port()}).to_string();
+    let file = plugin("smtp.wasm");
+    let told = say(&["plugin", "test", &file, "--config", &config, "--trace"]);
+    assert_eq!(told.code, 0, "{}{}", told.out, told.err);
+    for part in ["up", "tcp.connect", &server.to_string(), "used", "1 connections"] {
+        assert!(told.out.contains(part), "{part} in:\n{}", told.out);
+    }
+
+    let json = say(&["plugin", "test", &file, "--config", &config, "--json"]);
+    let trial: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(trial["result"]["status"], "up", "{trial}");
+    let calls = trial["calls"].as_array().unwrap();
+    let connect = calls.iter().find(|call| call["call"] == "tcp.connect").unwrap();
+    assert_eq!(
+        (&connect["failed"], connect["elapsed_us"].as_u64() > Some(0)),
+        (&json!(false), true),
+        "{connect}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_run_ends_with_the_exit_code_of_what_it_saw() {
+    let (file, closed) = (plugin("smtp.wasm"), targets::closed().await);
+    let config = json!({"host": "127.0.0.1", "port": closed.port()}).to_string();
+    let down = say(&["plugin", "test", &file, "--config", &config]);
+    assert_eq!(down.code, 1, "{}{}", down.out, down.err);
+    assert!(
+        down.out.contains("connection_refused") && down.out.contains("--trace shows"),
+        "{}",
+        down.out
+    );
+
+    let trap = say(&["plugin", "test", &plugin("fixtures/trap.wasm")]);
+    assert_eq!(trap.code, 2, "{}{}", trap.out, trap.err);
+    assert!(trap.out.contains("plugin_trap"), "{}", trap.out);
+
+    let unfit = say(&["plugin", "test", &file]);
+    assert_eq!(unfit.code, 64, "{}{}", unfit.out, unfit.err);
+    assert!(
+        unfit.err.contains("`host`") && unfit.err.contains("for example --config '{"),
+        "{}",
+        unfit.err
+    );
+
+    let kind = say(&["plugin", "test", &file, "--kind", "imap"]);
+    assert_eq!(kind.code, 64);
+    assert!(
+        kind.err.contains("no kind `imap`; name one of `smtp`"),
+        "{}",
+        kind.err
+    );
+
+    let two = say(&["plugin", "test", &plugin("fixtures/two_kinds.wasm")]);
+    assert_eq!(two.code, 64);
+    assert!(
+        two.err.contains("several kinds") && two.err.contains("--kind"),
+        "{}",
+        two.err
+    );
+
+    let none = say(&["plugin", "test", "/nonexistent.wasm"]);
+    assert_eq!(none.code, 2);
+    assert!(none.err.contains("/nonexistent.wasm"), "{}", none.err);
+}
+
+#[test]
+fn a_sound_plugin_conforms() {
+    let told = say(&[
+        "plugin",
+        "conformance",
+        &plugin("smtp.wasm"),
+        "--json",
+        "--timeout",
+        "700ms",
+    ]);
+    let report: Value =
+        serde_json::from_str(&told.out).unwrap_or_else(|_| panic!("{}{}", told.out, told.err));
+    assert_eq!((told.code, &report["passed"]), (0, &json!(true)), "{report:#}");
+    let trials = report["trials"].as_array().unwrap();
+    assert_eq!(trials.len(), 15, "{report:#}");
+    let seen = |name: &str| {
+        let trial = trials
+            .iter()
+            .find(|trial| trial["name"] == name)
+            .unwrap_or_else(|| panic!("{name}"));
+        trial["seen"].as_str().unwrap().to_owned()
+    };
+    // Each server was really met.
+    for (name, met) in [
+        ("without any network", "denied_by_policy"),
+        ("the server refuses connections", "connection_refused"),
+        ("the server says nothing", "response_timeout"),
+        ("the server closes at once", "connection_closed"),
+        ("the server resets", "connection_reset"),
+        ("the server talks nonsense", "protocol_error"),
+        ("the server sends a line without end", "protocol_error"),
+        ("the server sends a byte now and then", "response_timeout"),
+    ] {
+        assert!(seen(name).contains(met), "{name}: {}", seen(name));
+    }
+}
+
+#[test]
+fn what_does_not_conform_is_told_with_what_to_change() {
+    for (file, name, change) in [
+        ("trap.wasm", "without any network", "handle the error"),
+        ("panicking.wasm", "without any network", "handle the error"),
+        ("spin.wasm", "without any network", "bound the loop"),
+        ("internal_error.wasm", "without any network", "ok(down)"),
+        (
+            "nondeterministic_describe.wasm",
+            "loads and describes itself",
+            "docs/plugins.md",
+        ),
+        (
+            "bad_example.wasm",
+            "loads and describes itself",
+            "docs/plugins.md",
+        ),
+    ] {
+        let told = say(&["plugin", "conformance", &plugin(&format!("fixtures/{file}"))]);
+        assert_eq!(told.code, 1, "{file}: {}{}", told.out, told.err);
+        let mut lines = told.out.lines();
+        let failed = lines.find(|line| line.starts_with("FAIL")).unwrap();
+        let advice = lines.next().unwrap();
+        assert!(
+            failed.contains(name) && advice.contains("change:") && advice.contains(change),
+            "{file}: {}",
+            told.out
+        );
+        assert!(!told.out.contains('\x1b'), "no colours off a terminal");
+    }
+}
+
+#[test]
+fn a_bench_counts_every_run_and_how_it_ended() {
+    let file = PathBuf::from(plugin("smtp.wasm"));
+    let told = say(&[
+        "plugin",
+        "bench",
+        file.to_str().unwrap(),
+        "--runs",
+        "50",
+        "--at-once",
+        "4",
+        "--json",
+    ]);
+    let figures: Value =
+        serde_json::from_str(&told.out).unwrap_or_else(|_| panic!("{}{}", told.out, told.err));
+    assert_eq!((told.code, &figures["runs"]), (0, &json!(50)), "{figures}");
+    assert_eq!(
+        figures["endings"],
+        json!({"unknown denied_by_policy": 50}),
+        "{figures}"
+    );
+    assert_eq!(figures["size_bytes"], file.metadata().unwrap().len());
+    let figure = |name: &str| figures[name].as_f64().unwrap();
+    assert!(
+        figure("p50_us") > 0.0 && figure("p50_us") <= figure("p99_us") && figure("cpu_us_per_run") > 0.0,
+        "{figures}"
+    );
+}
+
+#[test]
+fn a_run_by_kind_is_a_check() {
+    let told = say(&["plugin", "run", "htpt"]);
+    assert_eq!(told.code, 64);
+    assert!(
+        told.err.is_empty() && told.out.contains("unknown monitor type `htpt`"),
+        "{}{}",
+        told.out,
+        told.err
+    );
+}

@@ -1,0 +1,63 @@
+//! What a plugin cannot do without, as a grant.
+
+use super::{Grant, Right, needs::beyond};
+use crate::plugin::Capability;
+
+/// Everything `declared` needs beyond the own target, optional capabilities left out: what approving it gives. What
+/// this worker does not know, or cannot read, is left out as well: it cannot be granted.
+pub fn asked(declared: &[Capability]) -> Grant {
+    let mut grant = Grant::default();
+    for capability in declared.iter().filter(|capability| !capability.optional) {
+        let scope = || beyond(&capability.scope);
+        match Right::named(&capability.name) {
+            None => {}
+            Some(Right::State) => grant.state = true,
+            Some(Right::Secret) => grant.secrets.extend(scope().cloned()),
+            Some(right) => {
+                for text in scope() {
+                    match (text.parse(), text.parse()) {
+                        (Ok(name), _) if right == Right::Dns => grant.dns.push(name),
+                        (_, Ok(host)) => grant.hosts.push(host),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    grant
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rights::{Approval, assess};
+
+    fn capability(name: &str, scope: &[&str], optional: bool) -> Capability {
+        Capability {
+            kind: "mail".into(),
+            name: name.into(),
+            scope: scope.iter().map(|&text| text.to_owned()).collect(),
+            optional,
+            reason: "why not".into(),
+        }
+    }
+
+    #[test]
+    fn what_is_asked_is_what_was_missing() {
+        let declared = [
+            capability("net.http", &["api.test:443", "{config.url}"], false),
+            capability("net.tcp", &["10.0.0.0/8:25"], true),
+            capability("net.dns", &["*.zen.test", "9.9.9.9:53"], false),
+            capability("secret", &["token"], false),
+            capability("state", &[], false),
+        ];
+        assert!(matches!(
+            assess("p", &declared, &Grant::default()),
+            Approval::Pending { .. }
+        ));
+        let grant = asked(&declared);
+        assert_eq!(assess("p", &declared, &grant), Approval::Granted, "{grant:?}");
+        let text = serde_json::to_string(&grant).unwrap();
+        assert!(!text.contains("10.0.0.0"), "it can do without: {text}");
+    }
+}
