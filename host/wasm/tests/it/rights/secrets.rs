@@ -60,7 +60,10 @@ async fn a_header_is_filled_in_and_stays_out_of_sight() {
     let seen = steps.run(MORE, json!({ "url": url, "steps": [request] })).await;
     assert_eq!(seen.status, Status::Up, "{seen:?}");
     let heard = heard.lock().unwrap().clone();
-    assert!(heard[0].contains(&format!("authorization: {TOKEN}\r\n")), "{heard:?}");
+    assert!(
+        heard[0].contains(&format!("authorization: {TOKEN}\r\n")),
+        "{heard:?}"
+    );
     // The target sends it back, and the plugin repeats it.
     assert!(
         seen.message.contains("authorization: ***") && !seen.message.contains("ours"),
