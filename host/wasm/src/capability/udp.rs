@@ -7,6 +7,7 @@ use crate::{
         udp::{Host, HostSocket},
     },
     guest::Guest,
+    quota::Seat,
     rights::Right,
 };
 use lapwing_checks::net::NetError;
@@ -32,17 +33,18 @@ const DATAGRAM: usize = 65_535;
 pub struct Socket {
     socket: Arc<UdpSocket>,
     host: String,
+    _seat: Seat,
 }
 
 impl Host for Guest {}
 
 impl HostSocket for Guest {
     async fn open(&mut self, to: Endpoint, family: IpFamily) -> Answer<Resource<Socket>> {
-        let net = match self
+        let (net, seat) = match self
             .permit(Right::Udp)
-            .and_then(|net| self.take_connect().map(|()| net))
+            .and_then(|net| Ok((net, self.take_connect()?)))
         {
-            Ok(net) => net,
+            Ok(admitted) => admitted,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let (host, port, family) = (to.host.clone(), to.port, convert::family(family));
@@ -64,8 +66,8 @@ impl HostSocket for Guest {
                 let socket = self.table.push(Socket {
                     socket: Arc::new(socket),
                     host: to.host,
+                    _seat: seat,
                 })?;
-                self.quotas.sockets -= 1;
                 Ok(Ok(socket))
             }
             Err(error) => Ok(Err(error)),
@@ -105,7 +107,6 @@ impl HostSocket for Guest {
 
     async fn drop(&mut self, this: Resource<Socket>) -> Result<()> {
         self.table.delete(this)?;
-        self.quotas.sockets += 1;
         Ok(())
     }
 }

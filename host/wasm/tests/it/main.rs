@@ -17,3 +17,5 @@ mod network;
 mod smtp;
 mod support;
 mod travels;
+mod wasi_http;
+mod wasi_sockets;
