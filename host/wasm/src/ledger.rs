@@ -81,6 +81,8 @@ pub(crate) struct Entries {
     flights: Vec<flight::Entry>,
     /// `waiting` is for one of them.
     in_flight: bool,
+    /// What was last waited for so, and until when.
+    last_flight: Option<(NetError, Instant)>,
     /// The network step that took until the budget's end.
     pub(crate) overdue: Option<NetError>,
     /// Log lines dropped for the quota.

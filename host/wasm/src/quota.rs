@@ -38,7 +38,9 @@ impl Shared {
 
     /// Takes the bytes that arrived, more than are left or not.
     pub(crate) fn use_bytes(&self, bytes: usize) {
-        self.0.bytes.update(Relaxed, Relaxed, |left| left.saturating_sub(bytes));
+        self.0
+            .bytes
+            .update(Relaxed, Relaxed, |left| left.saturating_sub(bytes));
     }
 
     /// A socket's place, if one is free.

@@ -286,7 +286,11 @@ impl Guest {
 }
 
 /// Writes the time of a dial into the book: resolving and connecting apart where both are known.
-pub(crate) fn book_dial(ledger: &Ledger, dialled: &std::result::Result<Dialled, NetError>, elapsed: Duration) {
+pub(crate) fn book_dial(
+    ledger: &Ledger,
+    dialled: &std::result::Result<Dialled, NetError>,
+    elapsed: Duration,
+) {
     match dialled {
         Ok(dialled) => {
             ledger.spend("resolve", dialled.resolve);

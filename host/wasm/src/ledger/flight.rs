@@ -11,6 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Less time than this for itself is no time a guest could have ended in.
+const JUST_NOW: Duration = Duration::from_millis(20);
+
 /// One of them as it is written down: its number, and what it waits for if that is the network.
 pub(super) type Entry = (usize, Option<NetError>);
 
@@ -71,12 +74,21 @@ impl Ledger {
         }
     }
 
+    /// What the guest was waiting for until just now, when it is a peer that says a little again and again.
+    pub(crate) fn just_waited(&self) -> Option<NetError> {
+        let last = self.entries().last_flight.take();
+        last.filter(|(_, until)| until.elapsed() < JUST_NOW)
+            .map(|(step, _)| step)
+    }
+
     /// Ends the wait for what was under way, and begins one for what is, if the guest sleeps.
     fn review(&self, entries: &mut Entries) {
         if entries.in_flight {
             entries.in_flight = false;
-            let since = entries.waiting.take().map(|(_, since)| since);
-            entries.network += since.map_or(Duration::ZERO, |since| since.elapsed());
+            if let Some((step, since)) = entries.waiting.take() {
+                entries.network += since.elapsed();
+                entries.last_flight = Some((step, Instant::now()));
+            }
         }
         let asleep = !self.holding.runs() && !self.queueing.runs();
         if asleep

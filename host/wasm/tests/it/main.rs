@@ -14,6 +14,7 @@ mod loading;
 mod misdeeds;
 mod neighbours;
 mod network;
+mod polyglot;
 mod smtp;
 mod support;
 mod travels;

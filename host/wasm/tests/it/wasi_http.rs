@@ -125,15 +125,35 @@ async fn answer(mut stream: TcpStream, asked: &Mutex<Vec<String>>) -> std::io::R
     }
 }
 
-async fn fetch(web: &Web, path: &str, more: Value, budget: Duration) -> Result<Observation, CheckError> {
-    Bench::new("wasi_http").await.run(&web.config(path, &more), budget).await
+/// A host with the guest, and a server for it.
+struct Scene {
+    web: Web,
+    bench: Bench,
 }
 
-/// What the guest was told, of a run in which it had nothing else to complain of.
-async fn told(web: &Web, path: &str, more: Value) -> String {
-    let seen = fetch(web, path, more, PLENTY).await.unwrap();
-    assert_eq!(seen.status, Status::Down, "{seen:?}");
-    seen.message
+impl Scene {
+    async fn new() -> Self {
+        Self::with(RunLimits::default()).await
+    }
+
+    async fn with(limits: RunLimits) -> Self {
+        let settings = PluginSettings { limits, ..small() };
+        Self {
+            web: Web::start().await,
+            bench: Bench::with("wasi_http", settings).await,
+        }
+    }
+
+    async fn fetch(&self, path: &str, more: Value, budget: Duration) -> Result<Observation, CheckError> {
+        self.bench.run(&self.web.config(path, &more), budget).await
+    }
+
+    /// What the guest was told, of a run in which it had nothing else to complain of.
+    async fn told(&self, path: &str, more: Value) -> String {
+        let seen = self.fetch(path, more, PLENTY).await.unwrap();
+        assert_eq!(seen.status, Status::Down, "{seen:?}");
+        seen.message
+    }
 }
 
 /// What a hindered guest had been told.
@@ -145,199 +165,241 @@ fn claim(seen: &Observation) -> String {
         .to_owned()
 }
 
-fn limited(limits: RunLimits) -> PluginSettings {
-    PluginSettings { limits, ..small() }
-}
-
 #[tokio::test]
 async fn a_request_is_answered_and_measured() {
-    let web = Web::start().await;
-    let seen = fetch(&web, "/hello?name=x", json!({}), PLENTY).await.unwrap();
-    assert_eq!((seen.status, seen.message.as_str()), (Status::Up, "200 hello world"));
+    let scene = Scene::new().await;
+    let seen = scene.fetch("/hello?name=x", json!({}), PLENTY).await.unwrap();
+    assert_eq!(
+        (seen.status, seen.message.as_str()),
+        (Status::Up, "200 hello world")
+    );
     let phases: Vec<_> = seen.phases.iter().map(|phase| phase.name.as_str()).collect();
     assert_eq!(phases, ["resolve", "connect", "first_byte", "receive"]);
-    let asked = web.asked();
-    assert!(asked[0].starts_with("GET /hello?name=x HTTP/1.1\r\n"), "{asked:?}");
-    let host = format!("Host: 127.0.0.1:{}\r\n", web.port);
-    assert!(asked[0].contains(&host) && asked[0].contains("X-Test: yes\r\n"), "{asked:?}");
-    eventually("the connection is closed", async || web.is_idle()).await;
+    let asked = scene.web.asked();
+    assert!(
+        asked[0].starts_with("GET /hello?name=x HTTP/1.1\r\n"),
+        "{asked:?}"
+    );
+    let host = format!("Host: 127.0.0.1:{}\r\n", scene.web.port);
+    assert!(
+        asked[0].contains(&host) && asked[0].contains("X-Test: yes\r\n"),
+        "{asked:?}"
+    );
+    eventually("the connection is closed", async || scene.web.is_idle()).await;
 }
 
 #[tokio::test]
 async fn credentials_in_the_authority_are_no_part_of_the_host() {
-    let web = Web::start().await;
-    let authority = format!("user:secret@127.0.0.1:{}", web.port);
-    let seen = fetch(&web, "/hello?name=x", json!({ "authority": authority }), PLENTY).await;
+    let scene = Scene::new().await;
+    let authority = format!("user:secret@127.0.0.1:{}", scene.web.port);
+    let seen = scene
+        .fetch("/hello?name=x", json!({ "authority": authority }), PLENTY)
+        .await;
     assert_eq!(seen.unwrap().status, Status::Up);
-    assert!(!web.asked()[0].contains("secret"), "{:?}", web.asked());
+    assert!(
+        !scene.web.asked()[0].contains("secret"),
+        "{:?}",
+        scene.web.asked()
+    );
 }
 
 #[tokio::test]
 async fn a_redirect_is_handed_over_and_not_followed() {
-    let web = Web::start().await;
-    let seen = fetch(&web, "/away", json!({}), PLENTY).await.unwrap();
+    let scene = Scene::new().await;
+    let seen = scene.fetch("/away", json!({}), PLENTY).await.unwrap();
     assert_eq!(seen.message, "302 ");
-    assert_eq!(web.asked().len(), 1);
+    assert_eq!(scene.web.asked().len(), 1);
 }
 
 #[tokio::test]
 async fn a_body_is_sent_as_it_is_written() {
-    let web = Web::start().await;
+    let scene = Scene::new().await;
     let more = json!({ "method": "POST", "body": 100_000, "first_byte_ms": 500 });
     // The server only reads, to the end.
-    assert!(told(&web, "/silence", more).await.contains("HttpResponseTimeout"));
-    assert!(web.asked()[0].contains("Transfer-Encoding: chunked"), "{:?}", web.asked());
+    assert!(scene.told("/silence", more).await.contains("HttpResponseTimeout"));
+    assert!(
+        scene.web.asked()[0].contains("Transfer-Encoding: chunked"),
+        "{:?}",
+        scene.web.asked()
+    );
 }
 
 #[tokio::test]
 async fn a_forbidden_destination_is_no_outage_and_gets_no_packet() {
-    let web = Web::start().await;
-    let bench = Bench::new("wasi_http").await;
+    let scene = Scene::new().await;
+    let bench = &scene.bench;
     let metadata = json!({ "authority": "169.254.169.254" });
-    let seen = bench.run(&web.config("/", &metadata), PLENTY).await.unwrap();
+    let seen = bench
+        .run(&scene.web.config("/", &metadata), PLENTY)
+        .await
+        .unwrap();
     assert_eq!(seen.reason, Some(Reason::DeniedByPolicy));
     assert!(claim(&seen).contains("DestinationIpProhibited"), "{seen:?}");
 
     let with = |rule: &str| ProbeContext {
         net: Net::new(EgressPolicy {
-            deny: vec![rule.parse::<Rule>().unwrap()],
+            deny: rule
+                .split(' ')
+                .map(|rule| rule.parse::<Rule>().unwrap())
+                .collect(),
             ..EgressPolicy::default()
         }),
         ..context(PLENTY)
     };
     for (rule, authority, told) in [
         ("127.0.0.0/8", "127.0.0.1", "DestinationIpProhibited"),
-        ("127.0.0.0/8", "localhost", "DestinationIpProhibited"),
+        ("127.0.0.0/8 ::1", "localhost", "DestinationIpProhibited"),
         ("127.0.0.0/8", "[::ffff:127.0.0.1]", "DestinationIpProhibited"),
         ("localhost", "localhost", "HttpRequestDenied"),
     ] {
-        let authority = format!("{authority}:{}", web.port);
-        let config = web.config("/hello?name=x", &json!({ "authority": authority }));
+        let authority = format!("{authority}:{}", scene.web.port);
+        let config = scene
+            .web
+            .config("/hello?name=x", &json!({ "authority": authority }));
         let seen = bench.executor().execute(&config, &with(rule)).await.unwrap();
         assert_eq!(seen.reason, Some(Reason::DeniedByPolicy), "{authority}: {seen:?}");
         assert!(claim(&seen).contains(told), "{authority}: {seen:?}");
     }
-    assert_eq!(web.asked(), Vec::<String>::new());
-    assert!(web.is_idle());
+    assert_eq!(scene.web.asked(), Vec::<String>::new());
+    assert!(scene.web.is_idle());
 }
 
 #[tokio::test]
 async fn what_the_target_does_is_told_in_the_words_of_wasi() {
-    let web = Web::start().await;
+    let scene = Scene::new().await;
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closed = free.local_addr().unwrap();
     drop(free);
     for (path, more, word) in [
-        ("/", json!({ "authority": closed.to_string() }), "ConnectionRefused"),
+        (
+            "/",
+            json!({ "authority": closed.to_string() }),
+            "ConnectionRefused",
+        ),
         ("/", json!({ "authority": "no-such-name.invalid" }), "DnsError"),
         ("/garbage", json!({}), "HttpProtocolError"),
         ("/head", json!({}), "HttpProtocolError"),
         ("/silence", json!({ "first_byte_ms": 100 }), "HttpResponseTimeout"),
-        ("/half", json!({ "between_bytes_ms": 100 }), "ConnectionReadTimeout"),
+        (
+            "/half",
+            json!({ "between_bytes_ms": 100 }),
+            "connection read timeout",
+        ),
     ] {
-        let told = told(&web, path, more).await;
+        let told = scene.told(path, more).await;
         assert!(told.contains(word), "{path}: {told}");
     }
 }
 
 #[tokio::test]
 async fn a_target_that_never_answers_is_down_when_the_budget_ends() {
-    let web = Web::start().await;
+    let scene = Scene::new().await;
     for path in ["/silence", "/half", "/drip"] {
         let begun = Instant::now();
-        let seen = fetch(&web, path, json!({}), Duration::from_secs(1)).await.unwrap();
+        let seen = scene
+            .fetch(path, json!({}), Duration::from_secs(1))
+            .await
+            .unwrap();
         assert_eq!(
             (seen.status, seen.reason),
             (Status::Down, Some(Reason::ResponseTimeout)),
             "{path}: {}",
             seen.message
         );
-        assert!(begun.elapsed() < Duration::from_secs(5), "{path}: {:?}", begun.elapsed());
-        eventually("the connection is closed", async || web.is_idle()).await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{path}: {:?}",
+            begun.elapsed()
+        );
+        eventually("the connection is closed", async || scene.web.is_idle()).await;
     }
 }
 
 #[tokio::test]
 async fn a_guest_that_keeps_its_target_waiting_is_no_outage() {
-    let web = Web::start().await;
+    let scene = Scene::new().await;
     for (path, more) in [
-        ("/silence", json!({ "method": "POST", "body": 10, "open_body": true })),
+        (
+            "/silence",
+            json!({ "method": "POST", "body": 10, "open_body": true }),
+        ),
         ("/hello?name=x", json!({ "forget": true })),
         ("/half", json!({ "sleep_ms": 60_000 })),
     ] {
-        let probed = fetch(&web, path, more, Duration::from_secs(1)).await;
+        let probed = scene.fetch(path, more, Duration::from_secs(1)).await;
         assert_eq!(unknown(probed).0, Reason::PluginTimeout, "{path}");
     }
 }
 
 #[tokio::test]
 async fn bytes_are_counted_whatever_they_carry() {
-    let web = Web::start().await;
-    let bench = Bench::with(
-        "wasi_http",
-        limited(RunLimits {
-            network_kib: 64,
-            ..RunLimits::default()
-        }),
-    )
+    let scene = Scene::with(RunLimits {
+        network_kib: 64,
+        ..RunLimits::default()
+    })
     .await;
     for (path, more) in [
         ("/large", json!({})),
         ("/early", json!({})),
         ("/silence", json!({ "method": "POST", "body": 100_000 })),
     ] {
-        let (reason, message) = unknown(bench.run(&web.config(path, &more), PLENTY).await);
+        let (reason, message) = unknown(scene.fetch(path, more, PLENTY).await);
         assert_eq!(reason, Reason::LimitHit, "{path}: {message}");
         assert!(message.contains("limits.network_kib"), "{path}: {message}");
-        eventually("the connection is closed", async || web.is_idle()).await;
+        eventually("the connection is closed", async || scene.web.is_idle()).await;
     }
-    let enough = Bench::new("wasi_http").await;
-    let seen = enough.run(&web.config("/large", &json!({})), PLENTY).await.unwrap();
+    let enough = Scene::new().await;
+    let seen = enough.fetch("/large", json!({}), PLENTY).await.unwrap();
     assert_eq!(seen.message, "200 1048576 bytes");
 }
 
 #[tokio::test]
 async fn the_number_of_requests_is_limited() {
-    let web = Web::start().await;
-    let config = web.config("/hello?name=x", &json!({ "requests": 40 }));
-    let seen = Bench::new("wasi_http").await.run(&config, PLENTY).await.unwrap();
+    let scene = Scene::new().await;
+    let seen = scene
+        .fetch("/hello?name=x", json!({ "requests": 40 }), PLENTY)
+        .await
+        .unwrap();
     assert_eq!(seen.reason, Some(Reason::LimitHit), "{seen:?}");
     assert!(claim(&seen).contains("ConnectionLimitReached"), "{seen:?}");
-    assert_eq!(web.asked().len(), 32);
+    assert_eq!(scene.web.asked().len(), 32);
 }
 
 #[tokio::test]
 async fn nothing_is_smuggled_in_a_request() {
-    let web = Web::start().await;
+    let scene = Scene::new().await;
     for (more, word) in [
         (json!({ "header": ["x", "a\r\nhost: evil"] }), "InvalidSyntax"),
         (json!({ "header": ["x\r\ny", "a"] }), "InvalidSyntax"),
         (json!({ "header": ["host", "evil"] }), "Forbidden"),
         (json!({ "header": ["transfer-encoding", "chunked"] }), "Forbidden"),
         (json!({ "header": ["connection", "upgrade"] }), "Forbidden"),
-        (json!({ "header": ["content-length", "7"] }), "HttpRequestBodySize"),
+        (
+            json!({ "header": ["content-length", "7"] }),
+            "HttpRequestBodySize",
+        ),
         (json!({ "scheme": "file" }), "HttpProtocolError"),
         (json!({ "method": "CONNECT" }), "HttpRequestMethodInvalid"),
         (json!({ "path": "/a b\r\nx: y" }), "path"),
         (json!({ "path": "http://evil/" }), "path"),
         (json!({ "authority": "a b" }), "authority"),
     ] {
-        let told = told(&web, "/hello?name=x", more.clone()).await;
+        let told = scene.told("/hello?name=x", more.clone()).await;
         assert!(told.contains(word), "{more}: {told}");
     }
-    assert_eq!(web.asked(), Vec::<String>::new());
+    assert_eq!(scene.web.asked(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn floods_of_fields_are_refused_and_never_a_panic() {
-    let web = Web::start().await;
+    let scene = Scene::new().await;
     for more in [json!({ "times": 32_769 }), json!({ "longer": 1 << 20 })] {
-        let seen = fetch(&web, "/hello?name=x", more.clone(), PLENTY).await;
+        let seen = scene.fetch("/hello?name=x", more.clone(), PLENTY).await;
         let seen = seen.unwrap_or_else(CheckError::into_observation);
         assert_ne!(seen.status, Status::Up, "{more}: {seen:?}");
         assert_ne!(seen.reason, Some(Reason::Internal), "{more}: {seen:?}");
     }
-    assert_eq!(web.asked(), Vec::<String>::new());
+    assert_eq!(scene.web.asked(), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -364,5 +426,9 @@ async fn a_chain_that_is_not_trusted_is_refused_and_kept() {
     let tls = seen.tls.unwrap();
     assert!(!tls.verified);
     assert_eq!(tls.chain[0].dns_names, ["localhost"]);
-    assert!(seen.phases.iter().any(|phase| phase.name == "tls"), "{:?}", seen.phases);
+    assert!(
+        seen.phases.iter().any(|phase| phase.name == "tls"),
+        "{:?}",
+        seen.phases
+    );
 }

@@ -58,7 +58,10 @@ impl Echo {
     }
 
     fn tcp(&self, more: &Value) -> String {
-        with(json!({ "do": "tcp", "to": format!("127.0.0.1:{}", self.port), "say": "hello" }), more)
+        with(
+            json!({ "do": "tcp", "to": format!("127.0.0.1:{}", self.port), "say": "hello" }),
+            more,
+        )
     }
 }
 
@@ -68,10 +71,13 @@ fn with(mut config: Value, more: &Value) -> String {
     config.to_string()
 }
 
-fn denying(rules: &[&str]) -> ProbeContext {
+fn denying(rules: &str) -> ProbeContext {
     ProbeContext {
         net: Net::new(EgressPolicy {
-            deny: rules.iter().map(|rule| rule.parse::<Rule>().unwrap()).collect(),
+            deny: rules
+                .split(' ')
+                .map(|rule| rule.parse::<Rule>().unwrap())
+                .collect(),
             ..EgressPolicy::default()
         }),
         ..context(PLENTY)
@@ -83,7 +89,9 @@ fn limited(limits: RunLimits) -> PluginSettings {
 }
 
 fn claim(seen: &Observation) -> &str {
-    seen.details.as_ref().unwrap()["plugin"]["message"].as_str().unwrap()
+    seen.details.as_ref().unwrap()["plugin"]["message"]
+        .as_str()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -96,10 +104,13 @@ async fn an_unmodified_program_speaks_with_its_peer() {
         assert_eq!(seen.status, Status::Up, "{seen:?}");
         assert_eq!(seen.message, format!("127.0.0.1:{}: hello", echo.port));
         let phases: Vec<_> = seen.phases.iter().map(|phase| phase.name.as_str()).collect();
-        assert!(phases.contains(&"connect") && phases.contains(&"first_byte"), "{phases:?}");
+        assert!(phases.contains(&"connect"), "{phases:?}");
         assert_eq!(phases.contains(&"resolve"), to == "localhost", "{phases:?}");
     }
-    let seen = bench.run(&echo.tcp(&json!({ "flood": 1 << 20 })), PLENTY).await.unwrap();
+    let seen = bench
+        .run(&echo.tcp(&json!({ "flood": 1 << 20 })), PLENTY)
+        .await
+        .unwrap();
     assert_eq!(seen.message, format!("127.0.0.1:{}: 1048581 bytes", echo.port));
     eventually("all connections are closed", async || echo.open.load(SeqCst) == 0).await;
 }
@@ -120,7 +131,11 @@ async fn datagrams_go_to_a_peer_and_come_from_it() {
     for connected in [true, false] {
         let config = json!({ "do": "udp", "to": to, "say": "ping", "connected": connected });
         let seen = bench.run(&config.to_string(), PLENTY).await.unwrap();
-        assert_eq!((seen.status, seen.message.as_str()), (Status::Up, "ping"), "{seen:?}");
+        assert_eq!(
+            (seen.status, seen.message.as_str()),
+            (Status::Up, "ping"),
+            "{seen:?}"
+        );
     }
 }
 
@@ -133,16 +148,28 @@ async fn a_refused_peer_is_no_outage_and_gets_no_packet() {
     let port = echo.port;
     for (rule, config) in [
         ("127.0.0.0/8", echo.tcp(&json!({}))),
-        ("127.0.0.0/8", echo.tcp(&json!({ "to": format!("localhost:{port}") }))),
-        ("127.0.0.0/8", echo.tcp(&json!({ "to": format!("[::ffff:127.0.0.1]:{port}") }))),
-        ("localhost", echo.tcp(&json!({ "to": format!("localhost:{port}") }))),
-        ("127.0.0.0/8", json!({ "do": "udp", "to": datagram, "say": "x" }).to_string()),
+        (
+            "127.0.0.0/8 ::1",
+            echo.tcp(&json!({ "to": format!("localhost:{port}") })),
+        ),
+        (
+            "127.0.0.0/8",
+            echo.tcp(&json!({ "to": format!("[::ffff:127.0.0.1]:{port}") })),
+        ),
+        (
+            "localhost",
+            echo.tcp(&json!({ "to": format!("localhost:{port}") })),
+        ),
+        (
+            "127.0.0.0/8",
+            json!({ "do": "udp", "to": datagram, "say": "x" }).to_string(),
+        ),
         (
             "127.0.0.0/8",
             json!({ "do": "udp", "to": datagram, "say": "x", "connected": true }).to_string(),
         ),
     ] {
-        let seen = bench.executor().execute(&config, &denying(&[rule])).await.unwrap();
+        let seen = bench.executor().execute(&config, &denying(rule)).await.unwrap();
         if config.contains("ffff") {
             // No socket of either family has such a peer.
             assert_ne!(seen.status, Status::Up, "{config}: {seen:?}");
@@ -174,8 +201,12 @@ async fn a_datagram_to_one_peer_is_no_right_to_write_to_another() {
         "say": "x",
     });
     let bench = Bench::new("wasi_net").await;
-    let denied = denying(&["127.0.0.2"]);
-    let seen = bench.executor().execute(&config.to_string(), &denied).await.unwrap();
+    let denied = denying("127.0.0.2");
+    let seen = bench
+        .executor()
+        .execute(&config.to_string(), &denied)
+        .await
+        .unwrap();
     assert_eq!(seen.reason, Some(Reason::DeniedByPolicy), "{seen:?}");
     let mut heard = [0; 10];
     assert_eq!(friend.recv(&mut heard).await.unwrap(), 1);
@@ -222,7 +253,7 @@ async fn nobody_serves() {
     let config = json!({ "misuse": { "listen": { "port": port } } }).to_string();
     let seen = run("wasi_misuse", &config, PLENTY).await.unwrap();
     assert_eq!(seen.reason, Some(Reason::DeniedByPolicy), "{seen:?}");
-    assert!(!claim(&seen).contains("Ok(())"), "{}", claim(&seen));
+    assert_eq!(claim(&seen), "access-denied access-denied invalid-state");
     TcpListener::bind(("127.0.0.1", port)).await.unwrap();
 }
 
@@ -253,7 +284,11 @@ async fn a_target_that_hangs_is_down_with_its_phase() {
         waiting.push(tokio::spawn(socket.connect(address)));
     }
     eventually("the queue is full", async || {
-        waiting.iter().filter(|connection| connection.is_finished()).count() >= 1
+        waiting
+            .iter()
+            .filter(|connection| connection.is_finished())
+            .count()
+            >= 1
     })
     .await;
     let config = json!({ "do": "tcp", "to": address.to_string() }).to_string();
@@ -275,7 +310,10 @@ async fn a_guest_that_sleeps_on_its_connection_is_no_outage() {
     let silent = Echo::start(false).await;
     let probed = Bench::new("wasi_net")
         .await
-        .run(&silent.tcp(&json!({ "sleep_ms": 60_000 })), Duration::from_secs(1))
+        .run(
+            &silent.tcp(&json!({ "sleep_ms": 60_000 })),
+            Duration::from_secs(1),
+        )
         .await;
     assert_eq!(unknown(probed).0, Reason::PluginTimeout);
 }
@@ -287,7 +325,10 @@ async fn a_refused_connection_is_what_the_guest_says() {
     drop(free);
     let config = json!({ "do": "tcp", "to": to }).to_string();
     let seen = run("wasi_net", &config, PLENTY).await.unwrap();
-    assert_eq!((seen.status, seen.reason), (Status::Down, Some(Reason::ConnectionRefused)));
+    assert_eq!(
+        (seen.status, seen.reason),
+        (Status::Down, Some(Reason::ConnectionRefused))
+    );
     assert!(seen.message.starts_with("ConnectionRefused"), "{}", seen.message);
 }
 
@@ -304,11 +345,23 @@ async fn quotas_hold_for_sockets_connections_questions_and_bytes() {
     };
     let bench = Bench::with("wasi_net", limited(limits)).await;
     for (config, limit) in [
-        (json!({ "do": "many", "to": to, "count": 5 }), "limits.open_sockets"),
-        (json!({ "do": "look-up", "name": "localhost", "count": 4 }), "limits.dns_queries"),
-        (json!({ "do": "tcp", "to": to, "flood": 100_000 }), "limits.network_kib"),
+        (
+            json!({ "do": "many", "to": to, "count": 5 }),
+            "limits.open_sockets",
+        ),
+        (
+            json!({ "do": "look-up", "name": "localhost", "count": 4 }),
+            "limits.dns_queries",
+        ),
+        (
+            json!({ "do": "tcp", "to": to, "flood": 100_000 }),
+            "limits.network_kib",
+        ),
         // Half out, and too much back.
-        (json!({ "do": "tcp", "to": to, "flood": 40_000 }), "limits.network_kib"),
+        (
+            json!({ "do": "tcp", "to": to, "flood": 40_000 }),
+            "limits.network_kib",
+        ),
     ] {
         let (reason, message) = unknown(bench.run(&config.to_string(), PLENTY).await);
         assert_eq!(reason, Reason::LimitHit, "{config}: {message}");
@@ -350,9 +403,9 @@ async fn sockets_keep_the_order_of_things() {
         let config = json!({ "misuse": misuse }).to_string();
         bench.run(&config, PLENTY).await.unwrap().message
     };
-    assert!(up(json!("finish-unbegun")).await.contains("NotInProgress"));
+    assert_eq!(up(json!("finish-unbegun")).await, "not-in-progress");
     let twice = up(json!({ "connect-twice": { "port": echo.port } })).await;
-    assert!(twice.starts_with("Ok(()) Err(ErrorCode::ConcurrencyConflict) true Err(ErrorCode::InvalidState)"), "{twice}");
+    assert_eq!(twice, "ok concurrency-conflict ok invalid-state");
     assert_eq!(up(json!("long-list")).await, "200000 ready");
     let config = json!({ "misuse": { "drop-early": { "port": echo.port } } }).to_string();
     assert_eq!(unknown(bench.run(&config, PLENTY).await).0, Reason::PluginTrap);

@@ -10,11 +10,7 @@ mod exchange;
 
 use super::counted::Meter;
 use crate::{
-    abi::v1::wit::net_types::NetError as GuestError,
-    guest::Guest,
-    ledger::Flight,
-    quota::Seat,
-    rights::Right,
+    abi::v1::wit::net_types::NetError as GuestError, guest::Guest, ledger::Flight, quota::Seat, rights::Right,
 };
 use exchange::Answer;
 use http::Request;
@@ -29,10 +25,7 @@ use wasmtime::{
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
     p2::{
-        bindings::http::{
-            outgoing_handler::Host as _,
-            types::ErrorCode,
-        },
+        bindings::http::{outgoing_handler::Host as _, types::ErrorCode},
         types::{HostFutureIncomingResponse, HostOutgoingRequest},
     },
 };

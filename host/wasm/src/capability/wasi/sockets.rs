@@ -154,7 +154,9 @@ impl Guest {
         if local.ip().is_unspecified() && local.port() == 0 {
             return Ok(());
         }
-        self.refuse(&format!("wasi:sockets: bind to {local}: plugins do not choose local addresses"));
+        self.refuse(&format!(
+            "wasi:sockets: bind to {local}: plugins do not choose local addresses"
+        ));
         Err(Code::AccessDenied)
     }
 
@@ -167,7 +169,8 @@ impl Guest {
 
     /// Room for one more peer.
     fn take_peer(&mut self) -> std::result::Result<crate::quota::Seat, Code> {
-        self.take_connect().map_err(|refusal: GuestError| code::of_refusal(&refusal))
+        self.take_connect()
+            .map_err(|refusal: GuestError| code::of_refusal(&refusal))
     }
 }
 

@@ -38,7 +38,11 @@ pub(super) async fn exchange(ticket: Ticket, request: Request<WasiBody>, options
             let denied = matches!(error, NetError::Denied(_)) && target.is_denied_by_name(&ticket);
             ticket.meter.ledger.book_failure(&error);
             ticket.flight.land();
-            return Err(if denied { Error::HttpRequestDenied } else { code::of(&error) });
+            return Err(if denied {
+                Error::HttpRequestDenied
+            } else {
+                code::of(&error)
+            });
         }
     };
     ticket.converse(stream, target, request, options).await
@@ -94,8 +98,11 @@ impl Ticket {
             .and_then(|own| begun.checked_add(own))
             .map_or(self.deadline, |own| own.min(self.deadline));
         let ledger = &self.meter.ledger;
-        self.flight.turn(Some(NetError::ConnectTimeout(target.name.clone())));
-        let dialled = self.net.connect(&target.host, target.port, IpFamily::Any, deadline);
+        self.flight
+            .turn(Some(NetError::ConnectTimeout(target.name.clone())));
+        let dialled = self
+            .net
+            .connect(&target.host, target.port, IpFamily::Any, deadline);
         let dialled = dialled.await;
         book_dial(ledger, &dialled, begun.elapsed());
         let stream = dialled?.stream;
@@ -135,7 +142,9 @@ impl Ticket {
         let flight = Arc::new(flight);
         let step = NetError::ResponseTimeout(format!("{} did not answer", target.name));
         flight.turn(Some(step.clone()));
-        let request = message(request, &target, |body| Outward::new(body, flight.clone(), step.clone()))?;
+        let request = message(request, &target, |body| {
+            Outward::new(body, flight.clone(), step.clone())
+        })?;
         let sent = async {
             let io = TokioIo::new(Counted::new(stream, Meter::clone(&meter)));
             let (mut sender, connection) = http1::Builder::new()
@@ -197,7 +206,11 @@ fn message<B>(
     let (mut parts, guest) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     // A query without a path would join the method and the version.
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
     parts.uri = path.parse::<Uri>().map_err(|_| Error::HttpRequestUriInvalid)?;
     parts.headers.insert(header::HOST, target.authority.clone());
     Ok(Request::from_parts(parts, body(guest)))

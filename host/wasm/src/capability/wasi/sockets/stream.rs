@@ -160,7 +160,11 @@ impl Wire {
         if self.deaf.load(Relaxed) {
             return;
         }
-        let phase = if self.heard.load(Relaxed) { "receive" } else { "first_byte" };
+        let phase = if self.heard.load(Relaxed) {
+            "receive"
+        } else {
+            "first_byte"
+        };
         // A connection that cannot be waited for shows when it is read.
         self.wait(phase, self.stream.readable()).await;
     }

@@ -91,7 +91,12 @@ impl tcp_create_socket::Host for Guest {
 impl tcp::Host for Guest {}
 
 impl tcp::HostTcpSocket for Guest {
-    fn start_bind(&mut self, this: Resource<TcpSocket>, _: Resource<Network>, local: IpSocketAddress) -> Said<()> {
+    fn start_bind(
+        &mut self,
+        this: Resource<TcpSocket>,
+        _: Resource<Network>,
+        local: IpSocketAddress,
+    ) -> Said<()> {
         let admitted = self.admit_bind(local.into());
         let socket = self.table.get_mut(&this)?;
         Ok(match (admitted, &socket.state) {
@@ -147,7 +152,11 @@ impl tcp::HostTcpSocket for Guest {
             other => {
                 let connecting = matches!(other, State::Connecting(_));
                 socket.state = other;
-                return Ok(Err(if connecting { Code::WouldBlock } else { Code::NotInProgress }));
+                return Ok(Err(if connecting {
+                    Code::WouldBlock
+                } else {
+                    Code::NotInProgress
+                }));
             }
         };
         socket.state = State::Open(wire.clone());
@@ -170,7 +179,11 @@ impl tcp::HostTcpSocket for Guest {
     fn accept(
         &mut self,
         _: Resource<TcpSocket>,
-    ) -> Said<(Resource<TcpSocket>, Resource<DynInputStream>, Resource<DynOutputStream>)> {
+    ) -> Said<(
+        Resource<TcpSocket>,
+        Resource<DynInputStream>,
+        Resource<DynOutputStream>,
+    )> {
         Ok(Err(Code::InvalidState))
     }
 

@@ -97,7 +97,12 @@ impl udp_create_socket::Host for Guest {
 impl udp::Host for Guest {}
 
 impl udp::HostUdpSocket for Guest {
-    fn start_bind(&mut self, this: Resource<UdpSocket>, _: Resource<Network>, local: IpSocketAddress) -> Said<()> {
+    fn start_bind(
+        &mut self,
+        this: Resource<UdpSocket>,
+        _: Resource<Network>,
+        local: IpSocketAddress,
+    ) -> Said<()> {
         let admitted = self.admit_bind(local.into());
         let socket = self.table.get_mut(&this)?;
         Ok(match (admitted, socket.state) {
@@ -352,7 +357,9 @@ impl Port {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) if !datagrams.is_empty() => break,
-                Err(error) => return Err(self.failed(&error, self.remote.unwrap_or(unspecified(self.family)))),
+                Err(error) => {
+                    return Err(self.failed(&error, self.remote.unwrap_or(unspecified(self.family))));
+                }
             }
         }
         Ok(datagrams)
