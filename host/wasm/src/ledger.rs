@@ -5,7 +5,7 @@
 
 mod flight;
 
-pub(crate) use flight::Flight;
+pub(crate) use flight::{Flight, Flights};
 
 use lapwing_checks::net::NetError;
 use lapwing_model::{Phase, Reason, TlsInfo};
@@ -78,11 +78,7 @@ pub(crate) struct Entries {
     /// The network did not answer in time at least once.
     pub(crate) timed_out: bool,
     /// Operations of WASI's own network interfaces, which go on while the guest does something else.
-    flights: Vec<flight::Entry>,
-    /// `waiting` is for one of them.
-    in_flight: bool,
-    /// What was last waited for so, and until when.
-    last_flight: Option<(NetError, Instant)>,
+    pub(crate) flights: Flights,
     /// The network step that took until the budget's end.
     pub(crate) overdue: Option<NetError>,
     /// Log lines dropped for the quota.

@@ -31,7 +31,7 @@ const DATAGRAM: usize = 65_535;
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Socket {
-    socket: Arc<UdpSocket>,
+    inner: Arc<UdpSocket>,
     host: String,
     _seat: Seat,
 }
@@ -64,7 +64,7 @@ impl HostSocket for Guest {
         match self.settle(done)? {
             Ok(socket) => {
                 let socket = self.table.push(Socket {
-                    socket: Arc::new(socket),
+                    inner: Arc::new(socket),
                     host: to.host,
                     _seat: seat,
                 })?;
@@ -115,7 +115,7 @@ impl Guest {
     fn socket(&self, this: &Resource<Socket>) -> Result<(Arc<UdpSocket>, NetError)> {
         let socket = self.table.get(this)?;
         Ok((
-            socket.socket.clone(),
+            socket.inner.clone(),
             NetError::ResponseTimeout(socket.host.clone()),
         ))
     }

@@ -14,8 +14,16 @@ use std::{
 /// Less time than this for itself is no time a guest could have ended in.
 const JUST_NOW: Duration = Duration::from_millis(20);
 
-/// One of them as it is written down: its number, and what it waits for if that is the network.
-pub(super) type Entry = (usize, Option<NetError>);
+/// Those of a run.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Flights {
+    /// Each with its number, and what it waits for if that is the network.
+    list: Vec<(usize, Option<NetError>)>,
+    /// The guest waits for one of them.
+    awaited: bool,
+    /// What was last waited for so, and until when.
+    last: Option<(NetError, Instant)>,
+}
 
 /// A network operation under way. Dropped before it has landed it counts as given up, as after a time-out.
 #[derive(Debug)]
@@ -29,9 +37,10 @@ impl Flight {
     /// Begins; `step` is the error if it takes too long.
     pub(crate) fn begin(ledger: &Arc<Ledger>, step: NetError) -> Self {
         let mut entries = ledger.entries();
-        let number = entries.flights.last().map_or(0, |(number, _)| number + 1);
-        entries.flights.push((number, Some(step)));
-        ledger.flights.store(entries.flights.len(), Relaxed);
+        let list = &mut entries.flights.list;
+        let number = list.last().map_or(0, |(number, _)| number + 1);
+        list.push((number, Some(step)));
+        ledger.flights.store(list.len(), Relaxed);
         ledger.review(&mut entries);
         drop(entries);
         Self {
@@ -44,7 +53,12 @@ impl Flight {
     /// Waits for something else now; `None`: for the guest.
     pub(crate) fn turn(&self, step: Option<NetError>) {
         let mut entries = self.ledger.entries();
-        if let Some(entry) = entries.flights.iter_mut().find(|entry| entry.0 == self.number) {
+        if let Some(entry) = entries
+            .flights
+            .list
+            .iter_mut()
+            .find(|entry| entry.0 == self.number)
+        {
             entry.1 = step;
         }
         self.ledger.review(&mut entries);
@@ -60,8 +74,9 @@ impl Drop for Flight {
     fn drop(&mut self) {
         let mut entries = self.ledger.entries();
         entries.timed_out |= !self.landed;
-        entries.flights.retain(|entry| entry.0 != self.number);
-        self.ledger.flights.store(entries.flights.len(), Relaxed);
+        let list = &mut entries.flights.list;
+        list.retain(|entry| entry.0 != self.number);
+        self.ledger.flights.store(list.len(), Relaxed);
         self.ledger.review(&mut entries);
     }
 }
@@ -76,27 +91,27 @@ impl Ledger {
 
     /// What the guest was waiting for until just now, when it is a peer that says a little again and again.
     pub(crate) fn just_waited(&self) -> Option<NetError> {
-        let last = self.entries().last_flight.take();
+        let last = self.entries().flights.last.take();
         last.filter(|(_, until)| until.elapsed() < JUST_NOW)
             .map(|(step, _)| step)
     }
 
     /// Ends the wait for what was under way, and begins one for what is, if the guest sleeps.
     fn review(&self, entries: &mut Entries) {
-        if entries.in_flight {
-            entries.in_flight = false;
+        if entries.flights.awaited {
+            entries.flights.awaited = false;
             if let Some((step, since)) = entries.waiting.take() {
                 entries.network += since.elapsed();
-                entries.last_flight = Some((step, Instant::now()));
+                entries.flights.last = Some((step, Instant::now()));
             }
         }
         let asleep = !self.holding.runs() && !self.queueing.runs();
         if asleep
             && entries.waiting.is_none()
-            && let Some(step) = entries.flights.iter().find_map(|(_, step)| step.clone())
+            && let Some(step) = entries.flights.list.iter().find_map(|(_, step)| step.clone())
         {
             entries.waiting = Some((step, Instant::now()));
-            entries.in_flight = true;
+            entries.flights.awaited = true;
         }
     }
 }

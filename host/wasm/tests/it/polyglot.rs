@@ -29,8 +29,16 @@ async fn fetch_of_javascript_works_within_the_rights() {
     let port = server(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
     let config = json!({ "url": format!("http://127.0.0.1:{port}/") }).to_string();
     let seen = bench.run(&config, PLENTY).await.unwrap();
-    assert_eq!((seen.status, seen.message.as_str()), (Status::Up, "200 hello"), "{seen:?}");
-    assert!(seen.phases.iter().any(|phase| phase.name == "connect"), "{:?}", seen.phases);
+    assert_eq!(
+        (seen.status, seen.message.as_str()),
+        (Status::Up, "200 hello"),
+        "{seen:?}"
+    );
+    assert!(
+        seen.phases.iter().any(|phase| phase.name == "connect"),
+        "{:?}",
+        seen.phases
+    );
 
     let metadata = json!({ "url": "http://169.254.169.254/" }).to_string();
     let (reason, message) = unknown(bench.run(&metadata, PLENTY).await);
@@ -43,7 +51,11 @@ async fn sockets_of_python_work_within_the_rights() {
     let port = server(b"hello back").await;
     let config = json!({ "host": "localhost", "port": port }).to_string();
     let seen = bench.run(&config, PLENTY).await.unwrap();
-    assert_eq!((seen.status, seen.message.as_str()), (Status::Up, "hello back"), "{seen:?}");
+    assert_eq!(
+        (seen.status, seen.message.as_str()),
+        (Status::Up, "hello back"),
+        "{seen:?}"
+    );
 
     let metadata = json!({ "host": "169.254.169.254", "port": 80 }).to_string();
     let (reason, message) = unknown(bench.run(&metadata, PLENTY).await);

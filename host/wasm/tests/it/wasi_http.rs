@@ -110,7 +110,6 @@ async fn answer(mut stream: TcpStream, asked: &Mutex<Vec<String>>) -> std::io::R
                 .await?;
             loop {
                 stream.write_all(b"x").await?;
-                #[expect(clippy::disallowed_methods, reason = "slowness is what is tested")]
                 sleep(Duration::from_millis(50)).await;
             }
         }

@@ -33,7 +33,8 @@ pub(super) fn of(error: &NetError) -> Error {
 pub(super) fn of_exchange(error: &hyper::Error, target: &str) -> (Error, Option<NetError>) {
     let causes = iter::successors(error.source(), |&error| error.source());
     let mut io = causes.filter_map(|error| error.downcast_ref::<io::Error>());
-    if io.any(|error| error.get_ref().is_some_and(|inner| inner.is::<Exhausted>())) {
+    let is_quota = |error: &io::Error| matches!(error.get_ref(), Some(inner) if inner.is::<Exhausted>());
+    if io.any(is_quota) {
         return (Error::HttpResponseBodySize(None), None);
     }
     let error = NetError::from_hyper(error, target);
