@@ -65,6 +65,13 @@ build-plugins:
         name=$(basename "$source" .rs)
         place "{{ target }}/wasm32-wasip2/plugin/examples/$name.wasm" "plugins/dist/fixtures/$name.wasm"
     done
+    # In other languages, with tools of their own: needs npm and python3.
+    polyglot=(plugins/fixtures/polyglot/*.js plugins/fixtures/polyglot/*.py)
+    plugins/fixtures/polyglot/build.sh '{{ target }}/polyglot' '{{ target }}/polyglot/out' "${polyglot[@]}"
+    for source in "${polyglot[@]}"; do
+        name=$(basename "${source%.*}")
+        place "{{ target }}/polyglot/out/$name.wasm" "plugins/dist/fixtures/$name.wasm"
+    done
     # Examples in other languages are built by `lapwing plugin build`, as their readers would, when something is newer.
     mkdir -p plugins/dist/examples
     for manifest in examples/plugins/*/plugin.toml; do

@@ -18,6 +18,7 @@ pub(crate) mod wasi;
 use crate::{
     abi::v1::wit::net_types::NetError as GuestError,
     guest::{Guest, Stop},
+    quota::Seat,
     rights::Right,
 };
 use lapwing_checks::{Net, net::NetError};
@@ -25,6 +26,9 @@ use lapwing_model::Reason;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
+
+/// The quota of bytes, when it is used up.
+pub(crate) const BYTES: &str = "too many bytes sent and received (`limits.network_kib`)";
 
 /// What a network import answers: the outer error ends the run, the inner one is the guest's.
 pub(crate) type Answer<T> = wasmtime::Result<Result<T, GuestError>>;
@@ -107,12 +111,7 @@ impl Guest {
                 return Err(Stop::Network(error).into());
             }
         }
-        if !error.blames_target() {
-            self.ledger.hinder(error.reason(), &error.to_string());
-        }
-        if let NetError::Certificate { info: Some(info), .. } = &error {
-            self.ledger.entries().tls = Some((**info).clone());
-        }
+        self.ledger.book_failure(&error);
         Ok(Err(convert::net_error(&error)))
     }
 
@@ -145,34 +144,43 @@ impl Guest {
         GuestError::Other(what.to_owned())
     }
 
-    /// Room for one more connection.
-    pub(crate) fn take_connect(&mut self) -> Result<(), GuestError> {
-        if self.quotas.sockets == 0 {
+    /// Room for one more connection, for as long as it is open.
+    pub(crate) fn take_connect(&mut self) -> Result<Seat, GuestError> {
+        let Some(seat) = self.quotas.shared.seat() else {
             return Err(self.exhaust("too many sockets open at a time (`limits.open_sockets`)"));
-        }
+        };
         match self.quotas.connects.checked_sub(1) {
             Some(left) => self.quotas.connects = left,
             None => return Err(self.exhaust("too many connections (`limits.connects`)")),
+        }
+        Ok(seat)
+    }
+
+    /// Room for one more DNS question.
+    pub(crate) fn take_question(&mut self) -> Result<(), GuestError> {
+        match self.quotas.dns_queries.checked_sub(1) {
+            Some(left) => self.quotas.dns_queries = left,
+            None => return Err(self.exhaust("too many DNS questions (`limits.dns_queries`)")),
         }
         Ok(())
     }
 
     /// Counts bytes sent or received.
     pub(crate) fn take_bytes(&mut self, bytes: usize) -> Result<(), GuestError> {
-        match self.quotas.network_bytes.checked_sub(bytes) {
-            Some(left) => self.quotas.network_bytes = left,
-            None => return Err(self.exhaust_bytes()),
+        if self.quotas.shared.take_bytes(bytes) {
+            Ok(())
+        } else {
+            Err(self.exhaust_bytes())
         }
-        Ok(())
     }
 
     pub(crate) fn exhaust_bytes(&self) -> GuestError {
-        self.exhaust("too many bytes sent and received (`limits.network_kib`)")
+        self.exhaust(BYTES)
     }
 
     /// How many of `wanted` bytes may still be received; a refusal when there are none left.
     pub(crate) fn room_for(&self, wanted: u32) -> Result<usize, GuestError> {
-        match self.quotas.network_bytes {
+        match self.quotas.shared.bytes() {
             0 => Err(self.exhaust_bytes()),
             left => Ok(usize::try_from(wanted).unwrap_or(usize::MAX).min(left)),
         }

@@ -3,9 +3,11 @@
 //! Made by [`crate::run`] for each run and dropped with it; nothing here outlives a run but the ledger.
 
 use crate::{
+    capability::wasi,
     ledger::{Ledger, Usage},
     limiter::Limiter,
     output::Output,
+    quota::Shared,
     rights::Rights,
     settings::RunLimits,
     settings::kib,
@@ -58,10 +60,10 @@ pub(crate) struct Network {
 #[derive(Debug)]
 pub(crate) struct Quotas {
     pub(crate) log_bytes: usize,
-    pub(crate) sockets: u32,
     pub(crate) connects: u32,
     pub(crate) dns_queries: u32,
-    pub(crate) network_bytes: usize,
+    /// Bytes on the network, and open sockets.
+    pub(crate) shared: Shared,
 }
 
 /// The data of one run's store.
@@ -72,6 +74,8 @@ pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
     pub(crate) table: ResourceTable,
     pub(crate) quotas: Quotas,
+    pub(crate) http: wasi::http::Courier,
+    pub(crate) pins: wasi::sockets::Pins,
     wasi: WasiCtx,
 }
 
@@ -109,12 +113,13 @@ impl Guest {
             output,
             table,
             limiter: Limiter::new(limits),
+            http: wasi::http::Courier::new(),
+            pins: wasi::sockets::Pins::new(),
             quotas: Quotas {
                 log_bytes: kib(limits.log_kib),
-                sockets: limits.open_sockets,
                 connects: limits.connects,
                 dns_queries: limits.dns_queries,
-                network_bytes: kib(limits.network_kib),
+                shared: Shared::new(kib(limits.network_kib), limits.open_sockets),
             },
         }
     }
@@ -156,7 +161,7 @@ impl Guest {
         aside.usage = Usage {
             cpu: self.ledger.held(),
             memory_bytes: self.limiter.memory(),
-            network_bytes: kib(limits.network_kib).saturating_sub(self.quotas.network_bytes),
+            network_bytes: kib(limits.network_kib).saturating_sub(self.quotas.shared.bytes()),
             connects: limits.connects.saturating_sub(self.quotas.connects),
             dns_queries: limits.dns_queries.saturating_sub(self.quotas.dns_queries),
         };
@@ -168,7 +173,7 @@ impl Guest {
     }
 }
 
-/// WASI with nothing behind it: no arguments, environment, files or sockets.
+/// WASI with nothing behind it: no arguments, environment or files. Its network is in [`wasi`].
 fn closed_wasi(output: &Output) -> WasiCtx {
     WasiCtxBuilder::new()
         .stdout(output.clone())

@@ -3,13 +3,17 @@
 //! The verdict rests on this book and not on what the guest claims. It is shared with the caller, who reads it also
 //! when the run had to be dropped.
 
+mod flight;
+
+pub(crate) use flight::{Flight, Flights};
+
 use crate::{mask::Mask, memo::Memo, trace::Trace};
 use lapwing_checks::net::NetError;
 use lapwing_model::{Phase, Reason, TlsInfo};
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -22,6 +26,8 @@ pub(crate) struct Ledger {
     holding: Stopwatch,
     /// Runs while the guest could go on but has no thread.
     queueing: Stopwatch,
+    /// How many entries' flights there are: most runs have none, and need not look.
+    flights: AtomicUsize,
     entries: Mutex<Entries>,
 }
 
@@ -42,6 +48,10 @@ impl Stopwatch {
     fn stop(&self, now: Duration) {
         self.sum.store(nanos(self.total(now)), Relaxed);
         self.since.store(0, Relaxed);
+    }
+
+    fn runs(&self) -> bool {
+        self.since.load(Relaxed) != 0
     }
 
     fn total(&self, now: Duration) -> Duration {
@@ -68,6 +78,8 @@ pub(crate) struct Entries {
     pub(crate) network: Duration,
     /// The network did not answer in time at least once.
     pub(crate) timed_out: bool,
+    /// Operations of WASI's own network interfaces, which go on while the guest does something else.
+    pub(crate) flights: Flights,
     /// The network step that took until the budget's end.
     pub(crate) overdue: Option<NetError>,
     /// Log lines dropped for the quota.
@@ -121,6 +133,7 @@ impl Ledger {
             began: Instant::now(),
             holding: Stopwatch::default(),
             queueing: Stopwatch::default(),
+            flights: AtomicUsize::new(0),
             entries: Mutex::default(),
         };
         ledger.queue();
@@ -141,6 +154,7 @@ impl Ledger {
     pub(crate) fn resume(&self) {
         self.go_on();
         self.holding.start(self.elapsed());
+        self.review_flights();
     }
 
     /// The guest goes on, on the thread it has.
@@ -151,6 +165,7 @@ impl Ledger {
     /// The guest gives its thread back.
     pub(crate) fn suspend(&self) {
         self.holding.stop(self.elapsed());
+        self.review_flights();
     }
 
     /// Time the guest waited for a thread so far.
@@ -186,6 +201,16 @@ impl Ledger {
                 name: name.to_owned(),
                 elapsed,
             }),
+        }
+    }
+
+    /// A step of the network failed: what was ours is no verdict on the target, and a chain that was refused is kept.
+    pub(crate) fn book_failure(&self, error: &NetError) {
+        if !error.blames_target() {
+            self.hinder(error.reason(), &error.to_string());
+        }
+        if let NetError::Certificate { info: Some(info), .. } = error {
+            self.entries().tls = Some((**info).clone());
         }
     }
 

@@ -23,6 +23,7 @@ mod outcome;
 mod output;
 mod plugin;
 mod quarantine;
+mod quota;
 mod rights;
 mod run;
 mod schema;

@@ -153,11 +153,13 @@ impl Runner {
 /// The deadline came first: in the network's time or in the guest's?
 fn out_of_time<T>(ledger: &Ledger) -> Ending<T> {
     ledger.wait_over(true);
-    let mut entries = ledger.entries();
-    entries.overdue.take().map_or(Ending::OutOfTime, |step| {
-        entries.timed_out = true;
-        Ending::NetworkTimeout(step)
-    })
+    let overdue = ledger.entries().overdue.take();
+    overdue
+        .or_else(|| ledger.just_waited())
+        .map_or(Ending::OutOfTime, |step| {
+            ledger.entries().timed_out = true;
+            Ending::NetworkTimeout(step)
+        })
 }
 
 /// One `check` on a fresh instance, on the current thread.

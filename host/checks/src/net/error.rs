@@ -170,7 +170,7 @@ impl NetError {
     }
 
     /// Sorts what the HTTP library said of an exchange with `what`.
-    pub(crate) fn from_hyper(error: &hyper::Error, what: &str) -> Self {
+    pub fn from_hyper(error: &hyper::Error, what: &str) -> Self {
         let causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |&error| error.source());
         let io = causes.clone().find_map(|error| error.downcast_ref::<io::Error>());
         match io.map(|io| Self::from_io(io, what)) {

@@ -1,7 +1,7 @@
 //! Bindings of `lapwing:plugin@1`, generated from `wit/v1`, and the linker that offers its imports to guests.
 //!
-//! The imports' bodies are in [`crate::capability`]; this module has no behaviour of its own but the refusals of
-//! WASI: guests of ordinary toolchains find all of WASI 0.2 linked, and no power behind it.
+//! The imports' bodies are in [`crate::capability`]. Guests of ordinary toolchains find all of WASI 0.2 linked: its
+//! network through the same gate as ours, and no power behind the rest.
 
 use crate::{capability::wasi, guest::Guest};
 use wasmtime::{
@@ -44,7 +44,8 @@ pub(crate) const VERSION: (u64, u64) = (1, 0);
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasi::refuse_sockets(&mut linker)?;
+    wasi::sockets::add_to_linker(&mut linker)?;
+    wasi::http::add_to_linker(&mut linker)?;
     Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
     Ok(linker)
 }

@@ -39,14 +39,13 @@ impl Guest {
         server: Option<Endpoint>,
         timeout: u64,
     ) -> Answer<Reply> {
-        let net = match self.permit(Right::Dns) {
+        let net = match self
+            .permit(Right::Dns)
+            .and_then(|net| self.take_question().map(|()| net))
+        {
             Ok(net) => net,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        match self.quotas.dns_queries.checked_sub(1) {
-            Some(left) => self.quotas.dns_queries = left,
-            None => return Ok(Err(self.exhaust("too many DNS questions (`limits.dns_queries`)"))),
-        }
         let step = NetError::DnsTimeout(name.clone());
         let work = move |deadline| async move {
             let server = server.as_ref().map(|server| (server.host.as_str(), server.port));

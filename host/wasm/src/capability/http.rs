@@ -124,7 +124,7 @@ impl Guest {
 
     fn account(&mut self, response: Response) -> Result<HttpResponse, GuestError> {
         self.quotas.connects = self.quotas.connects.saturating_sub(response.redirects.into());
-        if response.truncated && response.body.len() >= self.quotas.network_bytes {
+        if response.truncated && response.body.len() >= self.quotas.shared.bytes() {
             return Err(self.exhaust_bytes());
         }
         self.take_bytes(response.body.len())?;

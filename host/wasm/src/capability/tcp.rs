@@ -11,6 +11,8 @@ use crate::{
         types::TlsInfo,
     },
     guest::Guest,
+    ledger::Ledger,
+    quota::Seat,
     rights::Right,
 };
 use lapwing_checks::net::{Connection as Dialled, NetError, tls::TlsSession};
@@ -31,6 +33,7 @@ pub struct Connection {
     peer: SocketAddr,
     begun: Instant,
     timing: Timing,
+    _seat: Seat,
 }
 
 /// Up to where to read.
@@ -65,7 +68,7 @@ impl HostConnection for Guest {
         timeout: u64,
     ) -> Answer<Resource<Connection>> {
         let begun = self.call_begins("tcp.connect", || format!("{}:{}", to.host, to.port));
-        let answer = self.dial(to, family, timeout).await?;
+        let answer = self.open_connection(to, family, timeout).await?;
         let peer = match &answer {
             Ok(connection) => self.table.get(connection)?.peer.to_string(),
             Err(_) => String::new(),
@@ -144,18 +147,22 @@ impl HostConnection for Guest {
 
     async fn drop(&mut self, this: Resource<Connection>) -> Result<()> {
         self.table.delete(this)?;
-        self.quotas.sockets += 1;
         Ok(())
     }
 }
 
 impl Guest {
-    async fn dial(&mut self, to: Endpoint, family: IpFamily, timeout: u64) -> Answer<Resource<Connection>> {
-        let net = match self
+    async fn open_connection(
+        &mut self,
+        to: Endpoint,
+        family: IpFamily,
+        timeout: u64,
+    ) -> Answer<Resource<Connection>> {
+        let (net, seat) = match self
             .permit(Right::Tcp)
-            .and_then(|net| self.take_connect().map(|()| net))
+            .and_then(|net| Ok((net, self.take_connect()?)))
         {
-            Ok(net) => net,
+            Ok(admitted) => admitted,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let begun = Instant::now();
@@ -163,9 +170,9 @@ impl Guest {
         let step = NetError::ConnectTimeout(format!("{host}:{port}"));
         let work = move |deadline| async move { net.connect(&host, port, family, deadline).await };
         let done = self.on_network(step, timeout, work).await?;
-        self.book_dial(&done);
+        book_dial(&self.ledger, &done.value, done.elapsed);
         match self.settle(done)? {
-            Ok(dialled) => Ok(Ok(self.keep(dialled, to.host, begun)?)),
+            Ok(dialled) => Ok(Ok(self.keep(dialled, to.host, begun, seat)?)),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -217,22 +224,13 @@ impl Guest {
         }
     }
 
-    /// Writes the time of a dial into the book: resolving and connecting apart where both are known.
-    pub(crate) fn book_dial(&self, done: &Done<Result<Dialled, NetError>>) {
-        match &done.value {
-            Ok(dialled) => {
-                self.ledger.spend("resolve", dialled.resolve);
-                self.ledger.spend("connect", dialled.connect);
-            }
-            Err(NetError::Denied(_)) => {}
-            Err(NetError::DnsNotFound(_) | NetError::DnsTimeout(_) | NetError::DnsFailed(_)) => {
-                self.ledger.spend("resolve", done.elapsed);
-            }
-            Err(_) => self.ledger.spend("connect", done.elapsed),
-        }
-    }
-
-    fn keep(&mut self, dialled: Dialled, host: String, begun: Instant) -> Result<Resource<Connection>> {
+    fn keep(
+        &mut self,
+        dialled: Dialled,
+        host: String,
+        begun: Instant,
+        seat: Seat,
+    ) -> Result<Resource<Connection>> {
         let timing = Timing {
             dns: Some(convert::nanoseconds(dialled.resolve)),
             connect: Some(convert::nanoseconds(dialled.connect)),
@@ -241,15 +239,14 @@ impl Guest {
             total: 0,
         };
         let link = Some(Link::plain(dialled.stream));
-        let connection = self.table.push(Connection {
+        Ok(self.table.push(Connection {
             link,
             host,
             peer: dialled.peer,
             begun,
             timing,
-        })?;
-        self.quotas.sockets -= 1;
-        Ok(connection)
+            _seat: seat,
+        })?)
     }
 
     fn secure(
@@ -301,7 +298,8 @@ impl Guest {
         timeout: u64,
     ) -> Answer<Vec<u8>> {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
-        let mut quota = self.quotas.network_bytes;
+        let room = self.quotas.shared.bytes();
+        let mut quota = room;
         let work = move |mut link: Link, deadline| async move {
             let result = link.read(&extent, max, &mut quota, deadline).await;
             (link, (quota, result))
@@ -310,7 +308,7 @@ impl Guest {
             return Ok(Err(GuestError::Closed));
         };
         let done = done.map(|(left, result)| {
-            self.quotas.network_bytes = left;
+            self.quotas.shared.use_bytes(room.saturating_sub(left));
             result
         });
         self.book_read(this, done.elapsed, done.value.is_ok())?;
@@ -355,5 +353,24 @@ impl Guest {
             *place = Some(link);
             result
         })))
+    }
+}
+
+/// Writes the time of a dial into the book: resolving and connecting apart where both are known.
+pub(crate) fn book_dial(
+    ledger: &Ledger,
+    dialled: &std::result::Result<Dialled, NetError>,
+    elapsed: Duration,
+) {
+    match dialled {
+        Ok(dialled) => {
+            ledger.spend("resolve", dialled.resolve);
+            ledger.spend("connect", dialled.connect);
+        }
+        Err(NetError::Denied(_)) => {}
+        Err(NetError::DnsNotFound(_) | NetError::DnsTimeout(_) | NetError::DnsFailed(_)) => {
+            ledger.spend("resolve", elapsed);
+        }
+        Err(_) => ledger.spend("connect", elapsed),
     }
 }

@@ -7,6 +7,7 @@ use crate::{
         udp::{Host, HostSocket},
     },
     guest::Guest,
+    quota::Seat,
     rights::Right,
 };
 use lapwing_checks::net::NetError;
@@ -30,8 +31,9 @@ const DATAGRAM: usize = 65_535;
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Socket {
-    socket: Arc<UdpSocket>,
+    inner: Arc<UdpSocket>,
     host: String,
+    _seat: Seat,
 }
 
 impl Host for Guest {}
@@ -60,18 +62,17 @@ impl HostSocket for Guest {
 
     async fn drop(&mut self, this: Resource<Socket>) -> Result<()> {
         self.table.delete(this)?;
-        self.quotas.sockets += 1;
         Ok(())
     }
 }
 
 impl Guest {
     async fn open_socket(&mut self, to: Endpoint, family: IpFamily) -> Answer<Resource<Socket>> {
-        let net = match self
+        let (net, seat) = match self
             .permit(Right::Udp)
-            .and_then(|net| self.take_connect().map(|()| net))
+            .and_then(|net| Ok((net, self.take_connect()?)))
         {
-            Ok(net) => net,
+            Ok(admitted) => admitted,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let (host, port, family) = (to.host.clone(), to.port, convert::family(family));
@@ -91,10 +92,10 @@ impl Guest {
         match self.settle(done)? {
             Ok(socket) => {
                 let socket = self.table.push(Socket {
-                    socket: Arc::new(socket),
+                    inner: Arc::new(socket),
                     host: to.host,
+                    _seat: seat,
                 })?;
-                self.quotas.sockets -= 1;
                 Ok(Ok(socket))
             }
             Err(error) => Ok(Err(error)),
@@ -135,7 +136,7 @@ impl Guest {
     fn socket(&self, this: &Resource<Socket>) -> Result<(Arc<UdpSocket>, NetError)> {
         let socket = self.table.get(this)?;
         Ok((
-            socket.socket.clone(),
+            socket.inner.clone(),
             NetError::ResponseTimeout(socket.host.clone()),
         ))
     }

@@ -11,10 +11,12 @@ use wasmparser::{BinaryReaderError, Parser, Payload};
 use wasmtime::component::Component;
 
 /// Every WASI package that is linked, at 0.2.
-const WASI: [&str; 6] = [
+const WASI: [&str; 8] = [
     "wasi:cli/",
     "wasi:clocks/",
     "wasi:filesystem/",
+    "wasi:http/outgoing-handler@",
+    "wasi:http/types@",
     "wasi:io/",
     "wasi:random/",
     "wasi:sockets/",
@@ -139,7 +141,8 @@ mod tests {
     fn wasi_is_offered_at_its_frozen_version() {
         assert!(is_offered("wasi:sockets/tcp@0.2.6"));
         assert!(!is_offered("wasi:sockets/tcp@0.3.0"));
-        assert!(!is_offered("wasi:http/outgoing-handler@0.2.6"));
+        assert!(is_offered("wasi:http/outgoing-handler@0.2.6"));
+        assert!(!is_offered("wasi:http/incoming-handler@0.2.6"));
         assert!(!is_offered("evil:host/shell"));
     }
 }

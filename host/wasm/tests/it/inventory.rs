@@ -3,13 +3,15 @@
 use crate::support::dist;
 use std::{collections::BTreeSet, fs, path::Path};
 
-const TESTS: [&str; 6] = [
+const TESTS: [&str; 8] = [
     include_str!("conduct.rs"),
     include_str!("loading.rs"),
     include_str!("misdeeds.rs"),
     include_str!("network.rs"),
     include_str!("rights.rs"),
     include_str!("travels.rs"),
+    include_str!("wasi_http.rs"),
+    include_str!("wasi_sockets.rs"),
 ];
 
 fn names(folder: &Path, extension: &str) -> BTreeSet<String> {

@@ -60,8 +60,8 @@ async fn components_of_another_world_are_refused() {
             "imports `evil:host/shell@1.0.0`",
         ),
         (
-            r#"(component (import "wasi:http/types@0.2.0" (instance)))"#.to_owned(),
-            "imports `wasi:http/types@0.2.0`",
+            r#"(component (import "wasi:http/incoming-handler@0.2.0" (instance)))"#.to_owned(),
+            "imports `wasi:http/incoming-handler@0.2.0`",
         ),
         (checker(""), "does not fit the interface"),
         (

@@ -129,19 +129,6 @@ async fn an_impossible_host_is_the_configurations_fault() {
 }
 
 #[tokio::test]
-async fn sockets_of_wasi_are_closed_and_that_is_no_outage() {
-    for (config, part) in [
-        ("{}", "open a TCP socket"),
-        (r#"{"by":"name"}"#, "look up `localhost`"),
-    ] {
-        let (reason, message) = unknown(run("wasi_dial", config, PLENTY).await);
-        assert_eq!(reason, Reason::DeniedByPolicy, "{message}");
-        assert!(message.starts_with("wasi:sockets is not granted"), "{message}");
-        assert!(message.contains(part), "{message}");
-    }
-}
-
-#[tokio::test]
 async fn leaked_connections_hit_a_quota_and_are_closed() {
     let silent = Silent::start().await;
     let (reason, message) = unknown(run("flood_handles", &silent.config(), PLENTY).await);

@@ -1,0 +1,170 @@
+//! `wasi:http/outgoing-handler`: requests of unmodified programs (JavaScript's `fetch`, for one) by the worker's own
+//! engine: its resolver and guard, its TLS and trust roots, one connection a request. No redirect is followed.
+//!
+//! The stock implementation keeps the resources (requests, fields, bodies) and their rules: forbidden headers, sizes,
+//! the order of things. Here are the gate before a request, and what sends it ([`exchange`]).
+
+mod body;
+mod code;
+mod exchange;
+
+use super::counted::Meter;
+use crate::{
+    abi::v1::wit::net_types::NetError as GuestError, guest::Guest, ledger::Flight, quota::Seat, rights::Right,
+};
+use exchange::Answer;
+use http::Request;
+use lapwing_checks::{Net, net::NetError};
+use std::time::Duration;
+use tokio::{runtime::Handle, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime::{
+    Result, StoreContextMut,
+    component::{Linker, Resource},
+};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+    p2::{
+        bindings::http::{outgoing_handler::Host as _, types::ErrorCode},
+        types::{HostFutureIncomingResponse, HostOutgoingRequest},
+    },
+};
+
+/// Largest set of fields, in bytes of memory.
+const FIELDS_BYTES: usize = 64 << 10;
+/// Most a guest may write to a body at once.
+const CHUNK: usize = 64 << 10;
+/// The run ends at its deadline, with the word for what was awaited. What is under way must not get ahead of that.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What the stock implementation needs of a run.
+pub(crate) struct Courier {
+    context: WasiHttpCtx,
+    hooks: Hooks,
+}
+
+/// Sends what has a ticket.
+struct Hooks {
+    ticket: Option<Ticket>,
+}
+
+/// Admission of one request.
+struct Ticket {
+    net: Net,
+    worker: Handle,
+    meter: Meter,
+    flight: Flight,
+    seat: Seat,
+    deadline: Instant,
+}
+
+type Handled = (std::result::Result<Resource<HostFutureIncomingResponse>, ErrorCode>,);
+
+/// Offers `wasi:http/types` and `wasi:http/outgoing-handler`. Serving requests is not for plugins.
+pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    linker.instance("wasi:http/outgoing-handler@0.2.12")?.func_wrap(
+        "handle",
+        |mut context: StoreContextMut<'_, Guest>,
+         (request, options): (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>)|
+         -> Result<Handled> { Ok((context.data_mut().handle(request, options)?,)) },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+impl Courier {
+    pub(crate) fn new() -> Self {
+        let mut context = WasiHttpCtx::new();
+        context.set_field_size_limit(FIELDS_BYTES);
+        Self {
+            context,
+            hooks: Hooks { ticket: None },
+        }
+    }
+}
+
+impl Guest {
+    fn handle(
+        &mut self,
+        request: Resource<HostOutgoingRequest>,
+        options: Option<Resource<RequestOptions>>,
+    ) -> Result<std::result::Result<Resource<HostFutureIncomingResponse>, ErrorCode>> {
+        match self.ticket() {
+            Ok(ticket) => self.http.hooks.ticket = Some(ticket),
+            Err(refusal) => {
+                self.table.delete(request)?;
+                return Ok(Err(match refusal {
+                    GuestError::Limit(_) => ErrorCode::ConnectionLimitReached,
+                    _ => ErrorCode::HttpRequestDenied,
+                }));
+            }
+        }
+        let handled = self.http().handle(request, options);
+        // An unfit request is refused before it comes to the hook.
+        self.http.hooks.ticket = None;
+        match handled {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(error) => error.downcast().map(Err),
+        }
+    }
+
+    fn ticket(&mut self) -> std::result::Result<Ticket, GuestError> {
+        let net = self.permit(Right::WasiHttp)?;
+        let seat = self.take_connect()?;
+        let Some(network) = &self.errand.network else {
+            return Err(self.refuse("no network"));
+        };
+        Ok(Ticket {
+            net,
+            worker: network.worker.clone(),
+            meter: Meter {
+                quota: self.quotas.shared.clone(),
+                ledger: self.ledger.clone(),
+            },
+            flight: Flight::begin(&self.ledger, NetError::ConnectTimeout("a request".to_owned())),
+            seat,
+            deadline: Instant::from_std(self.errand.deadline) + GRACE,
+        })
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.http.hooks,
+            table: &mut self.table,
+            ctx: &mut self.http.context,
+        }
+    }
+}
+
+impl WasiHttpHooks for Hooks {
+    /// The authority may hold credentials, which are no part of a host: we set it.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
+    /// On the worker's runtime; dropping the future drops the work.
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = std::result::Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Answer> + Send> {
+        let ticket = self.ticket.take();
+        Box::new(async move {
+            let ticket = ticket.ok_or(Error::HttpRequestDenied)?;
+            let worker = ticket.worker.clone();
+            let work = exchange::exchange(ticket, request, options.unwrap_or_default());
+            AbortOnDropHandle::new(worker.spawn(work))
+                .await
+                .unwrap_or_else(|fault| Err(Error::InternalError(Some(fault.to_string()))))
+        })
+    }
+}

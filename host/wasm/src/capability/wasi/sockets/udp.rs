@@ -1,0 +1,409 @@
+//! `wasi:sockets/udp`: datagrams to peers that are judged one by one, and from those peers only.
+
+use super::{
+    super::counted::Meter,
+    code::{self, Code, Said},
+    fits,
+    tcp::unspecified,
+    wit::{udp, udp_create_socket},
+};
+use crate::{guest::Guest, ledger::Flight, quota::Seat};
+use lapwing_checks::net::NetError;
+use std::{
+    future,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    task::{Context, Waker},
+};
+use tokio::{net::UdpSocket as Socket, time::Instant};
+use wasmtime::{Result, component::Resource};
+use wasmtime_wasi::{
+    async_trait,
+    p2::{
+        DynPollable, Pollable,
+        bindings::sockets::network::{IpAddressFamily, IpSocketAddress, Network},
+        subscribe,
+    },
+};
+
+/// Most datagrams in one call.
+const BATCH: usize = 16;
+/// Largest datagram.
+const DATAGRAM: usize = 65_535;
+/// Datagrams of strangers that are thrown away before the guest gets its turn.
+const STRANGERS: usize = 64;
+
+/// One socket of a guest. There is none of the kernel's behind it before it has a peer.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct UdpSocket {
+    family: IpAddressFamily,
+    state: State,
+    port: Option<Arc<Port>>,
+    hops: u8,
+    receive: u64,
+    send: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Fresh,
+    Binding,
+    Bound,
+}
+
+/// What both streams of a socket share.
+#[derive(Debug)]
+struct Port {
+    family: IpAddressFamily,
+    /// The only peer there is.
+    remote: Option<SocketAddr>,
+    /// Whom the guest may write to, and hear.
+    peers: Mutex<Vec<SocketAddr>>,
+    socket: OnceLock<(Socket, Seat)>,
+    meter: Meter,
+}
+
+/// The guest's end to receive from.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Incoming(Arc<Port>);
+
+/// The guest's end to send to.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Outgoing {
+    port: Arc<Port>,
+    permitted: usize,
+}
+
+impl udp_create_socket::Host for Guest {
+    fn create_udp_socket(&mut self, family: IpAddressFamily) -> Said<Resource<UdpSocket>> {
+        if let Err(refusal) = self.admit_socket() {
+            return Ok(Err(refusal));
+        }
+        Ok(Ok(self.table.push(UdpSocket {
+            family,
+            state: State::Fresh,
+            port: None,
+            hops: 64,
+            receive: 212_992,
+            send: 212_992,
+        })?))
+    }
+}
+
+impl udp::Host for Guest {}
+
+impl udp::HostUdpSocket for Guest {
+    fn start_bind(
+        &mut self,
+        this: Resource<UdpSocket>,
+        _: Resource<Network>,
+        local: IpSocketAddress,
+    ) -> Said<()> {
+        let admitted = self.admit_bind(local.into());
+        let socket = self.table.get_mut(&this)?;
+        Ok(match (admitted, socket.state) {
+            (Err(refusal), _) => Err(refusal),
+            (Ok(()), State::Fresh) => {
+                socket.state = State::Binding;
+                Ok(())
+            }
+            (Ok(()), _) => Err(Code::InvalidState),
+        })
+    }
+
+    fn finish_bind(&mut self, this: Resource<UdpSocket>) -> Said<()> {
+        let socket = self.table.get_mut(&this)?;
+        if socket.state == State::Binding {
+            socket.state = State::Bound;
+            return Ok(Ok(()));
+        }
+        Ok(Err(Code::NotInProgress))
+    }
+
+    fn stream(
+        &mut self,
+        this: Resource<UdpSocket>,
+        remote: Option<IpSocketAddress>,
+    ) -> Said<(Resource<Incoming>, Resource<Outgoing>)> {
+        let remote = remote.map(SocketAddr::from);
+        let family = self.table.get(&this)?.family;
+        let port = Arc::new(Port {
+            family,
+            remote,
+            peers: Mutex::default(),
+            socket: OnceLock::new(),
+            meter: self.meter(),
+        });
+        if let Some(remote) = remote
+            && let Err(refusal) = self.befriend(&port, remote)
+        {
+            return Ok(Err(refusal));
+        }
+        self.table.get_mut(&this)?.port = Some(port.clone());
+        let incoming = self.table.push_child(Incoming(port.clone()), &this)?;
+        let outgoing = self.table.push_child(Outgoing { port, permitted: 0 }, &this)?;
+        Ok(Ok((incoming, outgoing)))
+    }
+
+    fn local_address(&mut self, this: Resource<UdpSocket>) -> Said<IpSocketAddress> {
+        let socket = self.table.get(&this)?;
+        let open = socket.port.as_ref().and_then(|port| port.socket.get());
+        Ok(match open {
+            Some((open, _)) => open.local_addr().map(Into::into).map_err(|_| Code::Unknown),
+            None if socket.state == State::Bound => Ok(unspecified(socket.family).into()),
+            None => Err(Code::InvalidState),
+        })
+    }
+
+    fn remote_address(&mut self, this: Resource<UdpSocket>) -> Said<IpSocketAddress> {
+        let port = &self.table.get(&this)?.port;
+        let remote = port.as_ref().and_then(|port| port.remote);
+        Ok(remote.map(Into::into).ok_or(Code::InvalidState))
+    }
+
+    fn address_family(&mut self, this: Resource<UdpSocket>) -> Result<IpAddressFamily> {
+        Ok(self.table.get(&this)?.family)
+    }
+
+    fn unicast_hop_limit(&mut self, this: Resource<UdpSocket>) -> Said<u8> {
+        Ok(Ok(self.table.get(&this)?.hops))
+    }
+
+    fn set_unicast_hop_limit(&mut self, this: Resource<UdpSocket>, value: u8) -> Said<()> {
+        self.table.get_mut(&this)?.hops = value;
+        Ok(Ok(()))
+    }
+
+    fn receive_buffer_size(&mut self, this: Resource<UdpSocket>) -> Said<u64> {
+        Ok(Ok(self.table.get(&this)?.receive))
+    }
+
+    fn set_receive_buffer_size(&mut self, this: Resource<UdpSocket>, value: u64) -> Said<()> {
+        self.table.get_mut(&this)?.receive = value;
+        Ok(Ok(()))
+    }
+
+    fn send_buffer_size(&mut self, this: Resource<UdpSocket>) -> Said<u64> {
+        Ok(Ok(self.table.get(&this)?.send))
+    }
+
+    fn set_send_buffer_size(&mut self, this: Resource<UdpSocket>, value: u64) -> Said<()> {
+        self.table.get_mut(&this)?.send = value;
+        Ok(Ok(()))
+    }
+
+    fn subscribe(&mut self, this: Resource<UdpSocket>) -> Result<Resource<DynPollable>> {
+        subscribe(&mut self.table, this)
+    }
+
+    fn drop(&mut self, this: Resource<UdpSocket>) -> Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl udp::HostIncomingDatagramStream for Guest {
+    fn receive(&mut self, this: Resource<Incoming>, most: u64) -> Said<Vec<udp::IncomingDatagram>> {
+        let port = &self.table.get(&this)?.0;
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(BATCH);
+        Ok(port.receive(most))
+    }
+
+    fn subscribe(&mut self, this: Resource<Incoming>) -> Result<Resource<DynPollable>> {
+        subscribe(&mut self.table, this)
+    }
+
+    fn drop(&mut self, this: Resource<Incoming>) -> Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl udp::HostOutgoingDatagramStream for Guest {
+    fn check_send(&mut self, this: Resource<Outgoing>) -> Said<u64> {
+        let outgoing = self.table.get_mut(&this)?;
+        let ready = outgoing.port.socket.get().is_none_or(|(socket, _)| {
+            let mut context = Context::from_waker(Waker::noop());
+            socket.poll_send_ready(&mut context).is_ready()
+        });
+        outgoing.permitted = if ready { BATCH } else { 0 };
+        Ok(Ok(outgoing.permitted as u64))
+    }
+
+    fn send(&mut self, this: Resource<Outgoing>, datagrams: Vec<udp::OutgoingDatagram>) -> Said<u64> {
+        let outgoing = self.table.get_mut(&this)?;
+        if datagrams.len() > outgoing.permitted {
+            wasmtime::bail!("more datagrams than `check-send` allows");
+        }
+        if !datagrams.is_empty() {
+            outgoing.permitted = 0;
+        }
+        let port = outgoing.port.clone();
+        let mut sent = 0;
+        for datagram in datagrams {
+            match self.send_one(&port, &datagram) {
+                Ok(true) => sent += 1,
+                Err(code) if sent == 0 => return Ok(Err(code)),
+                Ok(false) | Err(_) => break,
+            }
+        }
+        Ok(Ok(sent))
+    }
+
+    fn subscribe(&mut self, this: Resource<Outgoing>) -> Result<Resource<DynPollable>> {
+        subscribe(&mut self.table, this)
+    }
+
+    fn drop(&mut self, this: Resource<Outgoing>) -> Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl Guest {
+    /// Sends one datagram. Whether the kernel took it.
+    fn send_one(&mut self, port: &Port, datagram: &udp::OutgoingDatagram) -> std::result::Result<bool, Code> {
+        let to = match (port.remote, datagram.remote_address.map(SocketAddr::from)) {
+            (Some(remote), None) => remote,
+            (Some(remote), Some(to)) if to == remote => remote,
+            (None, Some(to)) => to,
+            _ => return Err(Code::InvalidArgument),
+        };
+        self.befriend(port, to)?;
+        let Some((socket, _)) = port.socket.get() else {
+            return Err(Code::Unknown);
+        };
+        if datagram.data.len() > DATAGRAM {
+            return Err(Code::DatagramTooLarge);
+        }
+        self.take_bytes(datagram.data.len())
+            .map_err(|_| Code::AccessDenied)?;
+        let sent = match port.remote {
+            Some(_) => socket.try_send(&datagram.data),
+            None => socket.try_send_to(&datagram.data, to),
+        };
+        match sent {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(port.failed(&error, to)),
+        }
+    }
+
+    /// Makes `peer` one of the socket's peers if it may be, and opens the socket for the first.
+    fn befriend(&mut self, port: &Port, peer: SocketAddr) -> std::result::Result<(), Code> {
+        if port.peers().contains(&peer) {
+            return Ok(());
+        }
+        if !fits(port.family, peer) {
+            return Err(Code::InvalidArgument);
+        }
+        self.admit_peer(peer)?;
+        let seat = self.take_peer()?;
+        if port.socket.get().is_none() {
+            let socket = self.open(port).map_err(|error| port.failed(&error, peer))?;
+            // Nobody else opens it: a guest does one thing at a time.
+            let _ = port.socket.set((socket, seat));
+        }
+        port.peers().push(peer);
+        Ok(())
+    }
+
+    /// Opens the socket on the worker's runtime, where its readiness is watched.
+    fn open(&self, port: &Port) -> io::Result<Socket> {
+        let network = self.errand.network.as_ref().ok_or(ErrorKind::PermissionDenied)?;
+        let _worker = network.worker.enter();
+        let socket = std::net::UdpSocket::bind(unspecified(port.family))?;
+        if let Some(remote) = port.remote {
+            socket.connect(remote)?;
+        }
+        socket.set_nonblocking(true)?;
+        Socket::from_std(socket)
+    }
+}
+
+impl Port {
+    fn peers(&self) -> std::sync::MutexGuard<'_, Vec<SocketAddr>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Datagrams of peers, as many as there are; those of strangers are thrown away.
+    fn receive(&self, most: usize) -> std::result::Result<Vec<udp::IncomingDatagram>, Code> {
+        let mut datagrams = Vec::new();
+        let Some((socket, _)) = self.socket.get() else {
+            return Ok(datagrams);
+        };
+        let mut buffer = vec![0; DATAGRAM];
+        for _ in 0..STRANGERS {
+            if datagrams.len() >= most {
+                break;
+            }
+            match socket.try_recv_from(&mut buffer) {
+                Ok((length, from)) if self.peers().contains(&from) => {
+                    if self.meter.room(length).is_ok_and(|room| room == length) {
+                        self.meter.count(length);
+                    } else {
+                        self.meter.exhausted();
+                        return Err(Code::AccessDenied);
+                    }
+                    datagrams.push(udp::IncomingDatagram {
+                        data: buffer.get(..length).unwrap_or_default().to_vec(),
+                        remote_address: from.into(),
+                    });
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) if !datagrams.is_empty() => break,
+                Err(error) => {
+                    return Err(self.failed(&error, self.remote.unwrap_or(unspecified(self.family))));
+                }
+            }
+        }
+        Ok(datagrams)
+    }
+
+    fn failed(&self, error: &io::Error, peer: SocketAddr) -> Code {
+        let error = NetError::from_io(error, &peer.to_string());
+        self.meter.ledger.book_failure(&error);
+        code::of(&error)
+    }
+
+    /// Waits for the peer, which is written down.
+    async fn wait(&self, phase: &str, work: impl Future<Output = io::Result<()>>) {
+        let peer = self.peers().last().map_or_else(String::new, ToString::to_string);
+        let step = NetError::ResponseTimeout(peer);
+        let (begun, flight) = (Instant::now(), Flight::begin(&self.meter.ledger, step));
+        // How the wait failed shows in the next call.
+        let _ = work.await;
+        flight.land();
+        self.meter.ledger.spend(phase, begun.elapsed());
+    }
+}
+
+#[async_trait]
+impl Pollable for UdpSocket {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait]
+impl Pollable for Incoming {
+    async fn ready(&mut self) {
+        match self.0.socket.get() {
+            Some((socket, _)) => self.0.wait("first_byte", socket.readable()).await,
+            // Who has written to nobody hears nobody.
+            None => future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Pollable for Outgoing {
+    async fn ready(&mut self) {
+        if let Some((socket, _)) = self.port.socket.get() {
+            self.port.wait("send", socket.writable()).await;
+        }
+    }
+}
