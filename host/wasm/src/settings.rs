@@ -77,7 +77,7 @@ pub struct RunLimits {
     /// 10 to 60000; default 1000.
     #[schemars(range(min = 10, max = 60_000))]
     pub cpu_ms: u32,
-    /// As `cpu_ms`, for `describe` when the plugin is loaded. 10 to 60000; default 250.
+    /// As `cpu_ms`, for `describe` when the plugin is loaded. 10 to 60000; default 1000.
     #[schemars(range(min = 10, max = 60_000))]
     pub describe_cpu_ms: u32,
     /// Elements of one table. 100 to 20000; default 20000.
@@ -160,7 +160,7 @@ impl Default for RunLimits {
         Self {
             memory_mib: 64,
             cpu_ms: 1000,
-            describe_cpu_ms: 250,
+            describe_cpu_ms: 1000,
             table_elements: 20_000,
             hostcall_kib: 4096,
             handles: 1000,

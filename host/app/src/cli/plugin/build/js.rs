@@ -14,7 +14,8 @@ pub(super) fn build(folder: &Path, output: &Path, tools: &Tools) -> anyhow::Resu
         for file in kit::JS_TOOLS {
             kit::put(&folder.join(file.path), file.bytes)?;
         }
-        npm(folder, &["ci"])
+        // Not `ci`: it wants an entry for every platform's optional packages, with addresses.
+        npm(folder, &["install"])
     })?;
     let source = ["src/plugin.ts", "src/plugin.js"]
         .into_iter()
