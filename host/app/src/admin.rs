@@ -11,11 +11,7 @@ pub(crate) mod plugins;
 
 use crate::{config::Secret, metrics::Metrics, probe::Prober, pulse::Pulse};
 use anyhow::Context;
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
-};
+use axum::{Router, extract::DefaultBodyLimit, middleware};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},

@@ -30,7 +30,7 @@ impl Kinds {
         let data = Arc::new(Data::open(settings.data.as_deref())?);
         let host = PluginHost::new(settings)?;
         let custody = host.custody().clone();
-        let approver = Arc::new(|_: &lapwing_wasm::Candidate<'_>| Vec::new());
+        let approver = lapwing_wasm::approver(custody.clone(), data.clone());
         let opened = PluginFolder::open(host, folder, native_kinds()?, data, approver).await;
         let folder = opened
             .map_err(|error| anyhow::anyhow!("cannot read plugin folder `{}`: {error}", folder.display()))?;

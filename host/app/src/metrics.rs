@@ -131,7 +131,8 @@ impl Add<'_> {
 
     fn durations(&mut self, name: &str, help: &str) -> Family<Kind, Histogram> {
         let metric = Family::new_with_constructor(histogram as fn() -> _);
-        self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
+        self.0
+            .register_with_unit(name, help, Unit::Seconds, metric.clone());
         metric
     }
 }

@@ -73,7 +73,11 @@ fn section(page: &mut String, schema: &Value, heading: &str, outer: &Value, tabl
     for (name, property) in properties(table) {
         let inner = resolve(schema, property);
         let entry = named(schema, inner);
-        let name = if entry.is_some() { format!("{name}.NAME") } else { name.clone() };
+        let name = if entry.is_some() {
+            format!("{name}.NAME")
+        } else {
+            name.clone()
+        };
         let inner = entry.unwrap_or(inner);
         if inner.get("properties").is_some() {
             let heading = format!(

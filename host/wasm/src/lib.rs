@@ -42,7 +42,7 @@ pub use host::{HostError, PluginHost};
 pub use load::LoadError;
 pub use memo::{MemoryState, StateStore};
 pub use plugin::{About, Capability, Pending, Plugin, PluginReport, PluginState};
-pub use rights::{Approval, Grant, Grants, Right, SecretSource, Secrets, assess, diff};
+pub use rights::{Approval, Grant, Grants, Right, SecretSource, Secrets, approver, assess, diff};
 pub use settings::{CompileSettings, PluginSettings, QuarantineSettings, RunLimits};
 pub use trace::Call;
 pub use trial::{Trial, TrialOptions};

@@ -3,6 +3,7 @@
 //!
 //! The network itself is judged in one place, [`lapwing_checks::Net`]; here is what it is judged by.
 
+mod approve;
 mod assess;
 mod grant;
 mod needs;
@@ -10,6 +11,7 @@ mod run;
 mod secrets;
 mod target;
 
+pub use approve::approver;
 pub(crate) use assess::setting;
 pub use assess::{Approval, assess, diff};
 pub(crate) use grant::Held;

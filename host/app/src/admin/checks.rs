@@ -1,6 +1,10 @@
 //! `POST /api/v1/checks`: run one check now.
 
-use super::{State, error::{ApiError, Envelope}, openapi::refer};
+use super::{
+    State,
+    error::{ApiError, Envelope},
+    openapi::refer,
+};
 use crate::{config::HumanDuration, producer};
 use axum::{Json, extract, extract::rejection::JsonRejection, http::StatusCode};
 use lapwing_model::{CheckResult, Monitor, Reason, task::DEFAULT_TIMEOUT};

@@ -76,7 +76,10 @@ pub(crate) fn document() -> Value {
         .flat_map(Map::values_mut)
         .filter_map(|operation| operation.get_mut("responses")?.as_object_mut())
     {
-        responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/error"}));
+        responses.insert(
+            "default".to_owned(),
+            json!({"$ref": "#/components/responses/error"}),
+        );
     }
     let mut document = head();
     if let Some(components) = document.get_mut("components").and_then(Value::as_object_mut) {

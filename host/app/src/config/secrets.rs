@@ -34,7 +34,10 @@ pub(crate) fn read(
             (Some(variable), None, None) => match environment.secret(&variable, faults) {
                 Some(text) => SecretSource::Value(text),
                 None => {
-                    faults.push(field, format!("the environment has no variable `{variable}`, or an empty one"));
+                    faults.push(
+                        field,
+                        format!("the environment has no variable `{variable}`, or an empty one"),
+                    );
                     continue;
                 }
             },

@@ -27,7 +27,12 @@ fn repository() -> PathBuf {
 /// The fenced blocks under a heading of the page, with their languages.
 fn blocks(heading: &str) -> Vec<(String, String)> {
     let page = fs::read_to_string(repository().join("docs/writing-plugins.md")).unwrap();
-    let named = |section: &&str| section.lines().next().is_some_and(|line| line.trim_start_matches('#').trim() == heading);
+    let named = |section: &&str| {
+        section
+            .lines()
+            .next()
+            .is_some_and(|line| line.trim_start_matches('#').trim() == heading)
+    };
     let section = page.split("\n#").find(named);
     let section = section.unwrap_or_else(|| panic!("the page has no heading `{heading}`"));
     let mut blocks = Vec::new();
@@ -64,14 +69,23 @@ async fn follow(heading: &str) {
             _ => {}
         }
     }
-    assert!(script.contains("lapwing plugin build") && script.contains("lapwing check"), "{heading}: {script}");
+    assert!(
+        script.contains("lapwing plugin build") && script.contains("lapwing check"),
+        "{heading}: {script}"
+    );
     let script = script.replace("http://127.0.0.1:8080/", &format!("http://{http}/ok"));
     let said = run(&script, folder.path());
-    let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    let (out, err) = (
+        String::from_utf8_lossy(&said.stdout),
+        String::from_utf8_lossy(&said.stderr),
+    );
     assert!(said.status.success(), "{heading}: {}\n{out}\n{err}", said.status);
     assert!(!shown.is_empty());
     for line in shown {
-        assert!(out.contains(line.trim()), "{heading}: `{line}` is not in\n{out}\n{err}");
+        assert!(
+            out.contains(line.trim()),
+            "{heading}: `{line}` is not in\n{out}\n{err}"
+        );
     }
 }
 
@@ -102,15 +116,25 @@ fn new_takes_no_bad_name_and_no_folder_that_is_there() {
     let path = path.to_str().unwrap();
     let bad = say(&["plugin", "new", "Door_Bell", "--path", path]);
     assert_eq!(bad.code, 2);
-    assert!(bad.err.contains("`Door_Bell` is no name for a plugin"), "{}", bad.err);
+    assert!(
+        bad.err.contains("`Door_Bell` is no name for a plugin"),
+        "{}",
+        bad.err
+    );
     assert!(!Path::new(path).exists());
 
-    assert_eq!(say(&["plugin", "new", "door", "--lang", "c", "--path", path]).code, 0);
+    assert_eq!(
+        say(&["plugin", "new", "door", "--lang", "c", "--path", path]).code,
+        0
+    );
     fs::write(Path::new(path).join("mine.txt"), "kept").unwrap();
     let again = say(&["plugin", "new", "door", "--lang", "js", "--path", path]);
     assert_eq!(again.code, 2);
     assert!(again.err.contains("exists already"), "{}", again.err);
-    assert_eq!(fs::read_to_string(Path::new(path).join("mine.txt")).unwrap(), "kept");
+    assert_eq!(
+        fs::read_to_string(Path::new(path).join("mine.txt")).unwrap(),
+        "kept"
+    );
     assert!(!Path::new(path).join("package.json").exists());
 }
 
@@ -121,10 +145,24 @@ fn build_says_what_is_missing() {
     let shown = path.to_str().unwrap();
     let stranger = say(&["plugin", "build", folder.path().to_str().unwrap()]);
     assert_eq!(stranger.code, 2);
-    assert!(stranger.err.contains("is this a folder made by `lapwing plugin new`?"), "{}", stranger.err);
+    assert!(
+        stranger
+            .err
+            .contains("is this a folder made by `lapwing plugin new`?"),
+        "{}",
+        stranger.err
+    );
 
-    for (language, wanted) in [("js", "Node.js 20"), ("python", "Python 3.11"), ("c", "Python 3.11"), ("rust", "rustup.rs")] {
-        assert_eq!(say(&["plugin", "new", "door", "--lang", language, "--path", shown]).code, 0);
+    for (language, wanted) in [
+        ("js", "Node.js 20"),
+        ("python", "Python 3.11"),
+        ("c", "Python 3.11"),
+        ("rust", "rustup.rs"),
+    ] {
+        assert_eq!(
+            say(&["plugin", "new", "door", "--lang", language, "--path", shown]).code,
+            0
+        );
         let output = Command::new(env!("CARGO_BIN_EXE_lapwing"))
             .args(["plugin", "build", shown])
             .env_clear()
@@ -134,7 +172,10 @@ fn build_says_what_is_missing() {
             .unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{err}");
-        assert!(err.contains("is not installed: please install") && err.contains(wanted), "{language}: {err}");
+        assert!(
+            err.contains("is not installed: please install") && err.contains(wanted),
+            "{language}: {err}"
+        );
         assert!(!path.join("dist/door.wasm").exists());
         fs::remove_dir_all(&path).unwrap();
     }
@@ -153,7 +194,10 @@ fn build_reports_a_fault_of_the_source_and_keeps_the_last_good_file() {
     let err = String::from_utf8_lossy(&built.stderr);
     assert_eq!(built.status.code(), Some(2), "{err}");
     assert!(err.contains("plugin.c:") && err.contains("error:"), "{err}");
-    assert_eq!(fs::read_to_string(path.join("dist/door.wasm")).unwrap(), "last good");
+    assert_eq!(
+        fs::read_to_string(path.join("dist/door.wasm")).unwrap(),
+        "last good"
+    );
     let left: Vec<_> = fs::read_dir(path.join("dist")).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
 }

@@ -20,12 +20,14 @@ const METHODS: [Method; 6] = [
     Method::OPTIONS,
 ];
 
-
 #[test]
 fn the_description_is_openapi() {
     let schema: Value = serde_json::from_str(OPENAPI).unwrap();
     let openapi = jsonschema::draft202012::new(&schema).unwrap();
-    let faults: Vec<_> = openapi.iter_errors(&DOCUMENT).map(|fault| fault.to_string()).collect();
+    let faults: Vec<_> = openapi
+        .iter_errors(&DOCUMENT)
+        .map(|fault| fault.to_string())
+        .collect();
     assert!(faults.is_empty(), "{faults:#?}");
     let mut broken = DOCUMENT.clone();
     broken["paths"]["/metrics"]["get"]["responses"]["200"]["description"] = Value::Null;
@@ -67,7 +69,9 @@ async fn what_is_described_is_served_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = lapwing();
     let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/monitors.toml");
-    command.args(["run", "--config", config, "--plugins"]).arg(folder.path());
+    command
+        .args(["run", "--config", config, "--plugins"])
+        .arg(folder.path());
     let daemon = Daemon::start(command);
     let (_, served) = daemon.get("/api/v1/openapi.json").await;
     assert_eq!(served, *DOCUMENT, "run `./just docs`");

@@ -106,7 +106,11 @@ pub(crate) fn main(args: &BenchArgs, environment: &Environment) -> anyhow::Resul
         // Caches warm, pages mapped.
         probe.clone().run(args.runs.min(20)).await;
         let figures = measure(&probe, args, &subject, loaded).await;
-        console::line(&if args.json { serde_json::to_string_pretty(&figures)? } else { figures.table() });
+        console::line(&if args.json {
+            serde_json::to_string_pretty(&figures)?
+        } else {
+            figures.table()
+        });
         Ok(Exit::Up)
     })
 }
@@ -114,7 +118,10 @@ pub(crate) fn main(args: &BenchArgs, environment: &Environment) -> anyhow::Resul
 /// A network that leads nowhere.
 fn nothing() -> anyhow::Result<Net> {
     let deny = vec!["0.0.0.0/0".parse()?, "::/0".parse()?];
-    Ok(Net::new(EgressPolicy { deny, ..EgressPolicy::default() }))
+    Ok(Net::new(EgressPolicy {
+        deny,
+        ..EgressPolicy::default()
+    }))
 }
 
 /// One run, to be repeated.
@@ -135,7 +142,12 @@ impl Probe {
             let result = subject::run(&self.kind, self.config.clone(), self.net.clone(), self.timeout).await;
             let took = begun.elapsed();
             let reason = result.observation.reason.as_ref().map_or("", Reason::as_str);
-            runs.push((took, format!("{} {reason}", result.observation.status).trim().to_owned()));
+            runs.push((
+                took,
+                format!("{} {reason}", result.observation.status)
+                    .trim()
+                    .to_owned(),
+            ));
         }
         runs
     }
@@ -149,14 +161,23 @@ async fn measure(probe: &Probe, args: &BenchArgs, subject: &Subject, loaded: Dur
         lanes.spawn(probe.clone().run(share));
     }
     let runs: Vec<_> = lanes.join_all().await.into_iter().flatten().collect();
-    let (took, cpu) = (begun.elapsed(), processor_time().zip(cpu).map(|(now, then)| now.saturating_sub(then)));
+    let (took, cpu) = (
+        begun.elapsed(),
+        processor_time()
+            .zip(cpu)
+            .map(|(now, then)| now.saturating_sub(then)),
+    );
     let mut endings = BTreeMap::new();
     for (_, ending) in &runs {
         *endings.entry(ending.clone()).or_default() += 1;
     }
     let mut times: Vec<_> = runs.iter().map(|(took, _)| took.as_micros()).collect();
     times.sort_unstable();
-    let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len().saturating_sub(1))).copied();
+    let at = |percent: usize| {
+        times
+            .get((times.len() * percent / 100).min(times.len().saturating_sub(1)))
+            .copied()
+    };
     let each = f64::from(u32::try_from(times.len()).unwrap_or(u32::MAX).max(1));
     Figures {
         kind: probe.kind.info().kind.clone(),
@@ -177,21 +198,39 @@ async fn measure(probe: &Probe, args: &BenchArgs, subject: &Subject, loaded: Dur
 /// Of all threads of this process.
 fn processor_time() -> Option<Duration> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Some(Duration::new(time.tv_sec.try_into().ok()?, time.tv_nsec.try_into().ok()?))
+    Some(Duration::new(
+        time.tv_sec.try_into().ok()?,
+        time.tv_nsec.try_into().ok()?,
+    ))
 }
 
 impl Figures {
     fn table(&self) -> String {
         let mut lines = vec![
-            format!("kind      {}  ({} KiB, loaded in {:.0} ms)", self.kind, self.size_bytes / 1024, self.load_ms),
+            format!(
+                "kind      {}  ({} KiB, loaded in {:.0} ms)",
+                self.kind,
+                self.size_bytes / 1024,
+                self.load_ms
+            ),
             format!("memory    {} KiB at the start of a run", self.start_memory_kib),
-            format!("runs      {}, {} at once: {:.0} a second", self.runs, self.at_once, self.runs_per_second),
-            format!("time      p50 {} µs, p99 {} µs, longest {} µs", self.p50_us, self.p99_us, self.longest_us),
+            format!(
+                "runs      {}, {} at once: {:.0} a second",
+                self.runs, self.at_once, self.runs_per_second
+            ),
+            format!(
+                "time      p50 {} µs, p99 {} µs, longest {} µs",
+                self.p50_us, self.p99_us, self.longest_us
+            ),
         ];
         if let Some(cpu) = self.cpu_us_per_run {
             lines.push(format!("cpu       {cpu:.0} µs a run, of plugin and host"));
         }
-        let endings: Vec<_> = self.endings.iter().map(|(ending, count)| format!("{count} {ending}")).collect();
+        let endings: Vec<_> = self
+            .endings
+            .iter()
+            .map(|(ending, count)| format!("{count} {ending}"))
+            .collect();
         lines.push(format!("endings   {}", endings.join(", ")));
         lines.join("\n")
     }

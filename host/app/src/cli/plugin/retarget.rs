@@ -11,8 +11,16 @@ use url::Url;
 const DEPTH: usize = 12;
 
 /// `config` with every marked field at `address`, and how many there were.
-pub(crate) fn retarget(schema: &Value, config: &Map<String, Value>, address: SocketAddr) -> (Map<String, Value>, usize) {
-    let mut pointed = Pointer { root: schema, address, found: 0 };
+pub(crate) fn retarget(
+    schema: &Value,
+    config: &Map<String, Value>,
+    address: SocketAddr,
+) -> (Map<String, Value>, usize) {
+    let mut pointed = Pointer {
+        root: schema,
+        address,
+        found: 0,
+    };
     let config = pointed.object(schema, config.clone(), 0);
     (config, pointed.found)
 }
@@ -48,7 +56,9 @@ impl Pointer<'_> {
             Value::Object(map) if depth < DEPTH => Some(Value::Object(self.object(&schema, map, depth + 1))),
             Value::Array(items) if depth < DEPTH => {
                 let inner = schema.get("items").cloned().unwrap_or(Value::Null);
-                let items = items.into_iter().filter_map(|item| self.value(&inner, Some(item), depth + 1));
+                let items = items
+                    .into_iter()
+                    .filter_map(|item| self.value(&inner, Some(item), depth + 1));
                 Some(items.collect())
             }
             other => Some(other),
@@ -61,7 +71,9 @@ impl Pointer<'_> {
             "port" if is_text => Some(json!(self.address.port().to_string())),
             "port" => Some(json!(self.address.port())),
             // Optional second targets that the example leaves out stay out.
-            "host" | "hostname" | "idn-hostname" | "ipv4" => value.map(|_| json!(self.address.ip().to_string())),
+            "host" | "hostname" | "idn-hostname" | "ipv4" => {
+                value.map(|_| json!(self.address.ip().to_string()))
+            }
             "host:port" => value.map(|_| json!(self.address.to_string())),
             "url" | "uri" | "iri" => value.and_then(Value::as_str).map(|url| json!(self.url(url))),
             _ => None,
@@ -87,7 +99,9 @@ impl Pointer<'_> {
 fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let reference = schema.get("$ref").and_then(Value::as_str);
     let pointer = reference.and_then(|reference| reference.strip_prefix('#'));
-    pointer.and_then(|pointer| root.pointer(pointer)).unwrap_or(schema)
+    pointer
+        .and_then(|pointer| root.pointer(pointer))
+        .unwrap_or(schema)
 }
 
 /// What a field is, in the words of `x-lapwing-target` or of `format`.
@@ -95,7 +109,18 @@ fn mark(schema: &Value) -> Option<&str> {
     let own = schema.get("x-lapwing-target").and_then(Value::as_str);
     let format = || schema.get("format").and_then(Value::as_str);
     own.or_else(format).filter(|mark| {
-        ["host", "port", "url", "host:port", "hostname", "idn-hostname", "ipv4", "uri", "iri"].contains(mark)
+        [
+            "host",
+            "port",
+            "url",
+            "host:port",
+            "hostname",
+            "idn-hostname",
+            "ipv4",
+            "uri",
+            "iri",
+        ]
+        .contains(mark)
     })
 }
 

@@ -28,7 +28,11 @@ impl Subject {
         let host = PluginHost::new(settings)?;
         let report = host.load_file(file).await;
         let Some(plugin) = report.plugin() else {
-            bail!("`{}`: {}", file.display(), report.failure().unwrap_or("not a plugin"));
+            bail!(
+                "`{}`: {}",
+                file.display(),
+                report.failure().unwrap_or("not a plugin")
+            );
         };
         Ok(Self {
             kinds: Plugin::executors(plugin).collect(),
@@ -40,13 +44,19 @@ impl Subject {
     /// The kind of that name, or the only one.
     pub(crate) fn kind(&self, wanted: Option<&str>) -> anyhow::Result<&Arc<dyn Executor>> {
         let names = || {
-            let names: Vec<_> = self.kinds.iter().map(|kind| format!("`{}`", kind.info().kind)).collect();
+            let names: Vec<_> = self
+                .kinds
+                .iter()
+                .map(|kind| format!("`{}`", kind.info().kind))
+                .collect();
             names.join(", ")
         };
         match (wanted, self.kinds.as_slice()) {
             (Some(wanted), kinds) => {
                 let found = kinds.iter().find(|kind| kind.info().kind == wanted);
-                found.with_context(|| format!("it has no kind `{wanted}`; name one of {} with --kind", names()))
+                found.with_context(|| {
+                    format!("it has no kind `{wanted}`; name one of {} with --kind", names())
+                })
             }
             (None, [only]) => Ok(only),
             (None, _) => bail!("it has several kinds; name one of {} with --kind", names()),
@@ -57,13 +67,25 @@ impl Subject {
 /// The configuration a plugin gives as an example, pointed at `address`, and how many fields that changed.
 pub(crate) fn pointed(kind: &Arc<dyn Executor>, address: SocketAddr) -> (Map<String, Value>, usize) {
     let example = kind.info().example.as_ref().and_then(Value::as_object);
-    retarget(&kind.info().schema, &example.cloned().unwrap_or_default(), address)
+    retarget(
+        &kind.info().schema,
+        &example.cloned().unwrap_or_default(),
+        address,
+    )
 }
 
 /// Runs `kind` once, as the worker would. Ends at most shortly after `timeout`.
-pub(crate) async fn run(kind: &Arc<dyn Executor>, config: Map<String, Value>, net: Net, timeout: Duration) -> CheckResult {
+pub(crate) async fn run(
+    kind: &Arc<dyn Executor>,
+    config: Map<String, Value>,
+    net: Net,
+    timeout: Duration,
+) -> CheckResult {
     let clock = Arc::new(SystemClock);
-    let task = Arc::new(producer::task(&adhoc(&kind.info().kind, config, timeout), &*clock));
+    let task = Arc::new(producer::task(
+        &adhoc(&kind.info().kind, config, timeout),
+        &*clock,
+    ));
     let cx = ProbeContext {
         task: task.clone(),
         deadline: Instant::now() + timeout,

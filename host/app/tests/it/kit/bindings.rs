@@ -35,7 +35,10 @@ fn the_bindings_for_python_are_those_of_the_interface() {
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     let (mut made, mut committed) = (BTreeMap::new(), BTreeMap::new());
     read(&folder.path().join("made/wit_world"), &mut made);
-    read(&repository().join("sdk/python/bindings/wit_world"), &mut committed);
+    read(
+        &repository().join("sdk/python/bindings/wit_world"),
+        &mut committed,
+    );
     assert!(!made.is_empty());
     assert_eq!(made, committed);
 }

@@ -39,7 +39,10 @@ fn answer(method: &str, path: &str, status: u16) -> String {
         return error.to_owned();
     };
     if operation["responses"].get(status.to_string()).is_none() {
-        assert!(status >= 400, "{method} {path}: an answer of {status} is not described");
+        assert!(
+            status >= 400,
+            "{method} {path}: an answer of {status} is not described"
+        );
         return error.to_owned();
     }
     let template = template.replace('~', "~0").replace('/', "~1");

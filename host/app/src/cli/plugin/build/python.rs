@@ -48,7 +48,11 @@ fn packages(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
         return Ok(Some(packages));
     }
     let _ = fs::remove_dir_all(&packages);
-    let asked = [OsStr::new("--only-binary=:all:"), OsStr::new("-r"), wanted.as_os_str()];
+    let asked = [
+        OsStr::new("--only-binary=:all:"),
+        OsStr::new("-r"),
+        wanted.as_os_str(),
+    ];
     if let Err(error) = pip(&packages, &asked) {
         let _ = fs::remove_dir_all(&packages);
         return Err(error);

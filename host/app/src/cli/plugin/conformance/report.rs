@@ -58,7 +58,9 @@ impl Verdict {
 impl Report {
     pub(crate) fn of(trials: Vec<Trial>) -> Self {
         Self {
-            passed: !trials.iter().any(|trial| matches!(trial.verdict, Verdict::Fail { .. })),
+            passed: !trials
+                .iter()
+                .any(|trial| matches!(trial.verdict, Verdict::Fail { .. })),
             trials,
         }
     }
@@ -75,7 +77,12 @@ impl Report {
                 Verdict::Note { seen } => ("note", 33, seen),
                 Verdict::Fail { seen, .. } => ("FAIL", 31, seen),
             };
-            lines.push(format!("{}  {:width$}  {}", console.color(word, color), trial.title(), one_line(seen)));
+            lines.push(format!(
+                "{}  {:width$}  {}",
+                console.color(word, color),
+                trial.title(),
+                one_line(seen)
+            ));
             match &trial.verdict {
                 Verdict::Pass { .. } => {}
                 Verdict::Note { .. } => noted += 1,

@@ -80,7 +80,10 @@ impl Server {
             tasks.spawn(accept(tcp, manner));
             tasks.spawn(answer(udp, manner));
         }
-        Ok(Self { address, _tasks: tasks })
+        Ok(Self {
+            address,
+            _tasks: tasks,
+        })
     }
 }
 
@@ -118,7 +121,9 @@ async fn treat(mut stream: TcpStream, manner: Manner) -> io::Result<()> {
             stream.write_all(&b"200 OK\r\n".repeat(1 << 10)).await?;
         },
         Manner::StopsHalfway => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{\"a\": [").await?;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{\"a\": [")
+                .await?;
         }
         Manner::Echoes => {
             let (mut read, mut write) = stream.split();

@@ -22,8 +22,16 @@ const SLACK: Duration = Duration::from_millis(500);
 const RESULT_BYTES: usize = 64 << 10;
 /// All of IPv4 but 127.0.0.0/8, and all of IPv6.
 const ELSEWHERE: [&str; 10] = [
-    "0.0.0.0/2", "64.0.0.0/3", "96.0.0.0/4", "112.0.0.0/5", "120.0.0.0/6", "124.0.0.0/7", "126.0.0.0/8",
-    "128.0.0.0/1", "::/1", "8000::/1",
+    "0.0.0.0/2",
+    "64.0.0.0/3",
+    "96.0.0.0/4",
+    "112.0.0.0/5",
+    "120.0.0.0/6",
+    "124.0.0.0/7",
+    "126.0.0.0/8",
+    "128.0.0.0/1",
+    "::/1",
+    "8000::/1",
 ];
 const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
@@ -40,15 +48,29 @@ pub(crate) async fn all(
         Ok(subject) => subject,
         // Told by name; docs/plugins.md has the list.
         Err(error) => {
-            let verdict = Verdict::fail(format!("{error:#}"), "see the table of docs/plugins.md, `Loading`");
+            let verdict = Verdict::fail(
+                format!("{error:#}"),
+                "see the table of docs/plugins.md, `Loading`",
+            );
             return Ok(Report::of(vec![Trial { kind, name, verdict }]));
         }
     };
     let report = &subject.report;
     let seen = format!("{} {}: {}", report.name, report.version, report.kinds.join(", "));
-    let mut trials = vec![Trial { kind, name, verdict: Verdict::Pass { seen } }];
+    let mut trials = vec![Trial {
+        kind,
+        name,
+        verdict: Verdict::Pass { seen },
+    }];
     // Compiled and asked anew, not read from the cache.
-    let again = Subject::load(file, PluginSettings { cache: None, ..settings }).await;
+    let again = Subject::load(
+        file,
+        PluginSettings {
+            cache: None,
+            ..settings
+        },
+    )
+    .await;
     trials.push(Trial {
         kind: None,
         name: "describes itself alike in another host".to_owned(),
@@ -66,18 +88,25 @@ pub(crate) async fn all(
 
 fn alike(one: &Subject, other: anyhow::Result<Subject>) -> Verdict {
     let change = "describe the same whatever the time, the randomness and the call before";
-    let all = |subject: &Subject| -> Vec<_> { subject.kinds.iter().map(|kind| kind.info().clone()).collect() };
+    let all =
+        |subject: &Subject| -> Vec<_> { subject.kinds.iter().map(|kind| kind.info().clone()).collect() };
     match other {
         Err(error) => Verdict::fail(format!("{error:#}"), change),
         Ok(other) if all(&other) != all(one) => Verdict::fail("the second description is another", change),
-        Ok(_) => Verdict::Pass { seen: "twice the same kinds, schemas and examples".to_owned() },
+        Ok(_) => Verdict::Pass {
+            seen: "twice the same kinds, schemas and examples".to_owned(),
+        },
     }
 }
 
 async fn of_kind(kind: &Arc<dyn Executor>, timeout: Duration, trials: &mut Vec<Trial>) -> anyhow::Result<()> {
     let info = kind.info();
     let mut add = |name: &str, verdict| {
-        trials.push(Trial { kind: Some(info.kind.clone()), name: name.to_owned(), verdict });
+        trials.push(Trial {
+            kind: Some(info.kind.clone()),
+            name: name.to_owned(),
+            verdict,
+        });
     };
     add("every setting is explained", explained(&info.schema));
     // An address of its own, so that no name is looked up.
@@ -89,15 +118,25 @@ async fn of_kind(kind: &Arc<dyn Executor>, timeout: Duration, trials: &mut Vec<T
         return Ok(());
     }
     for manner in Manner::ALL {
-        let server = Server::start(manner).await.context("cannot start a server on loopback")?;
+        let server = Server::start(manner)
+            .await
+            .context("cannot start a server on loopback")?;
         let (config, _) = subject::pointed(kind, server.address);
         let (result, took) = run(kind, config, net(&ELSEWHERE)?, timeout).await;
-        add(&format!("the server {}", manner.as_str()), against_server(&result, took, timeout));
+        add(
+            &format!("the server {}", manner.as_str()),
+            against_server(&result, took, timeout),
+        );
     }
     Ok(())
 }
 
-async fn run(kind: &Arc<dyn Executor>, config: Map<String, Value>, net: Net, timeout: Duration) -> (CheckResult, Duration) {
+async fn run(
+    kind: &Arc<dyn Executor>,
+    config: Map<String, Value>,
+    net: Net,
+    timeout: Duration,
+) -> (CheckResult, Duration) {
     let begun = Instant::now();
     let result = subject::run(kind, config, net, timeout).await;
     (result, begun.elapsed())
@@ -105,8 +144,14 @@ async fn run(kind: &Arc<dyn Executor>, config: Map<String, Value>, net: Net, tim
 
 /// A network without these.
 fn net(deny: &[&str]) -> anyhow::Result<Net> {
-    let deny = deny.iter().map(|rule| Ok(rule.parse::<Rule>()?)).collect::<anyhow::Result<_>>()?;
-    Ok(Net::new(EgressPolicy { deny, ..EgressPolicy::default() }))
+    let deny = deny
+        .iter()
+        .map(|rule| Ok(rule.parse::<Rule>()?))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(Net::new(EgressPolicy {
+        deny,
+        ..EgressPolicy::default()
+    }))
 }
 
 fn explained(schema: &Value) -> Verdict {
@@ -119,19 +164,30 @@ fn explained(schema: &Value) -> Verdict {
         }
     }
     if dumb.is_empty() {
-        Verdict::Pass { seen: format!("{all} settings") }
+        Verdict::Pass {
+            seen: format!("{all} settings"),
+        }
     } else {
-        Verdict::Note { seen: format!("no `description` for {}: users see the name only", dumb.join(", ")) }
+        Verdict::Note {
+            seen: format!(
+                "no `description` for {}: users see the name only",
+                dumb.join(", ")
+            ),
+        }
     }
 }
 
 fn targets(marked: usize) -> Verdict {
     if marked > 0 {
-        return Verdict::Pass { seen: format!("{marked} fields") };
+        return Verdict::Pass {
+            seen: format!("{marked} fields"),
+        };
     }
     let seen = "none: a run may reach no address its operator did not grant, and could not be tried against servers; \
                 mark the field with `format` (uri, hostname, ipv4) or `x-lapwing-target` (host, port, url, host:port)";
-    Verdict::Note { seen: seen.to_owned() }
+    Verdict::Note {
+        seen: seen.to_owned(),
+    }
 }
 
 fn without_network(result: &CheckResult, took: Duration, timeout: Duration) -> Verdict {
@@ -142,8 +198,13 @@ fn without_network(result: &CheckResult, took: Duration, timeout: Duration) -> V
     match result.observation.status {
         Status::Unknown => Verdict::Pass { seen },
         // The host lets no run with a refused call end in `down`.
-        Status::Down => Verdict::fail(seen, "answer `err(denied)` when a call is refused; the target did nothing"),
-        Status::Up | Status::Degraded => Verdict::Note { seen: format!("{seen}; it asked for nothing on the network") },
+        Status::Down => Verdict::fail(
+            seen,
+            "answer `err(denied)` when a call is refused; the target did nothing",
+        ),
+        Status::Up | Status::Degraded => Verdict::Note {
+            seen: format!("{seen}; it asked for nothing on the network"),
+        },
     }
 }
 
@@ -154,8 +215,12 @@ fn against_server(result: &CheckResult, took: Duration, timeout: Duration) -> Ve
     }
     match (result.observation.status, &result.observation.reason) {
         (Status::Down, _) | (Status::Unknown, Some(Reason::LimitHit)) => Verdict::Pass { seen },
-        (Status::Up | Status::Degraded, _) => Verdict::Note { seen: format!("{seen}; is such a server well?") },
-        (Status::Unknown, _) => Verdict::Note { seen: format!("{seen}; this could not be tried") },
+        (Status::Up | Status::Degraded, _) => Verdict::Note {
+            seen: format!("{seen}; is such a server well?"),
+        },
+        (Status::Unknown, _) => Verdict::Note {
+            seen: format!("{seen}; this could not be tried"),
+        },
     }
 }
 
@@ -173,7 +238,9 @@ fn fault(result: &CheckResult, took: Duration, timeout: Duration, seen: &str) ->
         _ if observation.attributes.contains_key("plugin.dropped") => {
             "keep to the limits of an outcome: attribute `plugin.dropped` names what was dropped"
         }
-        _ if serde_json::to_vec(result).map_or(0, |json| json.len()) > RESULT_BYTES => "answer with less than 64 KiB",
+        _ if serde_json::to_vec(result).map_or(0, |json| json.len()) > RESULT_BYTES => {
+            "answer with less than 64 KiB"
+        }
         _ => return None,
     };
     Some(Verdict::fail(seen, change))
@@ -183,7 +250,11 @@ fn seen(result: &CheckResult, took: Duration) -> String {
     let observation = &result.observation;
     let reason = observation.reason.as_ref().map_or("", Reason::as_str);
     let message: String = observation.message.chars().take(100).collect();
-    format!("{} {reason} in {} ms: {message}", observation.status, took.as_millis())
+    format!(
+        "{} {reason} in {} ms: {message}",
+        observation.status,
+        took.as_millis()
+    )
 }
 
 #[cfg(test)]
@@ -193,10 +264,22 @@ mod tests {
     #[test]
     fn only_loopback_is_left() {
         let elsewhere: Vec<Rule> = ELSEWHERE.iter().map(|rule| rule.parse().unwrap()).collect();
-        let policy = EgressPolicy { deny: elsewhere, ..EgressPolicy::default() };
+        let policy = EgressPolicy {
+            deny: elsewhere,
+            ..EgressPolicy::default()
+        };
         let reaches = |address: &str| policy.judge(address, address.parse().unwrap()).is_ok();
         assert!(reaches("127.0.0.1") && reaches("127.255.255.255"));
-        for address in ["126.255.255.255", "128.0.0.0", "10.0.0.1", "8.8.8.8", "0.0.0.0", "::1", "2001:db8::1", "::ffff:8.8.8.8"] {
+        for address in [
+            "126.255.255.255",
+            "128.0.0.0",
+            "10.0.0.1",
+            "8.8.8.8",
+            "0.0.0.0",
+            "::1",
+            "2001:db8::1",
+            "::ffff:8.8.8.8",
+        ] {
             assert!(!reaches(address), "{address}");
         }
     }
