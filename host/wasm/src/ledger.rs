@@ -3,7 +3,7 @@
 //! The verdict rests on this book and not on what the guest claims. It is shared with the caller, who reads it also
 //! when the run had to be dropped.
 
-use crate::{mask::Mask, memo::Memo, trace::Trace};
+use crate::{mask::Mask, memo::Memo, processor::Processor, trace::Trace};
 use lapwing_checks::net::NetError;
 use lapwing_model::{Phase, Reason, TlsInfo};
 use std::{
@@ -20,6 +20,7 @@ pub(crate) struct Ledger {
     began: Instant,
     /// Runs while the guest holds a thread.
     holding: Stopwatch,
+    processor: Processor,
     /// Runs while the guest could go on but has no thread.
     queueing: Stopwatch,
     entries: Mutex<Entries>,
@@ -120,6 +121,7 @@ impl Ledger {
         let ledger = Self {
             began: Instant::now(),
             holding: Stopwatch::default(),
+            processor: Processor::default(),
             queueing: Stopwatch::default(),
             entries: Mutex::default(),
         };
@@ -141,6 +143,7 @@ impl Ledger {
     pub(crate) fn resume(&self) {
         self.go_on();
         self.holding.start(self.elapsed());
+        self.processor.resume();
     }
 
     /// The guest goes on, on the thread it has.
@@ -151,6 +154,7 @@ impl Ledger {
     /// The guest gives its thread back.
     pub(crate) fn suspend(&self) {
         self.holding.stop(self.elapsed());
+        self.processor.suspend();
     }
 
     /// Time the guest waited for a thread so far.
@@ -158,9 +162,15 @@ impl Ledger {
         self.queueing.total(self.elapsed())
     }
 
-    /// Time the guest held a thread so far: its processor time, less what the operating system took from it.
+    /// The processor time the guest took, once it took a tick or more; the time it held a thread until then.
     pub(crate) fn held(&self) -> Duration {
-        self.holding.total(self.elapsed())
+        let measured = self.processor.measured();
+        measured.unwrap_or_else(|| self.holding.total(self.elapsed()))
+    }
+
+    /// A tick finds the guest on this thread: the processor time it took so far, to the nearest tick.
+    pub(crate) fn tick(&self) -> Duration {
+        self.processor.tick()
     }
 
     /// The guest waits for the network; `step` is the error if that lasts too long.

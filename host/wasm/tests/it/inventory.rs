@@ -3,8 +3,10 @@
 use crate::support::dist;
 use std::{collections::BTreeSet, fs, path::Path};
 
-const TESTS: [&str; 6] = [
+const TESTS: [&str; 8] = [
     include_str!("conduct.rs"),
+    include_str!("hostile.rs"),
+    include_str!("limits.rs"),
     include_str!("loading.rs"),
     include_str!("misdeeds.rs"),
     include_str!("network.rs"),
