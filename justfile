@@ -98,6 +98,28 @@ docs:
 bench-plugin: build-plugins
     cargo bench --package lapwing-wasm --features bench --bench plugin
 
+# A hundred thousand runs, a tenth of them hostile, a thousand reloads, and native checks beside them: what stays behind
+[group('bench')]
+storm runs="100000" reloads="1000": build-plugins
+    STORM_RUNS={{ runs }} STORM_RELOADS={{ reloads }} \
+        cargo test --profile bench --package lapwing-wasm --test storm -- --nocapture
+
+# Feed each parser of untrusted text so many seconds of what breaks parsers. Installs cargo-fuzz; needs a C++ compiler
+[group('check')]
+fuzz seconds="60" targets="egress schema loader":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz
+    # Fuzzers are built with switches the stable compiler keeps to itself; without a sanitizer, as this is safe code.
+    export RUSTC_BOOTSTRAP=1
+    for target in {{ targets }}; do
+        features=(--no-default-features)
+        if [ "$target" = loader ]; then features=(); fi
+        mkdir -p "fuzz/corpus/$target"
+        cargo fuzz run --sanitizer none "${features[@]}" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+            -max_total_time={{ seconds }} -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
+    done
+
 # Format the code
 [group('check')]
 fmt:

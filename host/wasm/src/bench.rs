@@ -100,6 +100,7 @@ fn errand() -> Errand {
         deadline: Instant::now() + Duration::from_secs(60),
         cpu: Duration::from_secs(60),
         network: None,
+        stats: Arc::default(),
     }
 }
 

@@ -338,3 +338,20 @@ fn map(engine: &Engine, code: &Path) -> Result<Component, String> {
     let component = unsafe { Component::deserialize_file(engine, code) };
     component.map_err(|error| format!("{error:#}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn code_larger_than_the_cache_is_refused() {
+        let cache = Cache::open(None, 1, &Engine::default()).unwrap();
+        let mut draft = cache.draft().unwrap();
+        draft.write(&vec![0; 1 << 20]).await.unwrap();
+        let refusal = draft.write(b"x").await.unwrap_err().to_string();
+        assert!(
+            refusal.contains("1 MiB of code (`plugins.cache_mib`)"),
+            "{refusal}"
+        );
+    }
+}

@@ -4,7 +4,7 @@
 //! cleaned by `PAGEMAP_SCAN` (Linux 6.7 and later; older kernels fall back by themselves). The host asks for the
 //! largest reservation of address space first, because that spares guests their bounds checks, and makes do with less.
 
-use crate::settings::PluginSettings;
+use crate::settings::{PluginSettings, RunLimits, kib};
 use serde::{Deserialize, Serialize};
 use std::{num::NonZeroUsize, thread, time::Duration};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
@@ -26,6 +26,9 @@ pub(crate) enum Layout {
 /// Most memory a slot of the pool can hold; the settings' limit is below it.
 const SLOT_BYTES: usize = 256 << 20;
 
+/// Stack for the host's own code in a guest's call.
+const HOST_STACK: usize = 512 << 10;
+
 /// Slots that are cleaned together.
 const BATCH: u32 = 16;
 
@@ -45,8 +48,8 @@ pub(crate) fn build(settings: &PluginSettings) -> Result<(Engine, Layout)> {
 }
 
 /// Builds an engine whose code fits those of `layout`, without their pool: it compiles, and runs `describe`.
-pub(crate) fn build_compiler(layout: Layout) -> Result<Engine> {
-    let engine = Engine::new(&code(layout))?;
+pub(crate) fn build_compiler(layout: Layout, limits: &RunLimits) -> Result<Engine> {
+    let engine = Engine::new(&code(layout, limits))?;
     start_ticker(&engine)?;
     Ok(engine)
 }
@@ -60,15 +63,15 @@ fn log_refusal(layout: Layout, error: &wasmtime::Error) {
 }
 
 fn config(settings: &PluginSettings, layout: Layout) -> Config {
-    let mut config = code(layout);
+    let mut config = code(layout, &settings.limits);
     if layout != Layout::OnDemand {
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings)));
     }
     config
 }
 
-/// What shapes generated code: the same for every engine of one layout.
-fn code(layout: Layout) -> Config {
+/// What shapes generated code, the same for every engine of one layout; and the stack, which does not.
+fn code(layout: Layout, limits: &RunLimits) -> Config {
     let mut config = Config::new();
     match layout {
         Layout::Full => config.memory_reservation(4 << 30).memory_guard_size(32 << 20),
@@ -82,8 +85,8 @@ fn code(layout: Layout) -> Config {
         // No concurrent guests: halves the cost of a call on a live instance (0.9 against 2.1 µs).
         .concurrency_support(false)
         // Host code on a guest's stack gets the difference; past it the process would abort.
-        .max_wasm_stack(512 << 10)
-        .async_stack_size(1 << 20)
+        .max_wasm_stack(kib(limits.stack_kib))
+        .async_stack_size(kib(limits.stack_kib) + HOST_STACK)
         .wasm_memory64(false)
         .wasm_multi_memory(false)
         .wasm_relaxed_simd(false)
@@ -150,7 +153,7 @@ mod tests {
             assert_eq!(pools, layout != Layout::OnDemand, "{layout:?}");
             assert_eq!(
                 crate::cache::compatibility(&engine),
-                crate::cache::compatibility(&build_compiler(layout).unwrap()),
+                crate::cache::compatibility(&build_compiler(layout, &settings.limits).unwrap()),
                 "the compiler's code fits: {layout:?}"
             );
         }

@@ -12,6 +12,8 @@ use crate::{
     rights::{Rights, Sphere},
     run::Runner,
     schema::{self, Fit},
+    slots::Line,
+    stats::Stats,
     verdict::{self, Conduct, Verdict},
 };
 use lapwing_checks::{BoxFuture, CheckError, Executor, KindInfo, ProbeContext, schema::Schema};
@@ -39,6 +41,8 @@ pub(crate) struct Program {
     pub(crate) runner: Arc<Runner>,
     pub(crate) custody: Arc<Custody>,
     pub(crate) record: Arc<Record>,
+    pub(crate) line: Line,
+    pub(crate) stats: Arc<Stats>,
     /// Keeps its code in the cache.
     pub(crate) _code: Hold,
 }
@@ -130,6 +134,7 @@ impl PluginExecutor {
                 worker: Handle::current(),
                 rights,
             }),
+            stats: self.program.stats.clone(),
         };
         let (kind, config, task) = (self.kind.clone(), config.text.clone(), cx.task.clone());
         let attempt = task.attempt.saturating_add(retry);
@@ -138,10 +143,11 @@ impl PluginExecutor {
         let mut report = self
             .program
             .runner
-            .check(&self.program.pre, errand, request)
+            .check(&self.program.pre, &self.program.line, errand, request)
             .await;
         let aside = std::mem::take(&mut report.entries.aside);
         let (queued, elapsed) = (report.waited + report.queued, report.elapsed);
+        self.program.stats.ran(elapsed);
         aside.mask.ending(&mut report.ending);
         let mut verdict = verdict::judge(report, budget);
         aside.mask.result(&mut verdict.result);

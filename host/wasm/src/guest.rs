@@ -11,6 +11,7 @@ use crate::{
     rights::Rights,
     settings::RunLimits,
     settings::kib,
+    stats::{Live, Stats},
     trace::Trace,
 };
 use lapwing_checks::{Net, net::NetError};
@@ -21,11 +22,6 @@ use std::{
 use tokio::runtime::Handle;
 use wasmtime::{Store, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
-
-/// Most resources (streams, sockets, pollables) the host keeps for one run.
-const HOST_RESOURCES: usize = 1000;
-/// Most random bytes a guest may ask for at once.
-const RANDOM_BYTES: u64 = 64 << 10;
 
 /// How much of its output is kept for somebody who looks, in bytes.
 const OUTPUT: usize = 4096;
@@ -41,10 +37,12 @@ pub(crate) struct Errand {
     pub(crate) monitor: String,
     /// When the run must have ended.
     pub(crate) deadline: Instant,
-    /// Time its code may hold a thread.
+    /// Processor time its code may take.
     pub(crate) cpu: Duration,
     /// The way to the network; `None` grants nothing.
     pub(crate) network: Option<Network>,
+    /// Where its plugin's doings are counted.
+    pub(crate) stats: Arc<Stats>,
 }
 
 /// The network as one run may use it. The work is done on the worker's runtime, where native checks do theirs, so that
@@ -77,6 +75,8 @@ pub(crate) struct Guest {
     pub(crate) http: wasi::http::Courier,
     pub(crate) pins: wasi::sockets::Pins,
     wasi: WasiCtx,
+    /// Tells that this store exists, until it is dropped.
+    _live: Live,
 }
 
 /// Ends a run from within; found again in the error that comes out of the engine.
@@ -88,7 +88,7 @@ pub(crate) enum Stop {
     /// The budget ended in the guest's own code.
     #[error("budget over")]
     Deadline,
-    /// The guest held a thread for too long.
+    /// The guest took too much processor time.
     #[error("processor time over")]
     Cpu,
     /// A fault of ours.
@@ -100,14 +100,15 @@ impl Guest {
     pub(crate) fn new(errand: Errand, ledger: Arc<Ledger>, limits: &RunLimits) -> Self {
         let output = Output::new(kib(limits.output_kib));
         let mut table = ResourceTable::new();
-        table.set_max_capacity(HOST_RESOURCES);
+        table.set_max_capacity(usize::try_from(limits.host_resources).unwrap_or(usize::MAX));
         if let Some(Network { rights, .. }) = &errand.network {
             let aside = &mut ledger.entries().aside;
             aside.mask = rights.mask.clone();
             aside.trace = rights.traced.then(Trace::default);
         }
         Self {
-            wasi: closed_wasi(&output),
+            wasi: closed_wasi(&output, limits),
+            _live: errand.stats.enter(),
             errand,
             ledger,
             output,
@@ -140,7 +141,7 @@ impl Guest {
         if Instant::now() >= self.errand.deadline {
             return Err(Stop::Deadline.into());
         }
-        if self.ledger.held() >= self.errand.cpu {
+        if self.ledger.tick() >= self.errand.cpu {
             return Err(Stop::Cpu.into());
         }
         self.ledger.queue();
@@ -174,11 +175,11 @@ impl Guest {
 }
 
 /// WASI with nothing behind it: no arguments, environment or files. Its network is in [`wasi`].
-fn closed_wasi(output: &Output) -> WasiCtx {
+fn closed_wasi(output: &Output, limits: &RunLimits) -> WasiCtx {
     WasiCtxBuilder::new()
         .stdout(output.clone())
         .stderr(output.clone())
-        .max_random_size(RANDOM_BYTES)
+        .max_random_size(u64::from(limits.random_kib) << 10)
         .build()
 }
 

@@ -11,6 +11,7 @@ use crate::{
     plugin::{Plugin, PluginReport, PluginState},
     run::Runner,
     settings::PluginSettings,
+    stats::Usage,
     trust::{Keys, pins::Pins},
 };
 use futures_util::{StreamExt, stream};
@@ -121,6 +122,11 @@ impl PluginHost {
         let loaded = loaded.await;
         report.conclude(loaded);
         report
+    }
+
+    /// What runs hold at this moment.
+    pub fn usage(&self) -> Usage {
+        self.loader.runner.usage()
     }
 
     /// Loads a file of a plugin folder, if pins and keys allow it. `stage` hears of each step. Cancel safe.

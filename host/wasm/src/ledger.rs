@@ -7,7 +7,7 @@ mod flight;
 
 pub(crate) use flight::{Flight, Flights};
 
-use crate::{mask::Mask, memo::Memo, trace::Trace};
+use crate::{mask::Mask, memo::Memo, processor::Processor, trace::Trace};
 use lapwing_checks::net::NetError;
 use lapwing_model::{Phase, Reason, TlsInfo};
 use std::{
@@ -24,6 +24,7 @@ pub(crate) struct Ledger {
     began: Instant,
     /// Runs while the guest holds a thread.
     holding: Stopwatch,
+    processor: Processor,
     /// Runs while the guest could go on but has no thread.
     queueing: Stopwatch,
     /// How many entries' flights there are: most runs have none, and need not look.
@@ -132,6 +133,7 @@ impl Ledger {
         let ledger = Self {
             began: Instant::now(),
             holding: Stopwatch::default(),
+            processor: Processor::default(),
             queueing: Stopwatch::default(),
             flights: AtomicUsize::new(0),
             entries: Mutex::default(),
@@ -154,6 +156,7 @@ impl Ledger {
     pub(crate) fn resume(&self) {
         self.go_on();
         self.holding.start(self.elapsed());
+        self.processor.resume();
         self.review_flights();
     }
 
@@ -165,6 +168,7 @@ impl Ledger {
     /// The guest gives its thread back.
     pub(crate) fn suspend(&self) {
         self.holding.stop(self.elapsed());
+        self.processor.suspend();
         self.review_flights();
     }
 
@@ -173,9 +177,15 @@ impl Ledger {
         self.queueing.total(self.elapsed())
     }
 
-    /// Time the guest held a thread so far: its processor time, less what the operating system took from it.
+    /// The processor time the guest took, once it took a tick or more; the time it held a thread until then.
     pub(crate) fn held(&self) -> Duration {
-        self.holding.total(self.elapsed())
+        let measured = self.processor.measured();
+        measured.unwrap_or_else(|| self.holding.total(self.elapsed()))
+    }
+
+    /// A tick finds the guest on this thread: the processor time it took so far, to the nearest tick.
+    pub(crate) fn tick(&self) -> Duration {
+        self.processor.tick()
     }
 
     /// The guest waits for the network; `step` is the error if that lasts too long.

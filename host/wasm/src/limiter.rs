@@ -1,9 +1,17 @@
-//! Memory and tables of one run, summed, with a note of which limit was hit.
+//! Memories, tables and instances of one run, with a note of which limit was hit.
 //!
 //! The note matters because traps mislead: a guest whose `memory.grow` fails aborts with `unreachable`.
 
 use crate::settings::RunLimits;
 use wasmtime::{ResourceLimiter, Result};
+
+/// How many of each there may be.
+#[derive(Debug)]
+struct Counts {
+    instances: usize,
+    tables: usize,
+    memories: usize,
+}
 
 /// Asked by the engine before every growth.
 #[derive(Debug)]
@@ -11,15 +19,22 @@ pub(crate) struct Limiter {
     memory: usize,
     memory_limit: usize,
     table_limit: usize,
+    counts: Counts,
     hit: Option<&'static str>,
 }
 
 impl Limiter {
     pub(crate) fn new(limits: &RunLimits) -> Self {
+        let count = |limit| usize::try_from(limit).unwrap_or(usize::MAX);
         Self {
             memory: 0,
             memory_limit: limits.memory_bytes(),
-            table_limit: usize::try_from(limits.table_elements).unwrap_or(usize::MAX),
+            table_limit: count(limits.table_elements),
+            counts: Counts {
+                instances: count(limits.instances),
+                tables: count(limits.tables),
+                memories: count(limits.memories),
+            },
             hit: None,
         }
     }
@@ -55,15 +70,15 @@ impl ResourceLimiter for Limiter {
     }
 
     fn instances(&self) -> usize {
-        64
+        self.counts.instances
     }
 
     fn tables(&self) -> usize {
-        64
+        self.counts.tables
     }
 
     fn memories(&self) -> usize {
-        16
+        self.counts.memories
     }
 }
 

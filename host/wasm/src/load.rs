@@ -181,6 +181,8 @@ impl Loader {
             pre: Arc::new(link(&self.linker, component)?),
             runner: self.runner.clone(),
             custody: self.custody.clone(),
+            line: self.runner.line(memory_kib),
+            stats: self.runner.stats(),
             _code: code,
         };
         manifest::plugin(record, memory_kib, digest, program, &self.settings.quarantine)

@@ -1,6 +1,11 @@
 //! A loaded plugin, and the report on a file that is one or should have been.
 
-use crate::{abi::v1::wit::types, executor::PluginExecutor, load::LoadError};
+use crate::{
+    abi::v1::wit::types,
+    executor::PluginExecutor,
+    load::LoadError,
+    stats::{PluginStats, Stats},
+};
 use lapwing_checks::{Clash, Executor, Registry};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,6 +17,7 @@ pub struct Plugin {
     pub(crate) version: String,
     pub(crate) about: About,
     pub(crate) executors: Vec<Arc<PluginExecutor>>,
+    pub(crate) stats: Arc<Stats>,
 }
 
 /// What a plugin says of itself, and what its compilation showed.
@@ -191,6 +197,11 @@ impl Plugin {
             .try_for_each(|executor| with.register(executor))?;
         *registry = with;
         Ok(())
+    }
+
+    /// What it holds now, and how long its runs took since it was loaded.
+    pub fn stats(&self) -> PluginStats {
+        self.stats.snapshot()
     }
 
     /// Which of its kinds rest after repeated faults, and for how long.

@@ -9,16 +9,21 @@ use crate::{
     guest::{Errand, Guest, Stop},
     ledger::{Entries, Ledger},
     settings::RunLimits,
+    slots::{Line, Slots},
+    stats::{Stats, Usage},
     threads::Threads,
 };
 use lapwing_checks::net::NetError;
 use std::{
     future::poll_fn,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
-use tokio::{sync::Semaphore, time::timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
@@ -38,7 +43,7 @@ pub(crate) enum Ending<T> {
     NetworkTimeout(NetError),
     /// The budget ended in the guest's own code.
     OutOfTime,
-    /// The guest held a thread for too long.
+    /// The guest took too much processor time.
     OutOfCpu,
     /// The guest went past this limit.
     Limit(&'static str),
@@ -57,6 +62,8 @@ pub(crate) struct Report<T> {
     pub(crate) entries: Entries,
     /// Time waited for a free slot.
     pub(crate) waited: Duration,
+    /// The setting that kept it waiting, if one did.
+    pub(crate) gate: &'static str,
     /// Time the guest waited for a thread after that.
     pub(crate) queued: Duration,
     /// Time from the start of the call to its end.
@@ -67,7 +74,8 @@ pub(crate) struct Report<T> {
 #[derive(Debug)]
 pub(crate) struct Runner {
     threads: Threads,
-    slots: Arc<Semaphore>,
+    slots: Slots,
+    live: Arc<AtomicU64>,
     limits: RunLimits,
 }
 
@@ -75,9 +83,8 @@ impl Runner {
     pub(crate) fn new(settings: &crate::PluginSettings) -> std::io::Result<Self> {
         Ok(Self {
             threads: Threads::start(settings.guest_threads())?,
-            slots: Arc::new(Semaphore::new(
-                usize::try_from(settings.concurrent_runs).unwrap_or(1),
-            )),
+            slots: Slots::new(settings),
+            live: Arc::default(),
             limits: settings.limits,
         })
     }
@@ -86,15 +93,37 @@ impl Runner {
         &self.limits
     }
 
+    /// What runs hold at this moment.
+    pub(crate) fn usage(&self) -> Usage {
+        let (slots_used, slots_total, waiting) = self.slots.counts();
+        Usage {
+            live_stores: self.live.load(Relaxed),
+            slots_used,
+            slots_total,
+            waiting,
+        }
+    }
+
+    /// Counters for one more plugin.
+    pub(crate) fn stats(&self) -> Arc<Stats> {
+        Arc::new(Stats::new(self.live.clone()))
+    }
+
+    /// A line to the slots for one more plugin, which starts with so much memory.
+    pub(crate) fn line(&self, memory_kib: u64) -> Line {
+        self.slots.line(memory_kib)
+    }
+
     /// Calls `check` on a fresh instance. Cancel safe: dropping the future drops the run.
     pub(crate) async fn check(
         &self,
         pre: &Arc<PluginPre<Guest>>,
+        line: &Line,
         errand: Errand,
         request: impl FnOnce(Duration) -> types::Request + Send + 'static,
     ) -> Report<Checked> {
         let (pre, limits) = (pre.clone(), self.limits);
-        self.run(errand, move |guest| async move {
+        self.run(line, errand, move |guest| async move {
             let request = request(guest.time_left());
             check_once(&pre, guest, &request, &limits).await
         })
@@ -105,26 +134,33 @@ impl Runner {
     pub(crate) async fn describe(
         &self,
         pre: &Arc<PluginPre<Guest>>,
+        line: &Line,
         errand: Errand,
     ) -> Report<types::PluginInfo> {
         let (pre, limits) = (pre.clone(), self.limits);
-        self.run(errand, move |guest| async move {
+        self.run(line, errand, move |guest| async move {
             describe_once(&pre, guest, &limits).await
         })
         .await
     }
 
-    async fn run<T, F>(&self, errand: Errand, call: impl FnOnce(Guest) -> F + Send + 'static) -> Report<T>
+    async fn run<T, F>(
+        &self,
+        line: &Line,
+        errand: Errand,
+        call: impl FnOnce(Guest) -> F + Send + 'static,
+    ) -> Report<T>
     where
         T: Send + 'static,
         F: Future<Output = Ending<T>> + Send,
     {
         let queued = Instant::now();
         let deadline = errand.deadline.into();
-        let slot = timeout_at(deadline, self.slots.clone().acquire_owned()).await;
+        let slot = self.slots.take(line, deadline).await;
         let waited = queued.elapsed();
         let ledger = Arc::new(Ledger::new());
-        let ending = if let Ok(Ok(slot)) = slot {
+        let gate = slot.as_ref().map_or_else(|gate| *gate, |slot| slot.gate);
+        let ending = if let Ok(slot) = slot {
             let (book, limits) = (ledger.clone(), self.limits);
             let task = self.threads.handle().spawn(async move {
                 let ending = call(Guest::new(errand, book, &limits)).await;
@@ -144,6 +180,7 @@ impl Runner {
             ending,
             entries,
             waited,
+            gate,
             queued: ledger.queued(),
             elapsed: ledger.elapsed(),
         }
@@ -271,6 +308,7 @@ fn limit_in(error: &wasmtime::Error) -> Option<&'static str> {
         ("too much data is being copied", "hostcall bytes"),
         ("store handle limit exceeded", "handles"),
         ("count too high", "instances"),
+        ("requested len", "random bytes"),
     ];
     let error = format!("{error:#}");
     texts
@@ -296,6 +334,37 @@ fn trap_message(error: &wasmtime::Error, output: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_the_host_ends_its_run_and_nothing_else() {
+        let runner = Runner::new(&crate::PluginSettings {
+            threads: 1,
+            concurrent_runs: 1,
+            ..crate::PluginSettings::default()
+        })
+        .unwrap();
+        let line = runner.line(0);
+        let errand = || Errand {
+            plugin: "test".into(),
+            kind: "test".into(),
+            monitor: String::new(),
+            deadline: Instant::now() + Duration::from_secs(20),
+            cpu: Duration::from_secs(20),
+            network: None,
+            stats: runner.stats(),
+        };
+        let broken = runner
+            .run(&line, errand(), async |_guest| -> Ending<()> {
+                panic!("a fault of ours")
+            })
+            .await;
+        assert!(matches!(&broken.ending, Ending::Host(_)), "{broken:?}");
+        let next = runner
+            .run(&line, errand(), async |_guest| Ending::Answered(7))
+            .await;
+        assert!(matches!(next.ending, Ending::Answered(7)), "{next:?}");
+        assert_eq!((runner.usage().live_stores, runner.usage().slots_used), (0, 0));
+    }
 
     #[test]
     fn a_network_step_that_took_until_the_end_is_what_the_run_ended_in() {

@@ -15,9 +15,16 @@ pub struct PluginSettings {
     /// at most 4.
     #[schemars(range(max = 64))]
     pub threads: u32,
-    /// Runs at a time over all plugins; more wait. 1 to 4096; default 512.
-    #[schemars(range(min = 1, max = 4096))]
+    /// Runs at a time over all plugins; more wait. 1 to 16384; default 512.
+    #[schemars(range(min = 1, max = 16_384))]
     pub concurrent_runs: u32,
+    /// Runs at a time of one plugin; more wait, and keep no other plugin waiting. 1 to 16384; default 256.
+    #[schemars(range(min = 1, max = 16_384))]
+    pub concurrent_runs_per_plugin: u32,
+    /// Runs at a time over all plugins that start with more than 4 MiB of memory, such as those in JavaScript or Python;
+    /// more wait. 1 to 4096; default 64.
+    #[schemars(range(min = 1, max = 4096))]
+    pub concurrent_heavy_runs: u32,
     /// Largest plugin file, in MiB. 1 to 128; default 32.
     #[schemars(range(min = 1, max = 128))]
     pub file_mib: u32,
@@ -73,7 +80,8 @@ pub struct RunLimits {
     /// Linear memory, summed over all memories of the plugin, in MiB. 1 to 256; default 64.
     #[schemars(range(min = 1, max = 256))]
     pub memory_mib: u32,
-    /// Time the plugin's own code may hold a thread, in milliseconds; waiting for the network does not count.
+    /// Processor time of the plugin's own code, in milliseconds, to the nearest 5 ms; waiting for the network, or for a
+    /// processor, does not count.
     /// 10 to 60000; default 1000.
     #[schemars(range(min = 10, max = 60_000))]
     pub cpu_ms: u32,
@@ -83,12 +91,30 @@ pub struct RunLimits {
     /// Elements of one table. 100 to 20000; default 20000.
     #[schemars(range(min = 100, max = 20_000))]
     pub table_elements: u32,
+    /// Tables of the plugin. 1 to 16; default 16.
+    #[schemars(range(min = 1, max = 16))]
+    pub tables: u32,
+    /// Linear memories of the plugin. 1 to 4; default 4.
+    #[schemars(range(min = 1, max = 4))]
+    pub memories: u32,
+    /// Core instances in the plugin. 1 to 64; default 64.
+    #[schemars(range(min = 1, max = 64))]
+    pub instances: u32,
+    /// Stack of the plugin's calls, in KiB. 64 to 1024; default 512.
+    #[schemars(range(min = 64, max = 1024))]
+    pub stack_kib: u32,
     /// Bytes the plugin may hand to the host in one call, its result included, in KiB. 16 to 65536; default 4096.
     #[schemars(range(min = 16, max = 65_536))]
     pub hostcall_kib: u32,
     /// Resource handles alive at a time. 10 to 100000; default 1000.
     #[schemars(range(min = 10, max = 100_000))]
     pub handles: u32,
+    /// Streams, sockets, timers and pollables the host keeps for the plugin at a time. 10 to 100000; default 1000.
+    #[schemars(range(min = 10, max = 100_000))]
+    pub host_resources: u32,
+    /// Random bytes the plugin may ask for in one call, in KiB. 1 to 65536; default 64.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub random_kib: u32,
     /// Log text kept, in KiB; lines past it are dropped and counted. 0 to 1024; default 64.
     #[schemars(range(max = 1024))]
     pub log_kib: u32,
@@ -129,6 +155,8 @@ impl Default for PluginSettings {
         Self {
             threads: 0,
             concurrent_runs: 512,
+            concurrent_runs_per_plugin: 256,
+            concurrent_heavy_runs: 64,
             file_mib: 32,
             cache: None,
             cache_mib: 1024,
@@ -162,8 +190,14 @@ impl Default for RunLimits {
             cpu_ms: 1000,
             describe_cpu_ms: 1000,
             table_elements: 20_000,
+            tables: 16,
+            memories: 4,
+            instances: 64,
+            stack_kib: 512,
             hostcall_kib: 4096,
             handles: 1000,
+            host_resources: 1000,
+            random_kib: 64,
             log_kib: 64,
             output_kib: 64,
             open_sockets: 8,
@@ -198,9 +232,15 @@ impl PluginSettings {
     /// Every setting out of its range, as `field: expectation`; empty when all is well.
     pub fn faults(&self) -> Vec<String> {
         let (limits, rest, compile) = (&self.limits, &self.quarantine, &self.compile);
-        let ranges: [(&str, u32, RangeInclusive<u32>); 22] = [
+        let ranges: [(&str, u32, RangeInclusive<u32>); 30] = [
             ("threads", self.threads, 0..=64),
-            ("concurrent_runs", self.concurrent_runs, 1..=4096),
+            ("concurrent_runs", self.concurrent_runs, 1..=16_384),
+            (
+                "concurrent_runs_per_plugin",
+                self.concurrent_runs_per_plugin,
+                1..=16_384,
+            ),
+            ("concurrent_heavy_runs", self.concurrent_heavy_runs, 1..=4096),
             ("file_mib", self.file_mib, 1..=128),
             ("cache_mib", self.cache_mib, 64..=1_048_576),
             ("compile.memory_mib", compile.memory_mib, 256..=65_536),
@@ -210,8 +250,14 @@ impl PluginSettings {
             ("limits.cpu_ms", limits.cpu_ms, 10..=60_000),
             ("limits.describe_cpu_ms", limits.describe_cpu_ms, 10..=60_000),
             ("limits.table_elements", limits.table_elements, 100..=20_000),
+            ("limits.tables", limits.tables, 1..=16),
+            ("limits.memories", limits.memories, 1..=4),
+            ("limits.instances", limits.instances, 1..=64),
+            ("limits.stack_kib", limits.stack_kib, 64..=1024),
             ("limits.hostcall_kib", limits.hostcall_kib, 16..=65_536),
             ("limits.handles", limits.handles, 10..=100_000),
+            ("limits.host_resources", limits.host_resources, 10..=100_000),
+            ("limits.random_kib", limits.random_kib, 1..=65_536),
             ("limits.log_kib", limits.log_kib, 0..=1024),
             ("limits.output_kib", limits.output_kib, 0..=1024),
             ("limits.open_sockets", limits.open_sockets, 0..=1024),

@@ -44,10 +44,11 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
         ending,
         mut entries,
         waited,
+        gate,
         queued,
         elapsed,
     } = report;
-    let starved = starved(&entries, waited, elapsed, budget);
+    let starved = starved(&entries, waited, gate, elapsed, budget);
     let (result, conduct) = match ending {
         Ending::Answered(Ok(outcome)) => {
             let observation = outcome::observe(outcome, &mut entries, elapsed);
@@ -62,7 +63,7 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
             |hindrance| (Err(hindered(hindrance)), Conduct::Unseen),
         ),
         Ending::OutOfTime if waited > budget / 10 => (
-            Err(plugin(Reason::LimitHit, waited_too_long(waited), true)),
+            Err(plugin(Reason::LimitHit, waited_too_long(waited, gate), true)),
             Conduct::Unseen,
         ),
         // Most of what the network left of its time it had no thread: not its doing.
@@ -88,7 +89,7 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
             format!("the plugin trapped: {}", text::line(&why, TEXT)),
         ),
         Ending::NoSlot => (
-            Err(plugin(Reason::LimitHit, waited_too_long(waited), true)),
+            Err(plugin(Reason::LimitHit, waited_too_long(waited, gate), true)),
             Conduct::Unseen,
         ),
         Ending::Host(why) => (Err(CheckError::Internal(text::line(&why, TEXT))), Conduct::Unseen),
@@ -98,7 +99,13 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
 
 /// Whether the target had less than half of the budget and yet "took too long": then the rest went into waiting for a
 /// slot or a thread, or into the plugin's own code, and its time-outs prove nothing.
-fn starved(entries: &Entries, waited: Duration, elapsed: Duration, budget: Duration) -> Option<Hindrance> {
+fn starved(
+    entries: &Entries,
+    waited: Duration,
+    gate: &str,
+    elapsed: Duration,
+    budget: Duration,
+) -> Option<Hindrance> {
     let over = waited + elapsed > budget * 3 / 4;
     if !(entries.timed_out && over && entries.network < budget / 2) {
         return None;
@@ -106,7 +113,7 @@ fn starved(entries: &Entries, waited: Duration, elapsed: Duration, budget: Durat
     if waited > budget / 10 {
         return Some(Hindrance {
             reason: Reason::LimitHit,
-            why: waited_too_long(waited),
+            why: waited_too_long(waited, gate),
         });
     }
     let (network, budget) = (entries.network.as_millis(), budget.as_millis());
@@ -190,11 +197,8 @@ fn plugin(reason: Reason, message: String, retryable: bool) -> CheckError {
     }
 }
 
-fn waited_too_long(waited: Duration) -> String {
-    format!(
-        "waited {} ms for a free instance (`plugins.concurrent_runs`)",
-        waited.as_millis()
-    )
+fn waited_too_long(waited: Duration, gate: &str) -> String {
+    format!("waited {} ms for a free instance (`{gate}`)", waited.as_millis())
 }
 
 #[cfg(test)]
@@ -208,6 +212,7 @@ mod tests {
             ending,
             entries,
             waited: Duration::ZERO,
+            gate: "plugins.concurrent_runs",
             queued: Duration::ZERO,
             elapsed: BUDGET,
         }

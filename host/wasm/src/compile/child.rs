@@ -28,8 +28,8 @@ use wasmtime::component::Component;
 const NICENESS: i32 = 10;
 /// The engine keeps images of memories in files without a name; these may be this large, and nothing else is written.
 const FILE_BYTES: u64 = 512 << 20;
-/// `describe` is not asked again with more time by the clock than this.
-const LONGEST_DESCRIBE: Duration = Duration::from_secs(10);
+/// `describe` is waited for this much longer than its processor time, by the clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Address space for running `describe`, beside what compiling may use: reserved for memories and stacks, hardly used.
 const DESCRIBE_SPACE: u64 = 128 << 30;
 
@@ -98,7 +98,7 @@ fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
 
 fn compile(job: &Job, bytes: &[u8]) -> Result<(Made, Vec<u8>), LoadError> {
     let internal = |error: wasmtime::Error| LoadError::Internal(format!("{error:#}"));
-    let engine = engine::build_compiler(job.layout).map_err(internal)?;
+    let engine = engine::build_compiler(job.layout, &job.limits).map_err(internal)?;
     let linker = v1::linker(&engine).map_err(internal)?;
     let begun = Instant::now();
     let component =
@@ -141,50 +141,20 @@ fn describe_twice(job: &Job, pre: &Arc<PluginPre<Guest>>) -> Result<types::Plugi
     })
 }
 
-/// The host's books count the time in which the guest holds a thread, and this process goes behind all others: on a busy
-/// machine a thread is held for long without a processor. What counts here is processor time, so a guest that had less
-/// than its due is asked again, with more time by the clock.
 async fn describe(runner: &Runner, pre: &Arc<PluginPre<Guest>>) -> Result<types::PluginInfo, LoadError> {
-    let due = runner.limits().describe_cpu();
-    let mut patience = due;
-    loop {
-        let before = processor_time();
-        let ending = describe_once(runner, pre, patience).await;
-        let had = processor_time().saturating_sub(before);
-        if !matches!(ending, Ending::OutOfCpu) || had >= due || patience > LONGEST_DESCRIBE {
-            return concluded(ending, due);
-        }
-        patience *= 4;
-    }
-}
-
-/// The time that this process' threads had on processors; none where the system does not tell.
-fn processor_time() -> Duration {
-    let threads = std::fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let nanoseconds = threads.map(|thread| {
-        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanoseconds.sum::<Option<u64>>().unwrap_or_default())
-}
-
-async fn describe_once(
-    runner: &Runner,
-    pre: &Arc<PluginPre<Guest>>,
-    cpu: Duration,
-) -> Ending<types::PluginInfo> {
+    let cpu = runner.limits().describe_cpu();
     let errand = Errand {
         plugin: "(being described)".into(),
         kind: "".into(),
         monitor: String::new(),
-        deadline: Instant::now() + cpu * 4 + Duration::from_secs(5),
+        // This process goes behind all others and may be kept waiting; its own time is what counts.
+        deadline: Instant::now() + cpu * 4 + LONGEST_WAIT,
         cpu,
         network: None,
+        stats: runner.stats(),
     };
-    runner.describe(pre, errand).await.ending
+    let line = runner.line(0);
+    concluded(runner.describe(pre, &line, errand).await.ending, cpu)
 }
 
 fn concluded(ending: Ending<types::PluginInfo>, due: Duration) -> Result<types::PluginInfo, LoadError> {
@@ -198,6 +168,10 @@ fn concluded(ending: Ending<types::PluginInfo>, due: Duration) -> Result<types::
         }
         Ending::OutOfTime | Ending::NetworkTimeout(_) => "did not end in time".to_owned(),
         Ending::Limit(limit) => format!("went past its {limit} limit"),
+        // The engine compares exports only when it instantiates, and these are its words for it.
+        Ending::Trap(why) if why.starts_with("expected ") => {
+            return Err(LoadError::Mismatch(crate::text::line(&why, 500)));
+        }
         Ending::Trap(why) => format!("trapped: {}", crate::text::line(&why, 500)),
         Ending::NoSlot => return Err(LoadError::Internal("no slot to describe it in".to_owned())),
         Ending::Host(why) => return Err(LoadError::Internal(why)),

@@ -53,6 +53,7 @@ pub(crate) fn plugin(
         memory_kib,
         compile_ms: made.compile_ms,
     };
+    let stats = program.stats.clone();
     let program = Arc::new(program);
     let origin = Origin::Plugin {
         plugin: name.clone(),
@@ -84,6 +85,7 @@ pub(crate) fn plugin(
         version,
         about,
         executors,
+        stats,
     })
 }
 

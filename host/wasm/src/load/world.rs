@@ -108,6 +108,16 @@ pub(crate) fn memory_kib(component: &Component, limits: &RunLimits) -> Result<u6
             "{needs} MiB of memory at the start; the limit is {limit} MiB (`plugins.limits.memory_mib`)"
         )));
     }
+    for (count, what, limit) in [
+        (needed.num_memories, "memories", limits.memories),
+        (needed.num_tables, "tables", limits.tables),
+    ] {
+        if count > limit {
+            return Err(LoadError::Resources(format!(
+                "{count} {what}; the limit is {limit} (`plugins.limits.{what}`)"
+            )));
+        }
+    }
     let elements = needed.max_initial_table_size.unwrap_or(0);
     if elements > limits.table_elements.into() {
         let limit = limits.table_elements;

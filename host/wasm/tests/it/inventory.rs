@@ -3,8 +3,10 @@
 use crate::support::dist;
 use std::{collections::BTreeSet, fs, path::Path};
 
-const TESTS: [&str; 8] = [
+const TESTS: [&str; 10] = [
     include_str!("conduct.rs"),
+    include_str!("hostile.rs"),
+    include_str!("limits.rs"),
     include_str!("loading.rs"),
     include_str!("misdeeds.rs"),
     include_str!("network.rs"),

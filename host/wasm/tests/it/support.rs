@@ -2,7 +2,7 @@
 
 use lapwing_checks::{CheckError, Executor, Net, ProbeContext, Registry, net::EgressPolicy};
 use lapwing_model::{Monitor, Observation, Reason, SystemClock, Task};
-use lapwing_wasm::{CompileSettings, PluginHost, PluginReport, PluginSettings};
+use lapwing_wasm::{CompileSettings, PluginHost, PluginReport, PluginSettings, Usage};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -91,9 +91,14 @@ impl Bench {
     }
 
     pub(crate) async fn with(name: &str, settings: PluginSettings) -> Self {
+        Self::of(&fixture(name), settings).await
+    }
+
+    /// With any plugin file.
+    pub(crate) async fn of(path: &Path, settings: PluginSettings) -> Self {
         let host = PluginHost::new(settings).unwrap();
         let mut registry = Registry::default();
-        let kind = add(&host, &mut registry, &fixture(name)).await;
+        let kind = add(&host, &mut registry, path).await;
         Self { host, registry, kind }
     }
 
@@ -164,6 +169,17 @@ pub(crate) fn refused(report: &PluginReport) -> &str {
     report
         .failure()
         .unwrap_or_else(|| panic!("{} was not refused", report.path.display()))
+}
+
+/// Waits until a host holds nothing for any run: no store, no slot, nobody waiting.
+pub(crate) async fn at_rest(host: &PluginHost) {
+    let rest = Usage {
+        live_stores: 0,
+        slots_used: 0,
+        waiting: 0,
+        ..host.usage()
+    };
+    eventually(&format!("{rest:?}"), async || host.usage() == rest).await;
 }
 
 /// Waits until `condition` holds, for at most twenty seconds.

@@ -1,5 +1,6 @@
-//! What a plugin's run costs: a fresh instance and a call, a call on a live instance, loading compiled code, and a whole
-//! check of `smtp` against a local server. Prints p50 and p99; needs `just build-plugins`.
+//! What a plugin's run costs: a fresh instance and a call, a call on a live instance, loading compiled code, a whole check
+//! of `smtp` against a local server, an HTTP check in every way there is, and many runs at once. Prints p50 and p99;
+//! needs `just build-plugins`.
 //!
 //! No framework: a distribution over single runs is wanted, and the same loop on several threads.
 
@@ -10,6 +11,9 @@
     clippy::cast_precision_loss,
     reason = "a bench prints, and fails where it stands"
 )]
+
+mod flight;
+mod http;
 
 use lapwing_checks::{Net, ProbeContext, Registry, net::EgressPolicy};
 use lapwing_model::{Monitor, Status, SystemClock, Task};
@@ -29,6 +33,9 @@ use tokio::{
 const RUNS: usize = 50_000;
 
 fn main() {
+    if std::env::args().any(|argument| argument == http::SERVE) {
+        return http::serve();
+    }
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     println!("kernel {}, {processors} processors", kernel.trim());
@@ -44,6 +51,13 @@ fn main() {
         "load from compiled code",
         (0..2000).map(|_| empty.load().unwrap()).collect(),
     );
+    let begun = Instant::now();
+    (0..50).for_each(|_| drop(empty.load().unwrap()));
+    println!(
+        "  {:<26} {:>8.2} ms",
+        "fifty loaded",
+        begun.elapsed().as_secs_f64() * 1000.0
+    );
     for threads in [1, 2, processors]
         .into_iter()
         .filter(|count| *count <= processors)
@@ -54,6 +68,23 @@ fn main() {
             format!("fresh, {threads} threads"),
             rate(&empty, threads)
         );
+    }
+
+    for (language, file) in [
+        ("JavaScript", "fixtures/js_http.wasm"),
+        ("Python", "fixtures/py_http.wasm"),
+    ] {
+        println!("\n{language}");
+        if !dist(file).is_file() {
+            println!("  {file} is not built");
+            continue;
+        }
+        let subject = Subject::compile(&dist(file), PluginSettings::default()).unwrap();
+        row(
+            "load from compiled code",
+            (0..200).map(|_| subject.load().unwrap()).collect(),
+        );
+        row("fresh instance + call", single().block_on(fresh(&subject, 1000)));
     }
 
     let smtp = Subject::compile(&dist("smtp.wasm"), PluginSettings::default()).unwrap();
@@ -88,6 +119,8 @@ fn main() {
         "smtp, a whole dialogue",
         runtime.block_on(executor("smtp.wasm", &config, 2000)),
     );
+    runtime.block_on(http::compare());
+    runtime.block_on(flight::measure());
 }
 
 fn dist(name: &str) -> PathBuf {

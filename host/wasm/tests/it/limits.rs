@@ -1,0 +1,210 @@
+//! Limits that no misdeed goes past by default: each is lowered until a guest does, and holds nothing back before.
+
+use crate::{
+    raw::{Raw, file},
+    support::{Bench, PLENTY, add, at_rest, context, fixture, refused, small, unknown},
+};
+use lapwing_checks::Registry;
+use lapwing_model::{Reason, Status};
+use lapwing_wasm::{PluginHost, PluginSettings, RunLimits};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+fn limited(limits: RunLimits) -> PluginSettings {
+    PluginSettings { limits, ..small() }
+}
+
+#[tokio::test]
+async fn counts_at_the_start_are_limited() {
+    // Its own two tables, and one of the component around it.
+    let mut guest = Raw::check("(i32.const 8192)");
+    guest.items = "(table 1 funcref) (table 1 funcref)";
+    let two_memories = wat::parse_str(
+        r#"(component (core module $m (memory 1)) (core instance (instantiate $m)) (core instance (instantiate $m))
+           (instance $c) (export "lapwing:plugin/checker@1.0.0" (instance $c)))"#,
+    )
+    .unwrap();
+    let host = PluginHost::new(limited(RunLimits {
+        tables: 1,
+        memories: 1,
+        ..RunLimits::default()
+    }))
+    .unwrap();
+    let report = host.load_file(guest.file().path()).await;
+    assert_eq!(
+        refused(&report),
+        "needs 3 tables; the limit is 1 (`plugins.limits.tables`)"
+    );
+    let report = host.load_file(file(&two_memories).path()).await;
+    assert_eq!(
+        refused(&report),
+        "needs 2 memories; the limit is 1 (`plugins.limits.memories`)"
+    );
+    // It shows when the plugin is asked what it is, which is not done again for one in the cache.
+    let cache = tempfile::tempdir().unwrap();
+    let host = PluginHost::new(PluginSettings {
+        cache: Some(cache.path().join("cache")),
+        ..limited(RunLimits {
+            instances: 1,
+            ..RunLimits::default()
+        })
+    })
+    .unwrap();
+    let report = host.load_file(fixture("empty")).await;
+    assert_eq!(refused(&report), "`describe` went past its instances limit");
+}
+
+#[tokio::test]
+async fn a_deep_stack_needs_a_large_one() {
+    let mut deep = Raw::check("(drop (call $deep (i32.const 12000))) (i32.const 8192)");
+    deep.items = "(func $deep (param i32) (result i32)
+        (if (result i32) (local.get 0)
+          (then (i32.add (local.get 0) (call $deep (i32.sub (local.get 0) (i32.const 1)))))
+          (else (i32.const 0))))";
+    let file = deep.file();
+    let run = async |stack_kib| {
+        let settings = limited(RunLimits {
+            stack_kib,
+            ..RunLimits::default()
+        });
+        Bench::of(file.path(), settings).await.run("{}", PLENTY).await
+    };
+    assert_eq!(run(1024).await.unwrap().status, Status::Up);
+    assert_eq!(
+        unknown(run(64).await),
+        (
+            Reason::PluginLimit,
+            "the plugin went past its stack limit".to_owned()
+        )
+    );
+}
+
+#[tokio::test]
+async fn what_wasi_keeps_for_a_guest_is_limited() {
+    let limits = RunLimits {
+        host_resources: 100,
+        random_kib: 1,
+        ..RunLimits::default()
+    };
+    let bench = Bench::with("hoarder", limited(limits)).await;
+    for (of, within, past, name) in [
+        ("timers", 40, 110, "host resources"),
+        ("random", 1024, 1025, "random bytes"),
+    ] {
+        let run = async |count: u32| {
+            bench
+                .run(&format!(r#"{{"of":"{of}","count":{count}}}"#), PLENTY)
+                .await
+        };
+        assert_eq!(run(within).await.unwrap().status, Status::Up, "{of}");
+        let (reason, message) = unknown(run(past).await);
+        assert_eq!(
+            (reason, message),
+            (
+                Reason::PluginLimit,
+                format!("the plugin went past its {name} limit")
+            )
+        );
+    }
+}
+
+#[tokio::test]
+async fn output_is_kept_as_far_as_it_may() {
+    let told = async |output_kib| {
+        let settings = limited(RunLimits {
+            output_kib,
+            ..RunLimits::default()
+        });
+        let bench = Bench::with("panicking", settings).await;
+        unknown(bench.run("{}", PLENTY).await)
+            .1
+            .contains("the panicking fixture panics")
+    };
+    assert!(told(1).await);
+    assert!(!told(0).await);
+}
+
+#[tokio::test]
+async fn a_large_file_is_refused() {
+    let host = PluginHost::new(PluginSettings {
+        file_mib: 1,
+        ..small()
+    })
+    .unwrap();
+    let report = host.load_file(file(&vec![0; (1 << 20) + 1]).path()).await;
+    assert_eq!(refused(&report), "larger than 1 MiB (`plugins.file_mib`)");
+}
+
+/// Starts so many sleepers of a kind, and waits until all have a place or wait for one.
+async fn sleepers(bench: &Bench, registry: &Registry, kind: &str, count: usize) -> JoinSet<bool> {
+    let mut sleeping = JoinSet::new();
+    for _ in 0..count {
+        let executor = registry.executor(kind).unwrap().clone();
+        sleeping.spawn(async move {
+            let cx = context(PLENTY);
+            executor.execute(r#"{"sleep_ms":600}"#, &cx).await.is_ok()
+        });
+    }
+    crate::support::eventually("all are there", async || {
+        let usage = bench.host.usage();
+        usage.slots_used + usage.waiting == count as u64
+    })
+    .await;
+    sleeping
+}
+
+#[tokio::test]
+async fn one_plugin_does_not_take_every_slot() {
+    let settings = PluginSettings {
+        concurrent_runs: 3,
+        concurrent_runs_per_plugin: 2,
+        ..small()
+    };
+    let bench = Bench::with("sleep_then_up", settings).await;
+    let mut registry = bench.registry.clone();
+    let other = add(&bench.host, &mut registry, &fixture("echo")).await;
+    let sleeping = sleepers(&bench, &registry, &bench.kind, 3).await;
+    let usage = bench.host.usage();
+    assert_eq!((usage.slots_used, usage.slots_total, usage.waiting), (2, 3, 1));
+    assert_eq!(usage.live_stores, 2);
+    let (reason, message) = unknown(bench.run(r#"{"sleep_ms":1}"#, Duration::from_millis(100)).await);
+    assert_eq!(reason, Reason::LimitHit);
+    assert!(
+        message.contains("plugins.concurrent_runs_per_plugin"),
+        "{message}"
+    );
+    let cx = context(PLENTY);
+    let seen = registry.executor(&other).unwrap().execute("{}", &cx).await;
+    assert_eq!(seen.unwrap().status, Status::Up, "another plugin has its place");
+    assert!(sleeping.join_all().await.into_iter().all(|well| well));
+    at_rest(&bench.host).await;
+}
+
+#[tokio::test]
+async fn heavy_plugins_wait_for_each_other() {
+    let settings = PluginSettings {
+        concurrent_heavy_runs: 1,
+        ..small()
+    };
+    // 80 pages are 5 MiB; light ones start with one.
+    let mut heavy = Raw::check("(loop $again (br $again)) (unreachable)");
+    heavy.items = "";
+    let light = heavy.file();
+    heavy.pages = 80;
+    let heavy = heavy.file();
+    let budget = Duration::from_millis(400);
+    for (path, waits) in [(heavy.path(), true), (light.path(), false)] {
+        let bench = Bench::of(path, settings.clone()).await;
+        let mut runs = JoinSet::new();
+        for _ in 0..2 {
+            let executor = bench.executor().clone();
+            runs.spawn(async move { unknown(executor.execute("{}", &context(budget)).await) });
+        }
+        let ended = runs.join_all().await;
+        let waited = ended
+            .iter()
+            .any(|(_, message)| message.contains("plugins.concurrent_heavy_runs"));
+        assert_eq!(waited, waits, "{ended:?}");
+        at_rest(&bench.host).await;
+    }
+}

@@ -1,0 +1,267 @@
+//! Thousands of runs, a tenth of them hostile, beside native checks and reloads: afterwards the host is as it was.
+//!
+//! In a process of its own, because it looks at that process' memory and descriptors. `just storm` makes it a hundred
+//! thousand runs and prints what it saw; as a test it is small.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test fails where it stands; this one also reports, and is told its size from outside"
+)]
+
+#[path = "it/support.rs"]
+#[expect(dead_code, reason = "shared with the other tests")]
+mod support;
+
+use lapwing_checks::{Executor, Registry, native};
+use lapwing_model::Status;
+use lapwing_wasm::{PluginHost, PluginSettings, QuarantineSettings, RunLimits};
+use std::{
+    fs,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use support::{PLENTY, add, at_rest, context, fixture, small};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::Instant};
+
+/// Misdeeds and their configurations; each ends as `unknown`, whatever it tries.
+const HOSTILE: [(&str, &str); 9] = [
+    ("trap", "{}"),
+    ("panicking", "{}"),
+    ("exit", "{}"),
+    ("stack_overflow", "{}"),
+    ("eat_memory", "{}"),
+    ("spin", "{}"),
+    ("flood_calls", "{}"),
+    ("hoarder", r#"{"of":"timers","count":100000}"#),
+    ("sleep_then_up", r#"{"sleep_ms":60000}"#),
+];
+/// Runs under way at a time.
+const AT_ONCE: usize = 64;
+/// Room for what the allocator keeps of a few compilations; a twentieth of the whole counts when there were many.
+const SLACK: u64 = 64 << 20;
+
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+fn resident() -> u64 {
+    let pages: u64 = fs::read_to_string("/proc/self/statm")
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    pages * 4096
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// One plugin, replaced again and again while it runs.
+struct Changing {
+    host: Arc<PluginHost>,
+    good: Vec<u8>,
+    serving: Mutex<Arc<dyn Executor>>,
+}
+
+impl Changing {
+    async fn new(host: &Arc<PluginHost>) -> Self {
+        let good = fs::read(fixture("echo")).unwrap();
+        let mut registry = Registry::default();
+        let kind = add(host, &mut registry, &fixture("echo")).await;
+        Self {
+            host: host.clone(),
+            good,
+            serving: Mutex::new(registry.executor(&kind).unwrap().clone()),
+        }
+    }
+
+    /// The same code under another digest: a custom section (id 0) with a name of eight bytes is added.
+    async fn reload(&self, version: usize) {
+        let file = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap();
+        let section = [&[0, 9, 8][..], format!("{version:08}").as_bytes()].concat();
+        fs::write(file.path(), [&self.good[..], &section].concat()).unwrap();
+        let mut registry = Registry::default();
+        let kind = add(&self.host, &mut registry, file.path()).await;
+        *self.serving.lock().unwrap() = registry.executor(&kind).unwrap().clone();
+    }
+
+    fn serving(&self) -> Arc<dyn Executor> {
+        self.serving.lock().unwrap().clone()
+    }
+}
+
+/// Native checks one after the other until told to stop; how long each took.
+async fn native_checks(executor: Arc<dyn Executor>, config: String, stop: Arc<AtomicBool>) -> Vec<Duration> {
+    let mut took = Vec::new();
+    while !stop.load(Relaxed) {
+        let begun = Instant::now();
+        let seen = executor.execute(&config, &context(PLENTY)).await.unwrap();
+        assert_eq!(seen.status, Status::Up, "{seen:?}");
+        took.push(begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    took.sort_unstable();
+    took
+}
+
+fn percentile(took: &[Duration], percent: usize) -> Duration {
+    took[(took.len() * percent / 100).min(took.len() - 1)]
+}
+
+/// How late runs with nothing but a budget to end them were.
+#[derive(Default)]
+struct Late(Mutex<Vec<Duration>>);
+
+async fn storm(
+    runs: usize,
+    reloads: usize,
+    hostile: &[(Arc<dyn Executor>, &'static str)],
+    good: &Arc<Changing>,
+    late: &Arc<Late>,
+) {
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let done = Arc::new(AtomicU64::new(0));
+    let mut storm = JoinSet::new();
+    let changing = good.clone();
+    let reloading = tokio::spawn(async move {
+        for version in 0..reloads {
+            changing.reload(version).await;
+        }
+    });
+    for turn in 0..runs {
+        let place = room.clone().acquire_owned().await.unwrap();
+        let bad = (turn % 10 == 0).then(|| hostile[turn / 10 % hostile.len()].clone());
+        let (good, done, late) = (good.serving(), done.clone(), late.clone());
+        storm.spawn(async move {
+            if let Some((executor, config)) = bad {
+                let budget = Duration::from_millis(250);
+                let begun = Instant::now();
+                let ended = executor.execute(config, &context(budget)).await;
+                if config.contains("sleep_ms") {
+                    late.0
+                        .lock()
+                        .unwrap()
+                        .push(begun.elapsed().saturating_sub(budget));
+                }
+                let seen = ended.unwrap_or_else(lapwing_checks::CheckError::into_observation);
+                assert_eq!(seen.status, Status::Unknown, "{seen:?}");
+            } else {
+                let seen = good.execute("{}", &context(PLENTY)).await.unwrap();
+                assert_eq!(seen.status, Status::Up, "{seen:?}");
+            }
+            done.fetch_add(1, Relaxed);
+            drop(place);
+        });
+        while let Some(run) = storm.try_join_next() {
+            run.unwrap();
+        }
+    }
+    while let Some(run) = storm.join_next().await {
+        run.unwrap();
+    }
+    reloading.await.unwrap();
+    assert_eq!(done.load(Relaxed), runs as u64, "a run was lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_leaves_a_host_as_it_was() {
+    let (runs, reloads) = (number("STORM_RUNS", 1000), number("STORM_RELOADS", 4));
+    let settings = PluginSettings {
+        concurrent_runs: 128,
+        limits: RunLimits {
+            cpu_ms: 20,
+            ..RunLimits::default()
+        },
+        quarantine: QuarantineSettings {
+            faults: 1000,
+            first_ms: 1,
+            longest_ms: 1,
+        },
+        ..small()
+    };
+    let host = PluginHost::new(settings).unwrap();
+    let mut registry = Registry::default();
+    native::register(&mut registry).unwrap();
+    let mut hostile = Vec::new();
+    for (name, config) in HOSTILE {
+        let kind = add(&host, &mut registry, &fixture(name)).await;
+        hostile.push((registry.executor(&kind).unwrap().clone(), config));
+    }
+    let good = Arc::new(Changing::new(&host).await);
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = format!(
+        r#"{{"host":"127.0.0.1","port":{}}}"#,
+        listener.local_addr().unwrap().port()
+    );
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let native = registry.executor("tcp").unwrap().clone();
+    let checks =
+        |stop: &Arc<AtomicBool>| tokio::spawn(native_checks(native.clone(), config.clone(), stop.clone()));
+
+    let late = Arc::new(Late::default());
+    // What is allocated once is allocated here.
+    storm(
+        (runs / 10).max(200),
+        (reloads / 10).max(2),
+        &hostile,
+        &good,
+        &late,
+    )
+    .await;
+    at_rest(&host).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let alone = checks(&stop);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stop.store(true, Relaxed);
+    let alone = alone.await.unwrap();
+
+    let (memory, open) = (resident(), descriptors());
+    let stop = Arc::new(AtomicBool::new(false));
+    let beside = checks(&stop);
+    let begun = Instant::now();
+    storm(runs, reloads, &hostile, &good, &late).await;
+    let took = begun.elapsed();
+    stop.store(true, Relaxed);
+    let beside = beside.await.unwrap();
+    at_rest(&host).await;
+    support::eventually("descriptors are back", async || descriptors() <= open).await;
+    let after = resident();
+
+    let mut late = std::mem::take(&mut *late.0.lock().unwrap());
+    late.sort_unstable();
+    println!(
+        "{runs} runs, a tenth hostile, and {reloads} reloads in {:.1} s",
+        took.as_secs_f64()
+    );
+    println!("  usage at the end       {:?}", host.usage());
+    println!(
+        "  resident               {} KiB before, {} KiB after",
+        memory >> 10,
+        after >> 10
+    );
+    println!("  descriptors            {open} before, {} after", descriptors());
+    println!(
+        "  native tcp, p99        {:?} alone, {:?} beside the storm",
+        percentile(&alone, 99),
+        percentile(&beside, 99)
+    );
+    println!(
+        "  end after the deadline {:?} p50, {:?} p99",
+        percentile(&late, 50),
+        percentile(&late, 99)
+    );
+    assert!(
+        after <= memory + if reloads < 100 { SLACK } else { memory / 20 },
+        "{memory} bytes before, {after} after"
+    );
+}
