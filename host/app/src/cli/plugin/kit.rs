@@ -115,7 +115,7 @@ pub(crate) fn supply(folder: &Path, language: Language) -> anyhow::Result<bool> 
     Ok(missing)
 }
 
-/// The package and lock file of the tools that JavaScript plugins are built with.
+/// The package file, every version pinned, of the tools that JavaScript plugins are built with.
 pub(crate) const JS_TOOLS: &[File] = files::JS_TOOLS;
 
 /// Writes one file, and the folders it lies in.

@@ -1,4 +1,4 @@
-//! JavaScript: the SDK's own build script, with the tools its lock file names.
+//! JavaScript: the SDK's own build script, with the tools its package file names.
 
 use super::tools::{Tools, run};
 use crate::cli::plugin::kit;
@@ -14,7 +14,6 @@ pub(super) fn build(folder: &Path, output: &Path, tools: &Tools) -> anyhow::Resu
         for file in kit::JS_TOOLS {
             kit::put(&folder.join(file.path), file.bytes)?;
         }
-        // Not `ci`: it wants an entry for every platform's optional packages, with addresses.
         npm(folder, &["install"])
     })?;
     let source = ["src/plugin.ts", "src/plugin.js"]

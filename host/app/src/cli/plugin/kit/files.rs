@@ -23,7 +23,7 @@ macro_rules! files {
 
 pub(super) const WIT: &[File] = files!("wit" => "": ["v1/plugin.wit"]);
 
-pub(super) const JS_TOOLS: &[File] = files!("sdk/js/tools" => "": ["package.json", "package-lock.json"]);
+pub(super) const JS_TOOLS: &[File] = files!("sdk/js/tools" => "": ["package.json"]);
 
 const RUST: &[File] = files!(
     "plugins/sdk" => "lapwing-plugin-sdk/": [
@@ -37,7 +37,7 @@ const RUST: &[File] = files!(
 const JS: &[File] = files!("sdk/js" => "lapwing-plugin/": [
     "README.md", "build.mjs", "index.d.ts", "index.js", "lib/dns.js", "lib/errors.js", "lib/fake-host.js", "lib/host.js",
     "lib/http.js", "lib/log.js", "lib/memory.js", "lib/net.js", "lib/outcome.js", "lib/plugin.js", "lib/tcp.js",
-    "lib/udp.js", "package.json", "testing.d.ts", "testing.js", "tools/package-lock.json", "tools/package.json",
+    "lib/udp.js", "package.json", "testing.d.ts", "testing.js", "tools/package.json",
 ]);
 
 const PYTHON: &[File] = files!("sdk/python" => "": [
