@@ -153,7 +153,7 @@ mod tests {
             assert_eq!(pools, layout != Layout::OnDemand, "{layout:?}");
             assert_eq!(
                 crate::cache::compatibility(&engine),
-                crate::cache::compatibility(&build_compiler(layout).unwrap()),
+                crate::cache::compatibility(&build_compiler(layout, &settings.limits).unwrap()),
                 "the compiler's code fits: {layout:?}"
             );
         }
