@@ -52,7 +52,9 @@ fn main() {
         (0..2000).map(|_| empty.load().unwrap()).collect(),
     );
     let begun = Instant::now();
-    (0..50).for_each(|_| drop(empty.load().unwrap()));
+    for _ in 0..50 {
+        empty.load().unwrap();
+    }
     println!(
         "  {:<26} {:>8.2} ms",
         "fifty loaded",
