@@ -3,6 +3,7 @@
 //! Written on the run path without locks; read at any time, and then only nearly consistent. One [`Stats`] belongs to
 //! one loaded plugin, so a replaced plugin's figures go with it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{
     sync::{
@@ -26,7 +27,7 @@ pub struct Usage {
 }
 
 /// What one loaded plugin holds, and how long its runs took. How they went is in [`crate::Record`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PluginStats {
     /// Its instances that exist.
     pub live: u64,

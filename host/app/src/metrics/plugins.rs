@@ -66,6 +66,21 @@ const FIGURES: &[Figure] = &[
         read: |_, tally| Some(Number::Count(tally.limits)),
     },
     Figure {
+        name: "plugin_live_instances",
+        help: "Instances that exist now",
+        read: |plugin, _| Some(Number::Amount(float(plugin.plugin()?.stats().live))),
+    },
+    Figure {
+        name: "plugin_run_p50_seconds",
+        help: "Half of the runs since the plugin was loaded were over within this time",
+        read: |plugin, _| Some(Number::Amount(float(plugin.plugin()?.stats().p50_us?) / 1e6)),
+    },
+    Figure {
+        name: "plugin_run_p99_seconds",
+        help: "99 of 100 runs since the plugin was loaded were over within this time",
+        read: |plugin, _| Some(Number::Amount(float(plugin.plugin()?.stats().p99_us?) / 1e6)),
+    },
+    Figure {
         name: "plugin_compile_seconds",
         help: "Time that compiling the plugin took",
         read: |plugin, _| Some(Number::Amount(float(plugin.about.as_ref()?.compile_ms) / 1000.0)),
@@ -85,6 +100,16 @@ impl Collector for Plugins {
         let plugins = kinds.plugins();
         files(&plugins, &mut encoder)?;
         let tally = |name: &str| kinds.host().map(|host| host.custody().record(name).tally());
+        if let Some(usage) = kinds.host().map(|host| host.usage()) {
+            for (name, help, amount) in [
+                ("plugin_slots_used", "Places for runs that are taken", usage.slots_used),
+                ("plugin_slots", "Places for runs", usage.slots_total),
+                ("plugin_runs_waiting", "Runs that wait for a place", usage.waiting),
+            ] {
+                let gauge = ConstGauge::new(float(amount));
+                gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+            }
+        }
         let serving: BTreeMap<&str, (&PluginReport, Tally)> = plugins
             .iter()
             .filter(|plugin| plugin.is_active())

@@ -42,7 +42,9 @@ async fn one_plugin_is_told_whole() {
     let server = targets::smtp().await;
     let check = json!({"kind": "smtp", "config": {"host": "127.0.0.1", "port": server.port()}});
     assert_eq!(daemon.post("/api/v1/checks", &check).await.1["status"], "up");
-    assert_eq!(daemon.get("/api/v1/plugins/smtp").await.1["tally"]["runs"], 1);
+    let (_, smtp) = daemon.get("/api/v1/plugins/smtp").await;
+    assert_eq!((&smtp["tally"]["runs"], &smtp["stats"]["live"]), (&json!(1), &json!(0)), "{smtp}");
+    assert!(smtp["stats"]["p50_us"].as_u64() > Some(0), "{smtp}");
     let metrics = reqwest::get(format!("{}/metrics", daemon.admin))
         .await
         .unwrap()
@@ -52,6 +54,9 @@ async fn one_plugin_is_told_whole() {
     for line in [
         "lapwing_plugin_runs_total{plugin=\"smtp\"} 1",
         "lapwing_plugin_faults_total{plugin=\"smtp\"} 0",
+        "lapwing_plugin_live_instances{plugin=\"smtp\"} 0",
+        "lapwing_plugin_run_p99_seconds{plugin=\"smtp\"}",
+        "lapwing_plugin_runs_waiting 0",
         "lapwing_plugin_files{state=\"active\"} 1",
         "lapwing_plugin_compile_seconds{plugin=\"smtp\"}",
     ] {

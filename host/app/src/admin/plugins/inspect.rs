@@ -10,7 +10,7 @@ use axum::{
     Json,
     extract::{self, Path},
 };
-use lapwing_wasm::{Grant, PluginReport, Tally};
+use lapwing_wasm::{Grant, PluginReport, PluginStats, Tally};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -21,6 +21,9 @@ pub(crate) struct Inspection {
     report: PluginReport,
     /// How its runs went since this process began.
     tally: Tally,
+    /// What it does now, and how long its runs take, since it was loaded; absent when it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stats: Option<PluginStats>,
     /// What it is granted beyond its monitors' own targets, by the configuration file and by API together.
     granted: Grant,
     /// The part of it that was granted by API.
@@ -34,6 +37,7 @@ impl Inspection {
         let custody = host.custody();
         let digest = report.digest.as_deref().unwrap_or_default();
         Ok(Self {
+            stats: report.plugin().map(|plugin| plugin.stats()),
             tally: custody.record(name).tally(),
             granted: custody.grants().of(name, digest),
             granted_by_api: custody.grants().made().remove(name).unwrap_or_default(),
