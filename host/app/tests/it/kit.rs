@@ -46,7 +46,11 @@ fn blocks(heading: &str) -> Vec<(String, String)> {
 /// Runs a block as a reader would, with this `lapwing`.
 fn run(script: &str, folder: &Path) -> Output {
     let binary = Path::new(env!("CARGO_BIN_EXE_lapwing")).parent().unwrap();
-    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}",
+        binary.display(),
+        std::env::var_os("PATH").unwrap().display()
+    );
     Command::new("timeout")
         .args(["900", "bash", "-euo", "pipefail", "-c", script])
         .current_dir(folder)
@@ -64,7 +68,7 @@ async fn follow(heading: &str) {
     let (folder, mut script, mut shown) = (tempfile::tempdir().unwrap(), String::new(), Vec::new());
     for (language, text) in blocks(heading) {
         match language.as_str() {
-            "sh" => script += &format!("{text}\n"),
+            "sh" => script.extend([text.as_str(), "\n"]),
             "text" => shown.extend(text.lines().map(str::to_owned)),
             _ => {}
         }

@@ -82,177 +82,93 @@ fn check(monitors: &Value) -> BTreeMap<String, (String, String, String)> {
     seen
 }
 
+/// A monitor, and the status and reason it must come to.
+struct Case(Value, &'static str, &'static str);
+
+fn case(kind: &str, name: &str, config: &Value, verdict: (&'static str, &'static str)) -> Case {
+    let monitor = json!({"name": name, "kind": kind, "interval": "60s", "timeout": "20s", "config": config});
+    Case(monitor, verdict.0, verdict.1)
+}
+
+fn pages(apis: SocketAddr, other: SocketAddr, closed: SocketAddr) -> [Case; 6] {
+    let page = |name: &str, url: SocketAddr, component: Option<&str>, verdict| {
+        let mut config = json!({"url": format!("http://{url}")});
+        if let Some(component) = component {
+            config["component"] = component.into();
+        }
+        case("statuspage", name, &config, verdict)
+    };
+    [
+        page("page", apis, None, ("degraded", "statuspage_trouble")),
+        page("API", apis, Some("API"), ("up", "")),
+        page("Git", apis, Some("Git"), ("down", "statuspage_outage")),
+        page("no part", apis, Some("Gti"), ("unknown", "invalid_config")),
+        page("no page", closed, None, ("down", "connection_refused")),
+        page("other page", other, None, ("down", "http_status")),
+    ]
+}
+
+fn queries(apis: SocketAddr) -> [Case; 6] {
+    let query = |name: &str, query: &str, warning: Option<i32>, critical: Option<i32>, verdict| {
+        let mut config = json!({"url": format!("http://{apis}"), "query": query});
+        for (key, threshold) in [("warning", warning), ("critical", critical)] {
+            if let Some(threshold) = threshold {
+                config[key] = threshold.into();
+            }
+        }
+        case("prometheus-query", name, &config, verdict)
+    };
+    let node = r#"load1{job="node"}"#;
+    let past = "prometheus_threshold";
+    [
+        query("calm", node, Some(8), Some(9), ("up", "")),
+        query("warm", node, Some(4), Some(9), ("degraded", past)),
+        query("hot", node, Some(4), Some(7), ("down", past)),
+        query("nothing", "absent", None, Some(1), ("down", "prometheus_no_data")),
+        query("no query", "((", None, Some(1), ("unknown", "invalid_config")),
+        query("no threshold", "x", None, None, ("unknown", "invalid_config")),
+    ]
+}
+
+const PASSWORD: &str = "s3cret \"word\" ü";
+
+fn servers(open: u16, guarded: u16, closed: u16, other: u16) -> [Case; 8] {
+    let server = |name: &str, port: u16, more: &[(&str, &str)], verdict| {
+        let mut config = json!({"host": "127.0.0.1", "port": port});
+        for (key, value) in more {
+            config[key] = (*value).into();
+        }
+        case("redis-ping", name, &config, verdict)
+    };
+    let named = [("username", "default"), ("password", PASSWORD)];
+    [
+        server("redis", open, &[("role", "master")], ("up", "")),
+        server("replica", open, &[("role", "slave")], ("down", "redis_role")),
+        server("locked", guarded, &[], ("down", "auth_failed")),
+        server(
+            "wrong key",
+            guarded,
+            &[("password", "x")],
+            ("down", "auth_failed"),
+        ),
+        server("right key", guarded, &[("password", PASSWORD)], ("up", "")),
+        server("named", guarded, &named, ("up", "")),
+        server("no redis", closed, &[], ("down", "connection_refused")),
+        server("web server", other, &[], ("down", "protocol_error")),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_examples_tell_what_their_targets_do() {
-    let (apis, closed, silent) = (apis().await, targets::closed().await, targets::http().await);
-    let (open, guarded) = (
-        RedisServer::start(),
-        RedisServer::start_with(&["--requirepass", "s3cret \"word\" ü"]),
-    );
-    let url = format!("http://{apis}");
-    let monitor = |name: &str, kind: &str, config: Value| json!({"name": name, "kind": kind, "interval": "60s", "timeout": "20s", "config": config});
-    let redis = |port: u16, more: Value| {
-        let mut config = json!({"host": "127.0.0.1", "port": port});
-        config
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        config
-    };
-    let prometheus = |query: &str, more: Value| {
-        let mut config = json!({"url": url, "query": query});
-        config
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        config
-    };
-    let page = |name: &str, config: Value| monitor(name, "statuspage", config);
-    let node = r#"load1{job="node"}"#;
-    let cases = [
-        (
-            page("page", json!({"url": url})),
-            "degraded",
-            "statuspage_trouble",
-        ),
-        (page("API", json!({"url": url, "component": "API"})), "up", ""),
-        (
-            page("Git", json!({"url": url, "component": "Git"})),
-            "down",
-            "statuspage_outage",
-        ),
-        (
-            page("no part", json!({"url": url, "component": "Gti"})),
-            "unknown",
-            "invalid_config",
-        ),
-        (
-            page("no page", json!({"url": format!("http://{closed}")})),
-            "down",
-            "connection_refused",
-        ),
-        (
-            page("other page", json!({"url": format!("http://{silent}")})),
-            "down",
-            "http_status",
-        ),
-        (
-            monitor(
-                "calm",
-                "prometheus-query",
-                prometheus(node, json!({"warning": 8, "critical": 9})),
-            ),
-            "up",
-            "",
-        ),
-        (
-            monitor(
-                "warm",
-                "prometheus-query",
-                prometheus(node, json!({"warning": 4, "critical": 9})),
-            ),
-            "degraded",
-            "prometheus_threshold",
-        ),
-        (
-            monitor(
-                "hot",
-                "prometheus-query",
-                prometheus(node, json!({"warning": 4, "critical": 7})),
-            ),
-            "down",
-            "prometheus_threshold",
-        ),
-        (
-            monitor(
-                "nothing",
-                "prometheus-query",
-                prometheus("absent", json!({"critical": 1})),
-            ),
-            "down",
-            "prometheus_no_data",
-        ),
-        (
-            monitor(
-                "no query",
-                "prometheus-query",
-                prometheus("((", json!({"critical": 1})),
-            ),
-            "unknown",
-            "invalid_config",
-        ),
-        (
-            monitor("no threshold", "prometheus-query", prometheus("x", json!({}))),
-            "unknown",
-            "invalid_config",
-        ),
-        (
-            monitor(
-                "redis",
-                "redis-ping",
-                redis(open.port(), json!({"role": "master"})),
-            ),
-            "up",
-            "",
-        ),
-        (
-            monitor(
-                "replica",
-                "redis-ping",
-                redis(open.port(), json!({"role": "slave"})),
-            ),
-            "down",
-            "redis_role",
-        ),
-        (
-            monitor("locked", "redis-ping", redis(guarded.port(), json!({}))),
-            "down",
-            "auth_failed",
-        ),
-        (
-            monitor(
-                "wrong key",
-                "redis-ping",
-                redis(guarded.port(), json!({"password": "x"})),
-            ),
-            "down",
-            "auth_failed",
-        ),
-        (
-            monitor(
-                "right key",
-                "redis-ping",
-                redis(guarded.port(), json!({"password": "s3cret \"word\" ü"})),
-            ),
-            "up",
-            "",
-        ),
-        (
-            monitor(
-                "named",
-                "redis-ping",
-                redis(
-                    guarded.port(),
-                    json!({"username": "default", "password": "s3cret \"word\" ü"}),
-                ),
-            ),
-            "up",
-            "",
-        ),
-        (
-            monitor("no redis", "redis-ping", redis(closed.port(), json!({}))),
-            "down",
-            "connection_refused",
-        ),
-        (
-            monitor("web server", "redis-ping", redis(silent.port(), json!({}))),
-            "down",
-            "protocol_error",
-        ),
-    ];
-    let monitors: Vec<_> = cases.iter().map(|(monitor, ..)| monitor.clone()).collect();
+    let (apis, closed, other) = (apis().await, targets::closed().await, targets::http().await);
+    let open = RedisServer::start();
+    let guarded = RedisServer::start_with(&["--requirepass", PASSWORD]);
+    let mut cases = Vec::from(pages(apis, other, closed));
+    cases.extend(queries(apis));
+    cases.extend(servers(open.port(), guarded.port(), closed.port(), other.port()));
+    let monitors: Vec<_> = cases.iter().map(|case| case.0.clone()).collect();
     let seen = check(&json!(monitors));
-    for (monitor, status, reason) in cases {
+    for Case(monitor, status, reason) in cases {
         let (said, why, message) = &seen[monitor["name"].as_str().unwrap()];
         assert_eq!(
             (said.as_str(), why.as_str()),
