@@ -327,3 +327,17 @@ async fn a_server_that_drips_is_down_when_the_time_is_over() {
         (Status::Down, Some(Reason::ResponseTimeout))
     );
 }
+
+#[tokio::test]
+async fn nothing_of_a_run_is_left_for_the_next() {
+    let mark = Raw::check(
+        "(if (i32.load8_u (i32.const 9000)) (then (unreachable)))
+         (i32.store8 (i32.const 9000) (i32.const 1))
+         (i32.const 8192)",
+    );
+    let bench = Bench::of(mark.file().path(), small()).await;
+    for _ in 0..50 {
+        let seen = alone(&bench, "{}", PLENTY).await.unwrap();
+        assert_eq!(seen.status, Status::Up);
+    }
+}
