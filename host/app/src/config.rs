@@ -111,10 +111,10 @@ impl Config {
         }
         let upload_token = environment.upload_token(&mut faults).or(file.admin.upload_token);
         let upload_token = upload_token.filter(|_| file.admin.upload);
-        if whole_admin {
-            if let Some((field, why)) = upload(file.admin.upload, upload_token.as_ref(), token.as_ref()) {
-                faults.push(field, why);
-            }
+        if whole_admin
+            && let Some((field, why)) = upload(file.admin.upload, upload_token.as_ref(), token.as_ref())
+        {
+            faults.push(field, why);
         }
         if file.worker.liveness.0.is_zero() {
             faults.push(

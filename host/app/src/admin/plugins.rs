@@ -31,21 +31,16 @@ pub(crate) struct Plugins {
 /// The plugin called `name`, and who runs it: of several files the one that serves. 404 when no file says that it is.
 fn find(state: &State, name: &str) -> Result<(PluginReport, Arc<PluginHost>), ApiError> {
     let plugins = state.prober.kinds.plugins();
-    let mut named: Vec<_> = plugins
+    let mut found: Vec<_> = plugins
         .iter()
         .filter(|plugin| plugin.name == name && !name.is_empty())
         .collect();
-    named.sort_by_key(|plugin| !plugin.is_active());
-    match (named.first(), state.prober.kinds.host()) {
-        (Some(plugin), Some(host)) => Ok(((*plugin).clone(), host.clone())),
-        _ => {
-            let known: Vec<_> = plugins
-                .iter()
-                .map(|plugin| plugin.name.as_str())
-                .filter(|name| !name.is_empty())
-                .collect();
-            let message = format!("no plugin `{}`; known: {}", one_line(name), known.join(", "));
-            Err(ApiError::new(StatusCode::NOT_FOUND, "unknown_plugin", message))
-        }
+    found.sort_by_key(|plugin| !plugin.is_active());
+    if let (Some(&plugin), Some(host)) = (found.first(), state.prober.kinds.host()) {
+        return Ok((plugin.clone(), host.clone()));
     }
+    let names = plugins.iter().map(|plugin| plugin.name.as_str());
+    let known: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+    let message = format!("no plugin `{}`; known: {}", one_line(name), known.join(", "));
+    Err(ApiError::new(StatusCode::NOT_FOUND, "unknown_plugin", message))
 }

@@ -16,7 +16,7 @@ mod subject;
 mod test;
 mod verify;
 
-use super::{Exit, Shared};
+use super::Exit;
 use crate::config::Environment;
 use clap::Subcommand;
 

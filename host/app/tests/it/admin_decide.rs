@@ -20,9 +20,9 @@ impl Home {
             fs::copy(plugins().join(file), home.path().join("plugins").join(name)).unwrap();
         }
         let config = format!(
-            "[admin]\n{admin}\n[plugins]\ndir = {:?}\ndata = {:?}\n[[monitors]]\nname = \"one\"\nkind = \"tcp\"\ninterval = \"1h\"\n[monitors.config]\nhost = \"127.0.0.1\"\nport = 9\n",
-            home.path().join("plugins"),
-            home.path().join("data"),
+            "[admin]\n{admin}\n[plugins]\ndir = \"{}\"\ndata = \"{}\"\n[[monitors]]\nname = \"one\"\nkind = \"tcp\"\ninterval = \"1h\"\n[monitors.config]\nhost = \"127.0.0.1\"\nport = 9\n",
+            home.path().join("plugins").display(),
+            home.path().join("data").display(),
         );
         fs::write(home.path().join("lapwing.toml"), config).unwrap();
         Self(home)

@@ -38,7 +38,7 @@ async fn a_test_run_ends_with_the_exit_code_of_what_it_saw() {
     let down = say(&["plugin", "test", &file, "--config", &config]);
     assert_eq!(down.code, 1, "{}{}", down.out, down.err);
     assert!(
-        down.out.contains("connection_refused") && down.out.contains("--trace shows"),
+        down.out.contains("connection_refused") && down.out.contains("calls to the host"),
         "{}",
         down.out
     );

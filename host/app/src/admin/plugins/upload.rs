@@ -151,6 +151,7 @@ fn taken(name: &str) -> ApiError {
     ApiError::new(StatusCode::CONFLICT, "already_exists", message)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "fits `map_err`")]
 fn failed(error: impl ToString) -> ApiError {
     ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "not_kept", error.to_string())
 }

@@ -141,7 +141,6 @@ async fn treat(mut stream: TcpStream, manner: Manner) -> io::Result<()> {
 async fn hold(stream: &mut TcpStream) {
     let mut sink = [0; 1 << 10];
     while stream.read(&mut sink).await.is_ok_and(|bytes| bytes > 0) {}
-    std::future::pending().await
 }
 
 async fn answer(socket: UdpSocket, manner: Manner) {
