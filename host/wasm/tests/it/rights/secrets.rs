@@ -25,7 +25,7 @@ async fn mirror(elsewhere: u16) -> (u16, Arc<Mutex<Vec<String>>>) {
             let mut request = vec![0; 4096];
             let length = stream.read(&mut request).await.unwrap();
             let request = String::from_utf8_lossy(&request[..length]).into_owned();
-            noted.lock().unwrap().push(request.clone());
+            noted.lock().unwrap().push(request.to_lowercase());
             let answer = if request.contains(" /away ") {
                 format!("302 Found\r\nlocation: http://127.0.0.1:{elsewhere}/\r\ncontent-length: 0\r\n\r\n")
             } else {
@@ -66,7 +66,7 @@ async fn a_header_is_filled_in_and_stays_out_of_sight() {
     );
     // The target sends it back, and the plugin repeats it.
     assert!(
-        seen.message.contains("authorization: ***") && !seen.message.contains("ours"),
+        seen.message.to_lowercase().contains("authorization: ***") && !seen.message.contains("ours"),
         "{}",
         seen.message
     );
