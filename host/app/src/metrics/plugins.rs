@@ -102,7 +102,11 @@ impl Collector for Plugins {
         let tally = |name: &str| kinds.host().map(|host| host.custody().record(name).tally());
         if let Some(usage) = kinds.host().map(|host| host.usage()) {
             for (name, help, amount) in [
-                ("plugin_slots_used", "Places for runs that are taken", usage.slots_used),
+                (
+                    "plugin_slots_used",
+                    "Places for runs that are taken",
+                    usage.slots_used,
+                ),
                 ("plugin_slots", "Places for runs", usage.slots_total),
                 ("plugin_runs_waiting", "Runs that wait for a place", usage.waiting),
             ] {

@@ -43,7 +43,11 @@ async fn one_plugin_is_told_whole() {
     let check = json!({"kind": "smtp", "config": {"host": "127.0.0.1", "port": server.port()}});
     assert_eq!(daemon.post("/api/v1/checks", &check).await.1["status"], "up");
     let (_, smtp) = daemon.get("/api/v1/plugins/smtp").await;
-    assert_eq!((&smtp["tally"]["runs"], &smtp["stats"]["live"]), (&json!(1), &json!(0)), "{smtp}");
+    assert_eq!(
+        (&smtp["tally"]["runs"], &smtp["stats"]["live"]),
+        (&json!(1), &json!(0)),
+        "{smtp}"
+    );
     assert!(smtp["stats"]["p50_us"].as_u64() > Some(0), "{smtp}");
     let metrics = reqwest::get(format!("{}/metrics", daemon.admin))
         .await

@@ -63,7 +63,7 @@ async fn a_loop_in_a_start_function_ends_as_one_in_a_check() {
     start.imports = r#"(import "lapwing:plugin/context@1.0.0" "remaining" (func $remaining (result i64)))"#;
     // While it is described it has a few seconds, and behaves; a run has the monitor's timeout.
     start.items = "(func $begin
-        (loop $again (br_if $again (i64.gt_u (call $remaining) (i64.const 10000000000)))))
+        (loop $again (br_if $again (i64.gt_u (call $remaining) (i64.const 16000000000)))))
       (start $begin)";
     let (reason, message) = unknown(raw(&start, cpu(100)).await);
     assert_eq!(reason, Reason::PluginTimeout);
@@ -285,7 +285,7 @@ async fn a_server_that_stalls_is_down_with_the_step_it_stalled_in() {
         ),
         (
             "traveller",
-            format!(r#"{{"via":"dns","name":"lapwing.test","port":{udp}}}"#),
+            format!(r#"{{"via":"dns","host":"127.0.0.1","name":"lapwing.test","port":{udp}}}"#),
             Reason::DnsTimeout,
         ),
         (
@@ -320,7 +320,7 @@ async fn a_server_that_drips_is_down_when_the_time_is_over() {
         }
     });
     let bench = Bench::new("traveller").await;
-    let config = format!(r#"{{"via":"tcp","port":{port},"bytes":100000}}"#);
+    let config = format!(r#"{{"via":"tcp","host":"127.0.0.1","port":{port},"bytes":100000}}"#);
     let seen = alone(&bench, &config, Duration::from_secs(1)).await.unwrap();
     assert_eq!(
         (seen.status, seen.reason),

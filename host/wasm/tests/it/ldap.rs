@@ -153,7 +153,7 @@ async fn what_a_directory_does_not_hold_is_down() {
     let nowhere = directory.check(r#""search":{"base":"dc=example,dc=com"}"#).await;
     assert_eq!(
         nowhere.reason.as_ref().map(Reason::as_str),
-        Some("ldap_referral"),
+        Some("ldap_no_such_object"),
         "{nowhere:?}"
     );
     let nobody = directory

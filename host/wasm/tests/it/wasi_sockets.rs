@@ -383,7 +383,7 @@ async fn quotas_hold_for_sockets_connections_questions_and_bytes() {
 async fn misuse_of_wasi_ends_the_run_and_nothing_else() {
     let bench = Bench::new("wasi_misuse").await;
     for (misuse, reason) in [
-        (json!("random"), Reason::PluginTrap),
+        (json!("random"), Reason::PluginLimit),
         (json!("pollables"), Reason::PluginLimit),
         // Each place in the list is a handle.
         (json!("long-list"), Reason::PluginLimit),

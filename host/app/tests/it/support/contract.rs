@@ -14,7 +14,10 @@ pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
 pub(crate) fn holds(method: &str, path: &str, status: u16, body: &Value) {
     let path = path.split('?').next().unwrap_or(path);
     let place = answer(method, path, status);
-    let mut schema = DOCUMENT.pointer(&place).unwrap_or_else(|| panic!("{place} is not described")).clone();
+    let mut schema = DOCUMENT
+        .pointer(&place)
+        .unwrap_or_else(|| panic!("{place} is not described"))
+        .clone();
     schema["components"] = DOCUMENT["components"].clone();
     let validator = jsonschema::draft202012::new(&schema).expect("a schema");
     let faults: Vec<_> = validator
