@@ -214,9 +214,9 @@ mod tests {
             Data::open(Some(&folder)).unwrap(),
             Data::open(Some(&folder)).unwrap(),
         );
-        one.change(|decisions| drop(decisions.disabled.insert("a".into())))
+        one.change(|decisions| decisions.disabled.extend(["a".to_owned()]))
             .unwrap();
-        two.change(|decisions| drop(decisions.disabled.insert("b".into())))
+        two.change(|decisions| decisions.disabled.extend(["b".to_owned()]))
             .unwrap();
         assert_eq!(two.decisions().disabled.len(), 2);
         assert!(one.refresh().unwrap());

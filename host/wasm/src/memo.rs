@@ -65,6 +65,10 @@ impl Memo {
     }
 
     /// What to keep; `Some(None)` is nothing any more, `None` that nothing has changed.
+    #[expect(
+        clippy::option_option,
+        reason = "as the store's `save` takes it, where there is something to save"
+    )]
     pub(crate) fn changes(&self) -> Option<Option<Vec<u8>>> {
         let kept = || serde_json::to_vec(&self.entries).unwrap_or_default();
         self.changed.then(|| (!self.entries.is_empty()).then(kept))
@@ -120,13 +124,17 @@ mod tests {
     #[test]
     fn too_much_is_refused_and_the_rest_stays() {
         let mut memo = Memo::default();
-        assert_eq!(memo.set("k".into(), &[0; VALUE + 1], None), Err(Excess::TooLarge));
+        assert_eq!(
+            memo.set("k".into(), &vec![0; VALUE + 1], None),
+            Err(Excess::TooLarge)
+        );
         assert_eq!(memo.set("k".repeat(257), b"", None), Err(Excess::TooLarge));
+        let value = vec![0; VALUE];
         for n in 0..3 {
-            memo.set(format!("k{n}"), &[0; VALUE], None).unwrap();
+            memo.set(format!("k{n}"), &value, None).unwrap();
         }
-        assert_eq!(memo.set("k3".into(), &[0; VALUE], None), Err(Excess::Quota));
-        memo.set("k2".into(), &[0; VALUE], None).unwrap();
+        assert_eq!(memo.set("k3".into(), &value, None), Err(Excess::Quota));
+        memo.set("k2".into(), &value, None).unwrap();
         let mut many = Memo::default();
         for n in 0..KEYS {
             many.set(format!("k{n}"), b"", None).unwrap();

@@ -91,6 +91,7 @@ impl Drop for Live {
 const STEPS: u64 = 8;
 /// Powers of two, from 8 µs to nine hours; the last takes all that is longer.
 const OCTAVES: u64 = 32;
+#[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
 const BUCKETS: usize = (STEPS * (OCTAVES + 1)) as usize;
 
 /// How often which length came, in buckets of microseconds: exact below eight, an eighth wide above.

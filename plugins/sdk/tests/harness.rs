@@ -1,5 +1,7 @@
 //! The harness against real servers: what a plugin's author sees of a check in `cargo test`.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
 use lapwing_plugin_sdk::{
     Checker, Context, Failure, Outcome, Status,
     harness::{self, CheckError, Host, TlsInfo},

@@ -31,16 +31,14 @@ pub(crate) fn read(
     for (name, entry) in entries {
         let field = format!("secrets.{name}");
         let source = match (entry.env, entry.file, entry.value) {
-            (Some(variable), None, None) => match environment.secret(&variable, faults) {
-                Some(text) => SecretSource::Value(text),
-                None => {
-                    faults.push(
-                        field,
-                        format!("the environment has no variable `{variable}`, or an empty one"),
-                    );
+            (Some(variable), None, None) => {
+                let Some(text) = environment.secret(&variable, faults) else {
+                    let why = format!("the environment has no variable `{variable}`, or an empty one");
+                    faults.push(field, why);
                     continue;
-                }
-            },
+                };
+                SecretSource::Value(text)
+            }
             (None, Some(file), None) => SecretSource::File(file),
             (None, None, Some(value)) => SecretSource::Value(value.reveal().to_owned()),
             _ => {

@@ -28,11 +28,9 @@ use bindings::{Plugin, lapwing::plugin as wit};
 impl wit::log::Host for Guest {
     /// As the first version's, at its usual level.
     fn log(&mut self, message: String, fields: Vec<(String, String)>) -> Result<()> {
-        let fields: String = fields
-            .iter()
-            .map(|(key, value)| format!(" {key}={value}"))
-            .collect();
-        v1::wit::log::Host::log(self, v1::wit::log::Level::Info, message + &fields)
+        let pairs = fields.iter().map(|(key, value)| format!("{key}={value}"));
+        let line: Vec<String> = std::iter::once(message).chain(pairs).collect();
+        v1::wit::log::Host::log(self, v1::wit::log::Level::Info, line.join(" "))
     }
 }
 

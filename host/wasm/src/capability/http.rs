@@ -80,7 +80,7 @@ impl Guest {
                 GuestHeader::Secret(secret) => {
                     let place = format!("header `{shown}`");
                     (
-                        HeaderValue::from_str(&*self.fill_in(&secret, &place, &host, port).await?),
+                        HeaderValue::from_str(&self.fill_in(&secret, &place, &host, port).await?),
                         true,
                     )
                 }

@@ -58,10 +58,13 @@ impl Shelf {
 
 impl StateStore for MemoryState {
     fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, String>> {
-        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = shelf.memos.get(key).filter(|(until, _)| *until > Instant::now());
-        let memo = live.map(|(_, memo)| memo.clone());
-        Box::pin(std::future::ready(Ok(memo)))
+        let shelves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = shelves
+            .memos
+            .get(key)
+            .filter(|(until, _)| *until > Instant::now());
+        let kept = live.map(|(_, kept)| kept.clone());
+        Box::pin(std::future::ready(Ok(kept)))
     }
 
     fn save<'a>(
@@ -70,10 +73,10 @@ impl StateStore for MemoryState {
         memo: Option<Vec<u8>>,
         ttl: Duration,
     ) -> BoxFuture<'a, Result<(), String>> {
-        let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match memo {
-            Some(memo) => shelf.insert(key, Instant::now() + ttl, memo),
-            None => shelf.remove(key),
+            Some(kept) => shelves.insert(key, Instant::now() + ttl, kept),
+            None => shelves.remove(key),
         }
         Box::pin(std::future::ready(Ok(())))
     }

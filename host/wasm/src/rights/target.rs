@@ -63,7 +63,9 @@ impl Map {
             Value::String(text) => self.name(text, ports, found),
             Value::Array(items) => {
                 if let Some(rest) = &self.rest {
-                    items.iter().for_each(|item| rest.walk(item, ports, found));
+                    for item in items {
+                        rest.walk(item, ports, found);
+                    }
                 }
             }
             Value::Object(fields) => {

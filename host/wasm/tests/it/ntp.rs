@@ -110,7 +110,7 @@ fn right(request: &Packet, ahead_ms: i32) -> Packet {
     let micros = SystemClock.now().as_microsecond() + i64::from(ahead_ms) * 1000;
     let micros = u64::try_from(micros).unwrap();
     let seconds = micros / 1_000_000 + 2_208_988_800;
-    let now = seconds << 32 | (micros % 1_000_000 << 32) / 1_000_000;
+    let now = (seconds << 32) | (((micros % 1_000_000) << 32) / 1_000_000);
     let mut packet = [0; 48];
     packet[..4].copy_from_slice(&[4 << 3 | 4, 1, 6, 0xec]);
     packet[12..15].copy_from_slice(b"GPS");

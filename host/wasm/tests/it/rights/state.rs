@@ -14,7 +14,7 @@ const MORE: &str = "fixture-steps-more";
 fn monitor(id: &str) -> ProbeContext {
     let cx = context(PLENTY);
     let mut task = Task::clone(&cx.task);
-    task.monitor.id = id.to_owned();
+    id.clone_into(&mut task.monitor.id);
     ProbeContext {
         task: Arc::new(task),
         ..cx

@@ -79,6 +79,6 @@ fn component(module: &[u8]) -> anyhow::Result<Vec<u8>> {
         .validate(true)
         .module(module)
         .and_then(|encoder| encoder.adapter(name, adapter))
-        .and_then(|encoder| encoder.encode())
+        .and_then(ComponentEncoder::encode)
         .context("the module is no plugin: does it define `lapwing_describe` and `lapwing_check`?")
 }
