@@ -192,7 +192,11 @@ async fn credentials_in_the_authority_are_no_part_of_the_host() {
     let scene = Scene::new().await;
     let authority = format!("user:secret@127.0.0.1:{}", scene.web.port);
     let seen = scene
-        .fetch("/hello?name=x", json!({ "authority": authority }), PLENTY)
+        .fetch(
+            "/hello?name=x",
+            json!({ "authority": authority, "host": "127.0.0.1" }),
+            PLENTY,
+        )
         .await;
     assert_eq!(seen.unwrap().status, Status::Up);
     assert!(

@@ -381,7 +381,6 @@ async fn quotas_hold_for_sockets_connections_questions_and_bytes() {
 
 #[tokio::test]
 async fn misuse_of_wasi_ends_the_run_and_nothing_else() {
-    let bench = Bench::new("wasi_misuse").await;
     for (misuse, reason) in [
         (json!("random"), Reason::PluginLimit),
         (json!("pollables"), Reason::PluginLimit),
@@ -391,6 +390,7 @@ async fn misuse_of_wasi_ends_the_run_and_nothing_else() {
         (json!({ "exit": 0 }), Reason::PluginTrap),
         (json!({ "exit": 1 }), Reason::PluginTrap),
     ] {
+        let bench = Bench::new("wasi_misuse").await;
         let config = json!({ "misuse": misuse }).to_string();
         let (found, message) = unknown(bench.run(&config, PLENTY).await);
         assert_eq!(found, reason, "{misuse}: {message}");

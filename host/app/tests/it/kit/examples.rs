@@ -58,9 +58,9 @@ fn check(monitors: &Value) -> BTreeMap<String, (String, String, String)> {
     );
     let said = run(&script, folder.path());
     let out = String::from_utf8_lossy(&said.stdout);
-    let results = out
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let results = serde_json::from_str::<Vec<Value>>(&out)
+        .unwrap_or_default()
+        .into_iter();
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
     let seen: BTreeMap<_, _> = results
         .map(|result| {

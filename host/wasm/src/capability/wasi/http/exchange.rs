@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request, Response, Uri, header, uri::Scheme};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use lapwing_checks::net::{IpFamily, NetError, tls::TlsOptions};
+use lapwing_checks::net::{Host, IpFamily, NetError, tls::TlsOptions};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -83,7 +83,8 @@ impl Target {
     }
 
     fn is_denied_by_name(&self, ticket: &Ticket) -> bool {
-        ticket.net.judge_name(&self.host, Some(self.port)).is_err()
+        matches!(Host::parse(&self.host), Ok(Host::Name(_)))
+            && ticket.net.judge_name(&self.host, Some(self.port)).is_err()
     }
 }
 
