@@ -8,12 +8,21 @@ use lapwing_wasm::{
     diff,
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Lets a plugin serve when all that it cannot do without is granted, or an operator approved this very file.
 pub(crate) fn approver(host: &PluginHost, data: &Arc<Data>) -> Approver {
     let (custody, data) = (host.custody().clone(), data.clone());
+    let enforced = Mutex::new(data.decisions());
     Arc::new(move |candidate| {
+        // Another process may have decided: what it granted, or took back, counts here as well.
+        let decisions = data.decisions();
+        let mut enforced = enforced.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&enforced, &decisions) {
+            enforce(&custody, &data);
+            *enforced = decisions;
+        }
+        drop(enforced);
         if data.decisions().approvals.contains_key(candidate.digest) {
             return Vec::new();
         }

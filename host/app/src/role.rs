@@ -17,7 +17,7 @@ use lapwing_queue::{
     Memos, Sink, Source,
     asynq::{self, Asynq},
 };
-use lapwing_wasm::PluginHost;
+use lapwing_wasm::{HostError, PluginHost};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -42,11 +42,28 @@ pub(crate) fn block_on<T>(role: impl Future<Output = anyhow::Result<T>>) -> anyh
     outcome
 }
 
+/// What the plugin host says of its settings is a fault of the configuration, like any other.
+fn of_settings(error: anyhow::Error, config: &Config) -> anyhow::Error {
+    let all = match error.downcast::<HostError>() {
+        Ok(HostError::Settings(all)) => all,
+        Ok(error) => return error.into(),
+        Err(error) => return error,
+    };
+    let mut faults = Faults::of(config.file.as_ref());
+    for fault in &all {
+        let (field, why) = fault.split_once(": ").unwrap_or(("settings", fault));
+        faults.push(format!("plugins.{field}"), why);
+    }
+    faults.into()
+}
+
 impl Role {
     /// Loads plugins and builds the parts.
     pub(crate) async fn load(config: &Config) -> anyhow::Result<Self> {
         let settings = config.plugin_settings.clone();
-        let kinds = Kinds::load(&config.plugins, config.plugins_required, settings).await?;
+        let kinds = Kinds::load(&config.plugins, config.plugins_required, settings)
+            .await
+            .map_err(|error| of_settings(error, config))?;
         Ok(Self::build(config, kinds))
     }
 

@@ -147,7 +147,6 @@ impl PluginExecutor {
             .await;
         let aside = std::mem::take(&mut report.entries.aside);
         let (queued, elapsed) = (report.waited + report.queued, report.elapsed);
-        self.program.stats.ran(elapsed);
         aside.mask.ending(&mut report.ending);
         let mut verdict = verdict::judge(report, budget);
         aside.mask.result(&mut verdict.result);
@@ -162,7 +161,13 @@ impl PluginExecutor {
     /// Keeps what the guest wanted remembered, if it ended well, and counts. No verdict waits long for it, and none
     /// changes by it.
     async fn settle(&self, attempt: Attempt, cx: &ProbeContext) -> Verdict {
-        let Attempt { verdict, aside, .. } = attempt;
+        let Attempt {
+            verdict,
+            aside,
+            elapsed,
+            ..
+        } = attempt;
+        self.program.stats.ran(elapsed);
         let record = &self.program.record;
         let at_limit = verdict
             .result

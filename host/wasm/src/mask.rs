@@ -18,6 +18,10 @@ use std::{borrow::Cow, fmt, sync::Arc};
 const SHORTEST: usize = 6;
 /// Of a secret of several lines (a key), lines of this length are told apart from others.
 const LINE: usize = 16;
+/// How many of its lines: an RSA key of 16 Kibit has some 200.
+const LINES: usize = 256;
+/// Most spellings looked for. A configuration with more secrets is one made to keep the worker busy.
+const WORDS: usize = 1024;
 const MASKED: &str = "***";
 
 /// What must not be shown.
@@ -33,11 +37,14 @@ impl Mask {
         self.add_word(Value::from(secret).to_string().trim_matches('"'));
         self.add_word(&url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>());
         let lines = secret.lines().map(str::trim);
-        for line in lines.filter(|line| line.len() >= LINE && *line != secret && !line.starts_with("-----")) {
+        let lines = lines.filter(|line| line.len() >= LINE && *line != secret && !line.starts_with("-----"));
+        for line in lines.take(LINES) {
             self.add_word(line);
         }
         // What contains another goes first, or its rest would stay.
-        self.0.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        self.0
+            .sort_by(|one, other| (other.len(), other).cmp(&(one.len(), one)));
+        self.0.dedup();
     }
 
     /// Adds every text and number within a value.
@@ -52,7 +59,7 @@ impl Mask {
     }
 
     fn add_word(&mut self, word: &str) {
-        if word.chars().count() >= SHORTEST && !self.0.iter().any(|known| **known == *word) {
+        if word.chars().count() >= SHORTEST && self.0.len() < WORDS {
             self.0.push(word.into());
         }
     }
@@ -215,6 +222,14 @@ mod tests {
             mask.add(secret);
         }
         mask
+    }
+
+    #[test]
+    fn a_secret_of_very_many_lines_is_no_work_for_long() {
+        let lines: Vec<String> = (0..50_000).map(|n| format!("{n:05} of a long list")).collect();
+        let mask = mask(&[&lines.join("\n")]);
+        assert!(mask.0.len() <= WORDS, "{}", mask.0.len());
+        assert_eq!(mask.cover("it said 00007 of a long list"), "it said ***");
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
             )
         }
         Ending::Answered(Err(error)) => refusal(error, entries.hindrance),
-        Ending::NetworkTimeout(error) => starved.map_or_else(
+        Ending::NetworkTimeout(error) => entries.hindrance.take().or(starved).map_or_else(
             || (Ok(silent(&error, entries)), Conduct::Well),
             |hindrance| (Err(hindered(hindrance)), Conduct::Unseen),
         ),
@@ -285,6 +285,18 @@ mod tests {
             Status::Up,
             "an optional call may be refused"
         );
+    }
+
+    #[test]
+    fn silence_after_a_refusal_is_no_outage() {
+        let ending = Ending::NetworkTimeout(NetError::ResponseTimeout("x".into()));
+        let entries = Entries {
+            timed_out: true,
+            network: BUDGET,
+            ..hindered_by(Reason::DeniedByPolicy)
+        };
+        let verdict = judge(report(ending, entries), BUDGET);
+        assert_eq!(verdict.result, Err(CheckError::Denied("rule 7".into())));
     }
 
     #[test]

@@ -242,3 +242,18 @@ fn a_bad_variable_is_named() {
         "{err}"
     );
 }
+
+#[test]
+fn settings_of_the_plugin_host_are_faults_like_any_other() {
+    let monitor =
+        "[[monitors]]\nname = \"A\"\nkind = \"tcp\"\n[monitors.config]\nhost = \"127.0.0.1\"\nport = 1\n";
+    for (setting, expected) in [
+        ("trusted_keys = [\"RWxx\"]", "plugins.trusted_keys[0]: "),
+        ("require_signed = true", "plugins.require_signed: "),
+    ] {
+        let (_folder, path) = file("plugins.toml", &format!("[plugins]\n{setting}\n{monitor}"));
+        let said = say(&["run", "--once", "--config", &path]);
+        assert_eq!(said.code, 64, "{setting}: {}", said.err);
+        assert!(said.err.contains(expected), "no `{expected}` in:\n{}", said.err);
+    }
+}

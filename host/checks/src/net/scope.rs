@@ -84,6 +84,10 @@ impl Scope {
 
     /// Judges a question about `name` (lower case, without a trailing dot): the target's name, or one below it.
     pub fn judge_question(&self, name: &str) -> Result<(), String> {
+        // An escaped dot is part of a label: as text it would seem to be below a name that it is not below.
+        if name.contains('\\') {
+            return Err(format!("`{name}` has characters that no host's name has"));
+        }
         let below = |target: &Target| match &target.host {
             Host::Name(own) => name
                 .strip_suffix(own.as_str())

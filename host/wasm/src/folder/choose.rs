@@ -199,7 +199,9 @@ impl Entry {
         let said = match (&report.state, &report.degraded) {
             (_, Some(why)) => format!("plugin {name} {version} goes on serving: {why}"),
             (PluginState::Active | PluginState::Quarantined { .. }, None) => {
-                format!("plugin {name} {version} loaded: {}", report.kinds.join(", "))
+                let digest = report.digest.as_deref().and_then(|digest| digest.get(..12));
+                let (digest, kinds) = (digest.unwrap_or_default(), report.kinds.join(", "));
+                format!("plugin {name} {version} loaded: {kinds} (sha256 {digest}…)")
             }
             (PluginState::Failed { reason }, None) => format!("plugin file `{file}` refused: {reason}"),
             (state, None) => format!("plugin {name} {version} (`{file}`) is {state}"),

@@ -116,8 +116,15 @@ fn fit(path: &Path, target: &Metadata, root: &Path, folder: &Metadata) -> Result
         return Err(LoadError::OpenFolder(root.to_owned(), folder.mode() & 0o7777));
     }
     let me = rustix::process::geteuid().as_raw();
-    if shared && ![0, me].contains(&target.uid()) {
-        return Err(LoadError::Foreign(target.uid()));
+    if shared {
+        // A link, too: who owns it can lead it elsewhere between this look and the reading.
+        let link = fs::symlink_metadata(path).map_err(LoadError::Unreadable)?;
+        if let Some(other) = [target.uid(), link.uid()]
+            .into_iter()
+            .find(|uid| ![0, me].contains(uid))
+        {
+            return Err(LoadError::Foreign(other));
+        }
     }
     if target.mode() & OTHERS_WRITE != 0 {
         return Err(LoadError::OpenFile(target.mode() & 0o7777));

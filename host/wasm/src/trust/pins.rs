@@ -36,6 +36,15 @@ impl Pins {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::Absent,
             Err(error) => return Self::Broken(format!("cannot be read: {error}")),
         };
+        let me = rustix::process::geteuid().as_raw();
+        if let Some(other) = fs::symlink_metadata(&path)
+            .ok()
+            .map(|metadata| metadata.uid())
+            .filter(|uid| ![0, me].contains(uid))
+        {
+            tracing::warn!("`{}` belongs to user {other} and is passed over", path.display());
+            return Self::Absent;
+        }
         if fs::metadata(&path).is_ok_and(|metadata| metadata.mode() & 0o002 != 0) {
             return Self::Broken("is writable by others; take that away with `chmod o-w`".to_owned());
         }

@@ -45,7 +45,15 @@ pub(crate) async fn approve(
     let Json(ApproveRequest { digest }) = request?;
     let (report, _) = find(&state, &name)?;
     let conflict = |code, message: String| ApiError::new(StatusCode::CONFLICT, code, message);
-    let Some(waiting) = Waiting::of(&report) else {
+    let all = state.prober.kinds.plugins();
+    let mut waiting: Vec<_> = all
+        .iter()
+        .filter(|other| other.name == report.name)
+        .filter_map(Waiting::of)
+        .collect();
+    // Of several files of one name the one that was looked at.
+    waiting.sort_by_key(|waiting| !digest.eq_ignore_ascii_case(&waiting.digest));
+    let Some(waiting) = waiting.into_iter().next() else {
         let message = format!("no file of `{name}` waits for approval: it is {}", report.state);
         return Err(conflict("nothing_to_approve", message));
     };

@@ -1,7 +1,7 @@
 //! `lapwing plugin new`: a complete project, ready to be built, tested and changed.
 
 use super::kit::{self, Language};
-use crate::{cli::Exit, console};
+use crate::{cli::Exit, console, kinds::Kinds};
 use anyhow::{Context, bail};
 use clap::Args;
 use std::{fs, path::PathBuf};
@@ -23,6 +23,12 @@ pub(crate) struct NewArgs {
 /// Runs it.
 pub(crate) fn main(args: &NewArgs) -> anyhow::Result<Exit> {
     kit::check_name(&args.name)?;
+    if Kinds::native()?.registry().executor(&args.name).is_ok() {
+        bail!(
+            "`{}` is a native kind, and no plugin may take its place: give another name",
+            args.name
+        );
+    }
     let folder = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     let shown = folder.display();
     if folder.symlink_metadata().is_ok() {

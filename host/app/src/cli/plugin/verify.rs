@@ -5,7 +5,7 @@ use crate::{
     config::{Config, Environment},
     console,
 };
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use lapwing_wasm::{PluginSettings, trust};
 use std::{fs, path::PathBuf};
@@ -31,6 +31,9 @@ pub(crate) fn main(args: &VerifyArgs, environment: &Environment) -> anyhow::Resu
     let mut keys = config.plugin_settings.trusted_keys.clone();
     if let Some(key) = &args.key {
         keys = vec![public_key(key)?];
+    }
+    if keys.is_empty() {
+        bail!("no key to check with: give --key, or set `plugins.trusted_keys`");
     }
     let settings = PluginSettings {
         trusted_keys: keys,

@@ -92,6 +92,15 @@ impl FromStr for Rule {
             Err(_) if trimmed.contains('.') && trimmed.bytes().all(|b| b"0123456789.*?".contains(&b)) => {
                 return fail("addresses have no wildcards, write a network like `10.0.0.0/8`");
             }
+            Err(_)
+                if !trimmed
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-._*?".contains(&b)) =>
+            {
+                return fail(
+                    "a host pattern has letters, digits, `-`, `_`, `.`, `*` and `?` only (other letters as `xn--…`)",
+                );
+            }
             Err(_) => Matcher::Pattern(trimmed.trim_end_matches('.').to_ascii_lowercase()),
         };
         Ok(Self {

@@ -165,6 +165,8 @@ fn unfit_rules_are_refused_with_the_reason() {
         ("", "empty"),
         ("10.0.0.0/40", "expected a network"),
         ("10.*", "no wildcards"),
+        ("a b c", "letters, digits"),
+        ("bücher.example", "xn--"),
         ("http://x", "expected a network"),
         ("host:80", "expected a network"),
     ] {

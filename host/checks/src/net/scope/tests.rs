@@ -187,7 +187,14 @@ fn questions_are_about_the_target_and_what_is_below_it() {
     for name in ["example.com", "_dmarc.example.com", "a.b.example.com"] {
         assert_eq!(scope.judge_question(name), Ok(()), "{name}");
     }
-    for name in ["com", "notexample.com", "example.com.evil.test", "192.0.2.1", ""] {
+    for name in [
+        "com",
+        "notexample.com",
+        "example.com.evil.test",
+        "192.0.2.1",
+        "",
+        r"leak\.example.com",
+    ] {
         assert!(scope.judge_question(name).is_err(), "{name}");
     }
     let pattern = |text: &str| {

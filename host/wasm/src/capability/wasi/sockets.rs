@@ -13,7 +13,7 @@ mod udp;
 use super::counted::Meter;
 use crate::{abi::v1::wit::net_types::NetError as GuestError, guest::Guest, rights::Right, text};
 use code::{Code, Said};
-use lapwing_checks::net::{IpFamily, NetError};
+use lapwing_checks::net::{Host, IpFamily, NetError};
 use std::{
     net::{IpAddr, SocketAddr},
     vec,
@@ -89,7 +89,11 @@ impl ip_name_lookup::Host for Guest {
         self.ledger.spend("resolve", done.elapsed);
         match self.settle(done)? {
             Ok(found) => {
-                let name = name.trim_end_matches('.').to_ascii_lowercase();
+                // As it is judged: a name in other letters than ASCII has two spellings.
+                let name = match Host::parse(&name) {
+                    Ok(host) => host.to_string(),
+                    Err(_) => name,
+                };
                 let pins = found.addresses.iter().map(|address| (*address, name.clone()));
                 self.pins.extend(pins);
                 Ok(Ok(self.table.push(Answers(found.addresses.into_iter()))?))
