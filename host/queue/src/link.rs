@@ -66,8 +66,9 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(DIAL_TIMEOUT.min(patience)))
             .set_response_timeout(Some(patience));
+        // A caller gives up after `patience`: with a longer pause before it, no try would ever be made.
         let dialing = Dialing {
-            backoff: Backoff::new(LEAST_PAUSE, LONGEST_PAUSE),
+            backoff: Backoff::new(LEAST_PAUSE, LONGEST_PAUSE.min(patience / 4)),
             failed: false,
             serial: 0,
         };
