@@ -44,8 +44,7 @@ impl Prober {
     }
 
     async fn try_probe(&self, task: &Arc<Task>) -> Result<Observation, CheckError> {
-        let registry = self.kinds.registry();
-        let executor = registry.executor(&task.monitor.kind)?;
+        let executor = self.kinds.executor(&task.monitor.kind)?;
         let budget = task.budget();
         let deadline = Instant::now() + budget;
         let context = ProbeContext {

@@ -3,6 +3,7 @@
 use crate::{
     admin,
     config::{Config, Faults, Redis, monitors::Numbered},
+    consent,
     kinds::Kinds,
     metrics::{Metrics, plugins::Plugins, queue::Queue},
     probe::Prober,
@@ -11,7 +12,7 @@ use crate::{
     worker::Worker,
 };
 use anyhow::Context;
-use lapwing_checks::{KindInfo, Net, Origin};
+use lapwing_checks::{Net, Origin};
 use lapwing_model::{SystemClock, WorkerIdentity};
 use lapwing_queue::{
     Memos, Sink, Source,
@@ -80,6 +81,7 @@ impl Role {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         if let Some(custody) = kinds.custody() {
             custody.set_secrets(config.secrets.clone());
+            consent::warn_of_unknown_secrets(custody, &config.secret_names);
         }
         let (kinds, metrics) = (Arc::new(kinds), Metrics::new());
         metrics.watch(Plugins::of(&kinds));
@@ -101,17 +103,13 @@ impl Role {
     /// Holds the configuration of every plugin's monitor against its schema; those of native kinds have been when the
     /// file was read. An unknown kind is only warned of: its plugin may be mended while the other monitors are watched.
     pub(crate) fn check_monitors(&self, config: &Config) -> Result<(), Faults> {
-        let registry = self.prober.kinds.registry();
         let mut faults = Faults::of(config.file.as_ref());
         for Numbered { index, monitor } in &config.monitors {
-            match registry.executor(&monitor.kind).map(|executor| executor.info()) {
-                Ok(KindInfo {
-                    origin: Origin::Native,
-                    ..
-                }) => {}
-                Ok(info) => {
+            match self.prober.kinds.executor(&monitor.kind) {
+                Ok(executor) if executor.info().origin == Origin::Native => {}
+                Ok(executor) => {
                     let value = serde_json::from_str(&monitor.config).unwrap_or(Value::Null);
-                    faults.hold(info, &value, &format!("monitors[{index}].config"));
+                    faults.hold(executor.info(), &value, &format!("monitors[{index}].config"));
                 }
                 Err(error) => tracing::warn!(monitor.id, "monitor `{}`: {error}", monitor.name),
             }
@@ -121,7 +119,7 @@ impl Role {
 
     /// A plugin host by itself, to look into a file.
     pub(crate) fn host(config: &Config) -> anyhow::Result<Arc<PluginHost>> {
-        Ok(PluginHost::new(config.plugin_settings.clone())?)
+        PluginHost::new(config.plugin_settings.clone()).map_err(|error| of_settings(error.into(), config))
     }
 
     /// How this process speaks Asynq.
@@ -194,6 +192,7 @@ impl Role {
             upload_token: config.upload_token.clone(),
             upload_limit: u64::from(config.plugin_settings.file_mib) << 20,
             uploads: Arc::default(),
+            secrets: config.secret_names.clone(),
         }
     }
 }

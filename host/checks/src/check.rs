@@ -71,10 +71,12 @@ pub enum CheckError {
     #[error("{0}")]
     InvalidConfig(String),
     /// No executor has this name.
-    #[error("unknown monitor type `{kind}`; known: {}", known.join(", "))]
+    #[error("unknown monitor type `{kind}`{}; known: {}", told(away.as_ref()), known.join(", "))]
     UnknownKind {
         /// What was asked for.
         kind: String,
+        /// Who would provide it, and why they do not; where somebody knows.
+        away: Option<String>,
         /// What there is.
         known: Vec<String>,
     },
@@ -97,6 +99,11 @@ pub enum CheckError {
     /// A fault of ours.
     #[error("{0}")]
     Internal(String),
+}
+
+/// An aside of a message.
+fn told(aside: Option<&String>) -> String {
+    aside.map_or_else(String::new, |aside| format!(": {aside}"))
 }
 
 impl CheckError {

@@ -9,7 +9,7 @@ use crate::net::{
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 /// The format of durations as people write them: `500ms`, `10s`, `1m 30s`.
 pub const DURATION_FORMAT: &str = "lapwing-duration";
@@ -41,6 +41,28 @@ pub struct Fault {
     pub field: String,
     /// What is there and what was expected.
     pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_empty() {
+            return f.write_str(&self.message);
+        }
+        write!(f, "`{}`: {}", self.field, self.message)
+    }
+}
+
+/// Faults as one sentence: at most 20 of them, each with its field and at most 300 characters.
+pub fn sentence(faults: &[Fault]) -> String {
+    const SHOWN: usize = 20;
+    let shown = faults.iter().take(SHOWN);
+    let mut parts: Vec<String> = shown
+        .map(|fault| fault.to_string().chars().take(300).collect())
+        .collect();
+    if faults.len() > SHOWN {
+        parts.push(format!("and {} more", faults.len() - SHOWN));
+    }
+    parts.join("; ")
 }
 
 impl Schema {
