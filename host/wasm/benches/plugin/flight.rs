@@ -22,7 +22,7 @@ pub(crate) async fn measure() {
     assert_eq!(report.failure(), None);
     let executor = registry.executor(&report.kinds[0]).unwrap().clone();
     let net = Net::new(EgressPolicy::default());
-    let before = resident();
+    let before = taken();
     let mut runs = JoinSet::new();
     for _ in 0..RUNS {
         let (executor, cx) = (executor.clone(), context(net.clone(), 0));
@@ -41,9 +41,9 @@ pub(crate) async fn measure() {
         );
         sleep(Duration::from_millis(10)).await;
     }
-    let held = resident().saturating_sub(before);
+    let held = taken().saturating_sub(before);
     println!(
-        "\n{RUNS} runs in flight: {} MiB resident, {} KiB each",
+        "\n{RUNS} runs in flight: {} MiB taken, {} KiB each",
         held >> 20,
         (held >> 10) / u64::from(RUNS)
     );
@@ -55,8 +55,9 @@ pub(crate) async fn measure() {
     );
 }
 
-/// Bytes of this process in memory, of pages of 4 KiB (proc(5)).
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+/// Bytes of memory that this process takes; of pages it shares, its share (proc(5): `Pss`).
+fn taken() -> u64 {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
