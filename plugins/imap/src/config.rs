@@ -166,10 +166,15 @@ fn imaps_port() -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lapwing_plugin_sdk::{Checker, serde_json};
+    use lapwing_plugin_sdk::{Checker, harness, serde_json};
 
     fn config(rest: &str) -> Config {
         serde_json::from_str(&format!(r#"{{"host":"m"{rest}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn the_schema_at_hand_is_that_of_the_config() {
+        harness::assert_schema::<crate::Imap>("schema.json");
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Checker for Imap {
         reason: "talks to the mailbox server",
     }];
     const SENSITIVE: &'static [&'static str] = &["/password"];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema.json"));
     type Config = Config;
 
     fn check(config: Config, context: &Context) -> Result<Outcome, Failure> {

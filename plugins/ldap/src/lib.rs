@@ -26,7 +26,7 @@ impl Checker for Ldap {
         reason: "talks to the directory server",
     }];
     const SENSITIVE: &'static [&'static str] = &["/password"];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema.json"));
     type Config = Config;
 
     fn check(config: Config, _: &Context) -> Result<Outcome, Failure> {

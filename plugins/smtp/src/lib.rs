@@ -28,7 +28,7 @@ impl Checker for Smtp {
         optional: false,
         reason: "talks to the mail server",
     }];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema.json"));
     type Config = Config;
 
     fn check(config: Config, context: &Context) -> Result<Outcome, Failure> {

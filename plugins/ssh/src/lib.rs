@@ -31,7 +31,7 @@ impl Checker for Ssh {
         optional: false,
         reason: "talks to the SSH server",
     }];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema.json"));
     type Config = Config;
 
     fn check(config: Config, _: &Context) -> Result<Outcome, Failure> {
