@@ -41,7 +41,7 @@ impl Checker for Imap {
             &config.host,
             config.port,
             config.ip_family.into(),
-            config.step_timeout(),
+            config.step_timeout_ms.map(Into::into),
         )?;
         let mut dialogue = Dialogue::new(&mut connection);
         let seen = dialogue.hold(&config)?;

@@ -35,7 +35,7 @@ impl Checker for Ldap {
             &config.host,
             config.port,
             config.ip_family.into(),
-            config.step_timeout(),
+            config.step_timeout_ms.map(Into::into),
         )?;
         let seen = plan.carry_out(connection)?;
         Ok(verdict::judge(&config, &seen))

@@ -1,10 +1,13 @@
-//! What all network calls share: errors, addresses, TLS options, and the time a call may take.
+//! What all network calls share: errors, addresses, TLS options, the time a call may take, and how a config says so.
+
+mod config;
 
 pub use crate::bindings::lapwing::plugin::{
     net_types::{Endpoint, IpFamily, NetError as Fault, Peer},
     types::{Certificate, TlsInfo},
 };
 use crate::{bindings::lapwing::plugin::net_types, sys::context};
+pub use config::{Family, Millis};
 use std::{fmt, time::Duration};
 
 /// A failed network call.
@@ -102,6 +105,17 @@ pub struct TlsOptions {
     pub alpn: Vec<String>,
     /// Name of a granted secret that holds a client certificate and its key in PEM.
     pub client_identity: Option<String>,
+}
+
+impl TlsOptions {
+    /// As the config of a kind has it: another name than the host's, and whether any certificate will do.
+    pub fn new(server_name: Option<&str>, ignore_errors: bool) -> Self {
+        Self {
+            server_name: server_name.map(str::to_owned),
+            verify: !ignore_errors,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for TlsOptions {
