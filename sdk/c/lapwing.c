@@ -332,6 +332,13 @@ bool lw_net_failed(lw_run *run, const lapwing_plugin_net_types_net_error_t *erro
   return false;
 }
 
+// As above, and frees the error.
+static bool failed(lw_run *run, lapwing_plugin_net_types_net_error_t *error, const char *during) {
+  lw_net_failed(run, error, during);
+  lapwing_plugin_net_types_net_error_free(error);
+  return false;
+}
+
 bool lw_http_get(lw_run *run, const char *url, lw_response *response) {
   lapwing_plugin_http_http_request_t request = {
       .method = lw_string("GET"),
@@ -342,7 +349,7 @@ bool lw_http_get(lw_run *run, const char *url, lw_response *response) {
   };
   lapwing_plugin_http_http_response_t got;
   lapwing_plugin_net_types_net_error_t error;
-  if (!lapwing_plugin_http_send(&request, &got, &error)) return lw_net_failed(run, &error, NULL);
+  if (!lapwing_plugin_http_send(&request, &got, &error)) return failed(run, &error, NULL);
   *response = (lw_response){
       .status = got.status,
       .body = zeroed(got.body.ptr, got.body.len),
@@ -362,7 +369,7 @@ bool lw_connect(lw_run *run, const char *host, uint16_t port, lw_connection *con
     size_t length = strlen(host) + 7;
     char *during = lasting(length);
     snprintf(during, length, "%s:%u", host, (unsigned)port);
-    return lw_net_failed(run, &error, during);
+    return failed(run, &error, during);
   }
   struct opened *kept = lasting(sizeof *kept);
   *kept = (struct opened){connections, opened};
@@ -376,7 +383,7 @@ bool lw_start_tls(lw_run *run, lw_connection connection, const char *server_name
   lapwing_plugin_types_tls_info_t session;
   lapwing_plugin_net_types_net_error_t error;
   if (!lapwing_plugin_tcp_method_connection_start_tls(connection, &options, lw_timeout(), &session, &error))
-    return lw_net_failed(run, &error, "TLS");
+    return failed(run, &error, "TLS");
   run->outcome.tls.is_some = true;
   run->outcome.tls.val = session;
   return true;
@@ -386,7 +393,7 @@ bool lw_write(lw_run *run, lw_connection connection, const void *data, size_t le
   plugin_list_u8_t bytes = {.ptr = (uint8_t *)(uintptr_t)data, .len = length};
   lapwing_plugin_net_types_net_error_t error;
   if (!lapwing_plugin_tcp_method_connection_write_all(connection, &bytes, lw_timeout(), &error))
-    return lw_net_failed(run, &error, NULL);
+    return failed(run, &error, NULL);
   return true;
 }
 
@@ -394,7 +401,7 @@ char *lw_read_line(lw_run *run, lw_connection connection, uint32_t max) {
   plugin_list_u8_t end = {.ptr = (uint8_t *)"\n", .len = 1}, line;
   lapwing_plugin_net_types_net_error_t error;
   if (!lapwing_plugin_tcp_method_connection_read_until(connection, &end, max, lw_timeout(), &line, &error)) {
-    lw_net_failed(run, &error, NULL);
+    failed(run, &error, NULL);
     return NULL;
   }
   size_t length = line.len;
@@ -409,7 +416,7 @@ char *lw_read_exact(lw_run *run, lw_connection connection, uint32_t length) {
   plugin_list_u8_t bytes;
   lapwing_plugin_net_types_net_error_t error;
   if (!lapwing_plugin_tcp_method_connection_read_exact(connection, length, lw_timeout(), &bytes, &error)) {
-    lw_net_failed(run, &error, NULL);
+    failed(run, &error, NULL);
     return NULL;
   }
   char *text = zeroed(bytes.ptr, bytes.len);

@@ -100,7 +100,7 @@ fn beyond_the_target_it_takes_a_request_and_a_grant() {
 
 #[test]
 fn stars_in_a_row_are_one() {
-    let [one, three]: [Destination; 2] = ["*", "***."].map(|text| text.parse().unwrap());
+    let [one, three]: [Destination; 2] = ["*", "***"].map(|text| text.parse().unwrap());
     assert!(three.covers(&one) && one.covers(&three));
     let both = scope(&[], &["***"], &["***"]);
     assert_eq!(
