@@ -88,10 +88,11 @@ build-plugins:
         case " ${placed[*]} " in *" $file "*) ;; *) rm "$file" ;; esac
     done
 
-# Rewrite docs/reference/ from the schemas
+# Rewrite docs/reference/ and the plugins' schema files from the config types
 [group('build')]
 docs:
     UPDATE_REFERENCE=1 cargo test --quiet --package lapwing --bin lapwing reference
+    UPDATE_SCHEMAS=1 cargo test --quiet --workspace --lib at_hand
 
 # What a plugin costs: an instance, a call, loading; and one HTTP check native, by plugins, and by fork and exec of check_http
 [group('bench')]

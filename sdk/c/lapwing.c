@@ -3,6 +3,7 @@
 #include "lapwing.h"
 
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #define MAX_BODY_BYTES (256 << 10)
 
 struct lw_run {
-  plugin_string_t config;
+  const char *config;
   bool ended, failed;
   lapwing_plugin_types_outcome_t outcome;
   lapwing_plugin_types_check_error_t error;
@@ -24,15 +25,60 @@ static void *need(void *memory) {
   return memory;
 }
 
+// What lasts until the end of the run, the last one first.
+static struct block {
+  struct block *before;
+  max_align_t content[];
+} *blocks;
+static struct opened {
+  struct opened *before;
+  lapwing_plugin_tcp_own_connection_t connection;
+} *connections;
+
+static void *lasting(size_t size) {
+  struct block *block = need(malloc(sizeof *block + size));
+  block->before = blocks;
+  blocks = block;
+  return block->content;
+}
+
+static void end_run(void) {
+  for (struct opened *at = connections; at; at = at->before) lapwing_plugin_tcp_connection_drop_own(at->connection);
+  connections = NULL;
+  while (blocks) {
+    struct block *before = blocks->before;
+    free(blocks);
+    blocks = before;
+  }
+}
+
 plugin_string_t lw_string(const char *text) {
   return (plugin_string_t){.ptr = (uint8_t *)(uintptr_t)text, .len = strlen(text)};
 }
 
-// A copy that the generated code may free.
+// Bytes of the character at `at`, 0 if it is none in UTF-8.
+static size_t character(const uint8_t *at) {
+  if (at[0] < 0x80) return 1;
+  if (at[0] < 0xc2 || at[0] > 0xf4) return 0;
+  uint8_t least = at[0] == 0xe0 ? 0xa0 : at[0] == 0xf0 ? 0x90 : 0x80, most = at[0] == 0xed ? 0x9f : at[0] == 0xf4 ? 0x8f : 0xbf;
+  if (at[1] < least || at[1] > most) return 0;
+  size_t length = at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
+  for (size_t i = 2; i < length; i++)
+    if (at[i] >> 6 != 2) return 0;
+  return length;
+}
+
+// A copy that the generated code may free. What a peer sent and what a format cut need not be UTF-8, and the interface
+// traps on anything else: such bytes become `?`.
 static plugin_string_t owned(const char *text) {
   size_t length = strlen(text);
   uint8_t *copy = need(malloc(length + 1));
   memcpy(copy, text, length + 1);
+  for (uint8_t *at = copy; *at;) {
+    size_t whole = character(at);
+    if (!whole) *at = '?';
+    at += whole ? whole : 1;
+  }
   return (plugin_string_t){.ptr = copy, .len = length};
 }
 
@@ -41,7 +87,7 @@ static plugin_option_string_t maybe(const char *text) {
 }
 
 static char *zeroed(const uint8_t *bytes, size_t length) {
-  char *text = need(malloc(length + 1));
+  char *text = lasting(length + 1);
   if (length) memcpy(text, bytes, length);
   text[length] = 0;
   return text;
@@ -51,7 +97,7 @@ static char *print(const char *format, va_list arguments) {
   va_list again;
   va_copy(again, arguments);
   int length = vsnprintf(NULL, 0, format, arguments);
-  char *text = need(malloc(length < 0 ? 1 : (size_t)length + 1));
+  char *text = lasting(length < 0 ? 1 : (size_t)length + 1);
   text[0] = 0;
   if (length > 0) vsnprintf(text, (size_t)length + 1, format, again);
   va_end(again);
@@ -104,6 +150,7 @@ void lw_latency(lw_run *run, uint64_t nanoseconds) {
 static lapwing_plugin_types_value_t *attribute(lw_run *run, const char *key) {
   size_t *count = &run->outcome.attributes.len;
   if (*count == MOST) return NULL;
+  if (*count == 0) run->outcome.attributes.ptr = need(calloc(MOST, sizeof *run->outcome.attributes.ptr));
   lapwing_plugin_types_attribute_t *added = &run->outcome.attributes.ptr[(*count)++];
   added->key = owned(key);
   return &added->value;
@@ -122,6 +169,7 @@ void lw_attribute_int(lw_run *run, const char *key, int64_t value) {
 void lw_metric(lw_run *run, const char *name, double value, const char *unit) {
   size_t *count = &run->outcome.metrics.len;
   if (*count == MOST) return;
+  if (*count == 0) run->outcome.metrics.ptr = need(calloc(MOST, sizeof *run->outcome.metrics.ptr));
   run->outcome.metrics.ptr[(*count)++] = (lapwing_plugin_types_metric_t){.name = owned(name), .value = value, .unit = maybe(unit)};
 }
 
@@ -172,7 +220,7 @@ static uint32_t hex4(const char *at) {
 
 // A string's text. No escape is shorter than what it stands for.
 static char *unescaped(const char *at) {
-  char *text = need(malloc((size_t)(past_string(at) - at) + 1)), *to = text;
+  char *text = lasting((size_t)(past_string(at) - at) + 1), *to = text;
   for (at++; *at && *at != '"'; at++) {
     if (*at != '\\') {
       *to++ = *at;
@@ -197,7 +245,7 @@ static char *unescaped(const char *at) {
 }
 
 static const char *member(const lw_run *run, const char *key) {
-  const char *at = space((const char *)run->config.ptr);
+  const char *at = space(run->config);
   while (*at == '{' || *at == ',') {
     at = space(at + 1);
     if (*at != '"') return NULL;
@@ -284,6 +332,13 @@ bool lw_net_failed(lw_run *run, const lapwing_plugin_net_types_net_error_t *erro
   return false;
 }
 
+// As above, and frees the error.
+static bool failed(lw_run *run, lapwing_plugin_net_types_net_error_t *error, const char *during) {
+  lw_net_failed(run, error, during);
+  lapwing_plugin_net_types_net_error_free(error);
+  return false;
+}
+
 bool lw_http_get(lw_run *run, const char *url, lw_response *response) {
   lapwing_plugin_http_http_request_t request = {
       .method = lw_string("GET"),
@@ -294,7 +349,7 @@ bool lw_http_get(lw_run *run, const char *url, lw_response *response) {
   };
   lapwing_plugin_http_http_response_t got;
   lapwing_plugin_net_types_net_error_t error;
-  if (!lapwing_plugin_http_send(&request, &got, &error)) return lw_net_failed(run, &error, NULL);
+  if (!lapwing_plugin_http_send(&request, &got, &error)) return failed(run, &error, NULL);
   *response = (lw_response){
       .status = got.status,
       .body = zeroed(got.body.ptr, got.body.len),
@@ -302,6 +357,7 @@ bool lw_http_get(lw_run *run, const char *url, lw_response *response) {
       .truncated = got.truncated,
       .total = got.timing.total,
   };
+  lapwing_plugin_http_http_response_free(&got);
   return true;
 }
 
@@ -311,10 +367,13 @@ bool lw_connect(lw_run *run, const char *host, uint16_t port, lw_connection *con
   lapwing_plugin_net_types_net_error_t error;
   if (!lapwing_plugin_tcp_static_connection_connect(&to, LAPWING_PLUGIN_NET_TYPES_IP_FAMILY_ANY, lw_timeout(), &opened, &error)) {
     size_t length = strlen(host) + 7;
-    char *during = need(malloc(length));
+    char *during = lasting(length);
     snprintf(during, length, "%s:%u", host, (unsigned)port);
-    return lw_net_failed(run, &error, during);
+    return failed(run, &error, during);
   }
+  struct opened *kept = lasting(sizeof *kept);
+  *kept = (struct opened){connections, opened};
+  connections = kept;
   *connection = lapwing_plugin_tcp_borrow_connection(opened);
   return true;
 }
@@ -324,7 +383,7 @@ bool lw_start_tls(lw_run *run, lw_connection connection, const char *server_name
   lapwing_plugin_types_tls_info_t session;
   lapwing_plugin_net_types_net_error_t error;
   if (!lapwing_plugin_tcp_method_connection_start_tls(connection, &options, lw_timeout(), &session, &error))
-    return lw_net_failed(run, &error, "TLS");
+    return failed(run, &error, "TLS");
   run->outcome.tls.is_some = true;
   run->outcome.tls.val = session;
   return true;
@@ -334,7 +393,7 @@ bool lw_write(lw_run *run, lw_connection connection, const void *data, size_t le
   plugin_list_u8_t bytes = {.ptr = (uint8_t *)(uintptr_t)data, .len = length};
   lapwing_plugin_net_types_net_error_t error;
   if (!lapwing_plugin_tcp_method_connection_write_all(connection, &bytes, lw_timeout(), &error))
-    return lw_net_failed(run, &error, NULL);
+    return failed(run, &error, NULL);
   return true;
 }
 
@@ -342,23 +401,27 @@ char *lw_read_line(lw_run *run, lw_connection connection, uint32_t max) {
   plugin_list_u8_t end = {.ptr = (uint8_t *)"\n", .len = 1}, line;
   lapwing_plugin_net_types_net_error_t error;
   if (!lapwing_plugin_tcp_method_connection_read_until(connection, &end, max, lw_timeout(), &line, &error)) {
-    lw_net_failed(run, &error, NULL);
+    failed(run, &error, NULL);
     return NULL;
   }
   size_t length = line.len;
   if (length && line.ptr[length - 1] == '\n') length--;
   if (length && line.ptr[length - 1] == '\r') length--;
-  return zeroed(line.ptr, length);
+  char *text = zeroed(line.ptr, length);
+  plugin_list_u8_free(&line);
+  return text;
 }
 
 char *lw_read_exact(lw_run *run, lw_connection connection, uint32_t length) {
   plugin_list_u8_t bytes;
   lapwing_plugin_net_types_net_error_t error;
   if (!lapwing_plugin_tcp_method_connection_read_exact(connection, length, lw_timeout(), &bytes, &error)) {
-    lw_net_failed(run, &error, NULL);
+    failed(run, &error, NULL);
     return NULL;
   }
-  return zeroed(bytes.ptr, bytes.len);
+  char *text = zeroed(bytes.ptr, bytes.len);
+  plugin_list_u8_free(&bytes);
+  return text;
 }
 
 uint64_t lw_elapsed(lw_connection connection) {
@@ -370,9 +433,10 @@ uint64_t lw_elapsed(lw_connection connection) {
 void lw_log(lw_level level, const char *message, ...) {
   va_list arguments;
   va_start(arguments, message);
-  plugin_string_t line = lw_string(print(message, arguments));
+  plugin_string_t line = owned(print(message, arguments));
   va_end(arguments);
   lapwing_plugin_log_log((uint8_t)level, &line);
+  plugin_string_free(&line);
 }
 
 // --- what the component exports
@@ -412,7 +476,7 @@ void exports_lapwing_plugin_checker_describe(exports_lapwing_plugin_checker_plug
       .version = owned(plugin->version),
       .summary = owned(plugin->summary),
       .license = maybe(plugin->license),
-      .max_reuse = 1,
+      .max_reuse = plugin->max_reuse ? plugin->max_reuse : 1,
       .check_types = {.ptr = need(calloc(kinds, sizeof(lapwing_plugin_types_check_type_t))), .len = kinds},
   };
   for (size_t i = 0; i < kinds; i++) describe_kind(&plugin->kinds[i], &told->check_types.ptr[i]);
@@ -427,21 +491,21 @@ static const lw_kind *kind_of(plugin_string_t name) {
 bool exports_lapwing_plugin_checker_check(exports_lapwing_plugin_checker_request_t *request,
                                           exports_lapwing_plugin_checker_outcome_t *outcome,
                                           exports_lapwing_plugin_checker_check_error_t *error) {
-  lw_run *run = need(calloc(1, sizeof *run));
-  run->config = lw_string(zeroed(request->config.ptr, request->config.len));
-  // Each by itself: the generated code frees them when the result has been read.
-  run->outcome.attributes.ptr = need(calloc(MOST, sizeof *run->outcome.attributes.ptr));
-  run->outcome.metrics.ptr = need(calloc(MOST, sizeof *run->outcome.metrics.ptr));
+  lw_run run = {.config = zeroed(request->config.ptr, request->config.len)};
   const lw_kind *kind = kind_of(request->check_type);
   if (kind)
-    kind->check(run);
+    kind->check(&run);
   else
-    lw_fail(run, LW_UNSUPPORTED, "there is no such kind in this plugin");
-  if (!run->ended) lw_fail(run, LW_INTERNAL, "the check ended without a verdict");
-  if (run->failed) {
-    *error = run->error;
+    lw_fail(&run, LW_UNSUPPORTED, "there is no such kind in this plugin");
+  if (!run.ended) lw_fail(&run, LW_INTERNAL, "the check ended without a verdict");
+  lapwing_plugin_types_request_free(request);
+  end_run();
+  // The generated code frees what is returned, when it has been read.
+  if (run.failed) {
+    lapwing_plugin_types_outcome_free(&run.outcome);
+    *error = run.error;
     return false;
   }
-  *outcome = run->outcome;
+  *outcome = run.outcome;
   return true;
 }

@@ -1,8 +1,9 @@
 // Write a Lapwing plugin in C: define `lapwing_plugin`, with a function for each kind.
 //
 // A function that fails has already said how the run ends (as down, when the target caused it; as unknown, when the worker
-// refused the call): the check only has to return. Every run has a fresh instance, so nothing need be freed. What is not
-// here is in plugin.h, the whole interface as generated: `lw_net_failed` judges its network errors too.
+// refused the call): the check only has to return. What these functions give lasts until the end of the run, and is then
+// freed and closed. What is not here is in plugin.h, the whole interface as generated: `lw_net_failed` judges its network
+// errors too.
 
 #ifndef LAPWING_H
 #define LAPWING_H
@@ -39,6 +40,8 @@ typedef struct {
   const char *version;
   const char *summary;
   const char *license;  // or NULL
+  uint32_t max_reuse;   // runs of one monitor that an instance may serve; absent or 1, each has a fresh one. With more of them
+                        // statics last from run to run, and so does what the plugin takes by `malloc` or from plugin.h
   const lw_kind *kinds; // an entry without a name at the end
 } lw_plugin;
 

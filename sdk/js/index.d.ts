@@ -8,7 +8,10 @@ export interface Plugin {
   summary: string;
   license?: string;
   homepage?: string;
-  /** Runs that one instance may serve; 1, the default, is a fresh instance for each. */
+  /**
+   * Runs of one monitor that an instance may serve, if the operator allows it; 1, the default, is a fresh instance for each.
+   * With more of them, what stands outside of `check` lasts from run to run.
+   */
   maxReuse?: number;
   /** Kinds of check by name: `^[a-z][a-z0-9-]{0,31}$`. */
   kinds: Record<string, Kind>;
@@ -120,10 +123,14 @@ export class NetError extends Error {
   /** The peer sent what its protocol does not allow. */
   static protocol(message: string): NetError;
 }
+/** A secret that was not revealed: not catching it ends the run as unknown, as the worker's refusal or trouble. */
 export class SecretError extends Error {
+  /** `access-denied`, `not-found` or `unavailable`. */
   readonly tag: string;
 }
+/** State that could not be read or kept; left alone it ends the run in the same way. */
 export class StateError extends Error {
+  /** `access-denied`, `too-large`, `quota-exceeded` or `unavailable`. */
   readonly tag: string;
 }
 

@@ -33,7 +33,9 @@ SCHEMA = {
     "additionalProperties": False,
 }
 
-plugin = Plugin("prometheus-query", version="0.1.0", summary="Thresholds on a Prometheus query", license="Apache-2.0")
+plugin = Plugin(
+    "prometheus-query", version="0.1.0", summary="Thresholds on a Prometheus query", license="Apache-2.0", max_reuse=100
+)
 
 
 @dataclass

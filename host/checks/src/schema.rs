@@ -26,6 +26,11 @@ pub const NAME_FORMAT: &str = "lapwing-name-pattern";
 /// Most nodes of a schema with its references written out.
 const MOST_NODES: usize = 10_000;
 
+/// Most patterns of a schema, and the most memory that one may take when compiled and, once more, while it searches:
+/// `\w{1000}` takes hundreds of KiB, and a schema has room for thousands of them.
+const MOST_PATTERNS: usize = 64;
+const PATTERN_BYTES: usize = 1 << 20;
+
 /// A compiled JSON Schema 2020-12, self-contained, with patterns that run in linear time whatever the text.
 #[derive(Debug)]
 pub struct Schema {
@@ -90,9 +95,16 @@ impl Schema {
                 "with its references written out it has more than {MOST_NODES} nodes"
             ));
         }
+        if patterns(source) > MOST_PATTERNS {
+            return Err(format!("it has more than {MOST_PATTERNS} patterns"));
+        }
         jsonschema::draft202012::meta::validate(source).map_err(broken)?;
         let validator = jsonschema::draft202012::options()
-            .with_pattern_options(PatternOptions::regex())
+            .with_pattern_options(
+                PatternOptions::regex()
+                    .size_limit(PATTERN_BYTES)
+                    .dfa_size_limit(PATTERN_BYTES),
+            )
             .should_validate_formats(true)
             .with_format(DURATION_FORMAT, is_duration)
             .with_format(RULE_FORMAT, |text: &str| text.parse::<Rule>().is_ok())
@@ -233,6 +245,20 @@ impl<'a> Expansion<'a> {
         let size = target.map_or(1, |target| self.size(target));
         self.known.insert(reference, size);
         size
+    }
+}
+
+/// How many patterns there are, of values and of property names.
+fn patterns(schema: &Value) -> usize {
+    let own = |(key, value): (&String, &Value)| match (key.as_str(), value) {
+        ("pattern", Value::String(_)) => 1,
+        ("patternProperties", Value::Object(map)) => map.len() + patterns(value),
+        _ => patterns(value),
+    };
+    match schema {
+        Value::Object(map) => map.iter().map(own).sum(),
+        Value::Array(items) => items.iter().map(patterns).sum(),
+        _ => 0,
     }
 }
 
@@ -485,6 +511,22 @@ mod tests {
         );
         let tree = json!({ "properties": { "children": { "items": { "$ref": "#" } } } });
         assert!(Schema::new(&tree, &[]).is_ok());
+    }
+
+    #[test]
+    fn patterns_are_few_and_small() {
+        let with = |count: usize, pattern: &str| {
+            let text = |at: usize| format!("{pattern}{at}");
+            let named: Map<_, _> = (0..count / 2).map(|at| (text(at), json!({}))).collect();
+            let valued: Map<_, _> = (count / 2..count)
+                .map(|at| (at.to_string(), json!({ "pattern": text(at) })))
+                .collect();
+            let source = json!({ "patternProperties": named, "properties": valued });
+            Schema::new(&source, &[]).map(drop)
+        };
+        assert_eq!(with(64, r"^\w{1,32}$"), Ok(()));
+        assert!(with(65, "^a").unwrap_err().contains("more than 64 patterns"));
+        assert!(with(1, r"\w{20000}").unwrap_err().contains(r"\w{20000}"));
     }
 
     #[test]

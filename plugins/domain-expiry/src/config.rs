@@ -93,7 +93,12 @@ fn half_a_day() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lapwing_plugin_sdk::{Checker, serde_json};
+    use lapwing_plugin_sdk::{Checker, harness, serde_json};
+
+    #[test]
+    fn the_schema_at_hand_is_that_of_the_config() {
+        harness::assert_schema::<crate::DomainExpiry>("schema.json");
+    }
 
     #[test]
     fn the_example_is_accepted_and_unknown_fields_are_not() {

@@ -54,7 +54,7 @@ impl Checker for DomainExpiry {
             reason: "keeps the last good answer, since registries limit how often they answer",
         },
     ];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema.json"));
     type Config = Config;
 
     fn check(config: Config, context: &Context) -> Result<Outcome, Failure> {

@@ -16,7 +16,13 @@ export_checker!(Source, Minecraft);
 #[cfg(test)]
 mod tests {
     use super::{Minecraft, Source};
-    use lapwing_plugin_sdk::{Checker, serde_json};
+    use lapwing_plugin_sdk::{Checker, harness, serde_json};
+
+    #[test]
+    fn the_schemas_at_hand_are_those_of_the_configs() {
+        harness::assert_schema::<Source>("schema/source-server.json");
+        harness::assert_schema::<Minecraft>("schema/minecraft-server.json");
+    }
 
     #[test]
     fn the_examples_are_accepted_and_unknown_fields_are_not() {

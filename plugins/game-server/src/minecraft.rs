@@ -78,7 +78,7 @@ impl Checker for Minecraft {
             reason: "with `srv`: asks the game server that was found there",
         },
     ];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema/minecraft-server.json"));
     type Config = Config;
 
     fn check(config: Config, _: &Context) -> Result<Outcome, Failure> {

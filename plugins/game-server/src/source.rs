@@ -47,7 +47,7 @@ impl Checker for Source {
         optional: false,
         reason: "asks the game server",
     }];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema/source-server.json"));
     type Config = Config;
 
     fn check(config: Config, _: &Context) -> Result<Outcome, Failure> {

@@ -2,11 +2,10 @@
 
 use lapwing_plugin_sdk::{
     Failure,
-    net::{IpFamily, TlsOptions},
+    net::{Family, Millis},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// Configuration of the kind `imap`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -61,9 +60,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) max_unseen: Option<u32>,
     /// Milliseconds to wait for each single answer; only the monitor's timeout counts when absent.
-    #[schemars(range(min = 1))]
     #[serde(default)]
-    pub(crate) step_timeout_ms: Option<u32>,
+    pub(crate) step_timeout_ms: Option<Millis>,
 }
 
 // Variants without doc comments become one `enum` in the schema, and a validator's message then lists the words.
@@ -86,18 +84,6 @@ pub(crate) enum Auth {
     Auto,
     Plain,
     Login,
-}
-
-/// Which addresses of the name to use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub(crate) enum Family {
-    #[default]
-    #[serde(rename = "any")]
-    Any,
-    #[serde(rename = "4")]
-    V4,
-    #[serde(rename = "6")]
-    V6,
 }
 
 /// Whom to log in as.
@@ -135,28 +121,6 @@ impl Config {
         let (username, password) = (self.username.as_deref()?, self.password.as_deref()?);
         Some(Credentials { username, password })
     }
-
-    pub(crate) fn step_timeout(&self) -> Option<Duration> {
-        self.step_timeout_ms.map(|ms| Duration::from_millis(ms.into()))
-    }
-
-    pub(crate) fn tls_options(&self) -> TlsOptions {
-        TlsOptions {
-            server_name: self.server_name.clone(),
-            verify: !self.ignore_tls_errors,
-            ..TlsOptions::default()
-        }
-    }
-}
-
-impl From<Family> for IpFamily {
-    fn from(family: Family) -> Self {
-        match family {
-            Family::Any => Self::Any,
-            Family::V4 => Self::V4,
-            Family::V6 => Self::V6,
-        }
-    }
 }
 
 fn imaps_port() -> u16 {
@@ -166,10 +130,15 @@ fn imaps_port() -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lapwing_plugin_sdk::{Checker, serde_json};
+    use lapwing_plugin_sdk::{Checker, harness, serde_json};
 
     fn config(rest: &str) -> Config {
         serde_json::from_str(&format!(r#"{{"host":"m"{rest}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn the_schema_at_hand_is_that_of_the_config() {
+        harness::assert_schema::<crate::Imap>("schema.json");
     }
 
     #[test]

@@ -6,7 +6,11 @@ use crate::{
     response::{Counts, Response, Status, Word, shown, words},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use lapwing_plugin_sdk::{NetError, log, net::Fault, tcp::Connection};
+use lapwing_plugin_sdk::{
+    NetError, log,
+    net::{Fault, TlsOptions},
+    tcp::Connection,
+};
 use std::time::Duration;
 
 /// Longest line, and longest literal.
@@ -163,7 +167,13 @@ impl<'a> Dialogue<'a> {
     }
 
     fn encrypt(&mut self, config: &Config) -> Result<String, NetError> {
-        Ok(self.connection.start_tls(config.tls_options())?.protocol)
+        Ok(self
+            .connection
+            .start_tls(TlsOptions::new(
+                config.server_name.as_deref(),
+                config.ignore_tls_errors,
+            ))?
+            .protocol)
     }
 
     fn capabilities(&mut self) -> Result<Vec<String>, NetError> {

@@ -32,7 +32,7 @@ impl Checker for Imap {
         reason: "talks to the mailbox server",
     }];
     const SENSITIVE: &'static [&'static str] = &["/password"];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema.json"));
     type Config = Config;
 
     fn check(config: Config, context: &Context) -> Result<Outcome, Failure> {
@@ -41,7 +41,7 @@ impl Checker for Imap {
             &config.host,
             config.port,
             config.ip_family.into(),
-            config.step_timeout(),
+            config.step_timeout_ms.map(Into::into),
         )?;
         let mut dialogue = Dialogue::new(&mut connection);
         let seen = dialogue.hold(&config)?;

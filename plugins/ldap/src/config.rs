@@ -3,11 +3,10 @@
 use crate::{filter, message};
 use lapwing_plugin_sdk::{
     Failure,
-    net::{IpFamily, TlsOptions},
+    net::{Family, Millis},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// Configuration of the kind `ldap`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -45,9 +44,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) search: Option<Search>,
     /// Milliseconds to wait for each single answer; only the monitor's timeout counts when absent.
-    #[schemars(range(min = 1))]
     #[serde(default)]
-    pub(crate) step_timeout_ms: Option<u32>,
+    pub(crate) step_timeout_ms: Option<Millis>,
 }
 
 /// A search and what it must find.
@@ -114,18 +112,6 @@ pub(crate) enum Scope {
     Sub,
 }
 
-/// Which addresses of the name to use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub(crate) enum Family {
-    #[default]
-    #[serde(rename = "any")]
-    Any,
-    #[serde(rename = "4")]
-    V4,
-    #[serde(rename = "6")]
-    V6,
-}
-
 impl Config {
     /// Name and password to bind with; both empty for an anonymous bind.
     ///
@@ -138,18 +124,6 @@ impl Config {
             _ => Err(Failure::invalid_config(
                 "`bind_dn` and `password` go together: give both, or none for an anonymous bind",
             )),
-        }
-    }
-
-    pub(crate) fn step_timeout(&self) -> Option<Duration> {
-        self.step_timeout_ms.map(|ms| Duration::from_millis(ms.into()))
-    }
-
-    pub(crate) fn tls_options(&self) -> TlsOptions {
-        TlsOptions {
-            server_name: self.server_name.clone(),
-            verify: !self.ignore_tls_errors,
-            ..TlsOptions::default()
         }
     }
 }
@@ -183,16 +157,6 @@ impl Search {
     }
 }
 
-impl From<Family> for IpFamily {
-    fn from(family: Family) -> Self {
-        match family {
-            Family::Any => Self::Any,
-            Family::V4 => Self::V4,
-            Family::V6 => Self::V6,
-        }
-    }
-}
-
 fn ldap_port() -> u16 {
     389
 }
@@ -208,10 +172,15 @@ fn one() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lapwing_plugin_sdk::{Checker, serde_json};
+    use lapwing_plugin_sdk::{Checker, harness, serde_json};
 
     fn config(json: &str) -> Config {
         serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn the_schema_at_hand_is_that_of_the_config() {
+        harness::assert_schema::<crate::Ldap>("schema.json");
     }
 
     #[test]

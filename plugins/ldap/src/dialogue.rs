@@ -5,7 +5,7 @@ use crate::{
     config::{Config, Search, Tls},
     message::{self, Entry, LdapResult, Operation, Received},
 };
-use lapwing_plugin_sdk::{Failure, NetError, log, tcp::Connection};
+use lapwing_plugin_sdk::{Failure, NetError, log, net::TlsOptions, tcp::Connection};
 
 /// Largest message accepted. An entry with a photograph fits.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -94,7 +94,13 @@ impl Server {
         if !self.unread.is_empty() {
             return Err(NetError::protocol("bytes follow the answer to StartTLS"));
         }
-        Ok(self.connection.start_tls(config.tls_options())?.protocol)
+        Ok(self
+            .connection
+            .start_tls(TlsOptions::new(
+                config.server_name.as_deref(),
+                config.ignore_tls_errors,
+            ))?
+            .protocol)
     }
 
     /// Sends a request that has one answer, and waits for it.

@@ -26,7 +26,7 @@ impl Checker for Ldap {
         reason: "talks to the directory server",
     }];
     const SENSITIVE: &'static [&'static str] = &["/password"];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema.json"));
     type Config = Config;
 
     fn check(config: Config, _: &Context) -> Result<Outcome, Failure> {
@@ -35,7 +35,7 @@ impl Checker for Ldap {
             &config.host,
             config.port,
             config.ip_family.into(),
-            config.step_timeout(),
+            config.step_timeout_ms.map(Into::into),
         )?;
         let seen = plan.carry_out(connection)?;
         Ok(verdict::judge(&config, &seen))

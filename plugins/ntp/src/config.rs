@@ -1,5 +1,6 @@
 //! What a user may ask of a time server.
 
+use lapwing_plugin_sdk::net::Millis;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
@@ -38,16 +39,11 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) max_stratum: Option<u8>,
     /// Milliseconds to wait for each answer before asking again; a third of the time left when absent.
-    #[schemars(range(min = 1))]
     #[serde(default)]
-    pub(crate) step_timeout_ms: Option<u32>,
+    pub(crate) step_timeout_ms: Option<Millis>,
 }
 
 impl Config {
-    pub(crate) fn step_timeout(&self) -> Option<Duration> {
-        self.step_timeout_ms.map(|ms| Duration::from_millis(ms.into()))
-    }
-
     pub(crate) fn sample_interval(&self) -> Duration {
         Duration::from_millis(self.sample_interval_ms.into())
     }
@@ -68,7 +64,12 @@ fn two_seconds() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lapwing_plugin_sdk::{Checker, serde_json};
+    use lapwing_plugin_sdk::{Checker, harness, serde_json};
+
+    #[test]
+    fn the_schema_at_hand_is_that_of_the_config() {
+        harness::assert_schema::<crate::Ntp>("schema.json");
+    }
 
     #[test]
     fn the_example_is_accepted_and_unknown_fields_are_not() {

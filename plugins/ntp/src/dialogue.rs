@@ -54,7 +54,9 @@ pub(crate) fn ask(config: &Config, context: &Context) -> Result<Seen, Failure> {
             break;
         }
         let share = context.remaining() / (SPARE + 1 - seen.lost);
-        let limit = config.step_timeout().map_or(share, |limit| limit.min(share));
+        let limit = config
+            .step_timeout_ms
+            .map_or(share, |limit| Duration::from(limit).min(share));
         match attempt(&mut socket, limit, &mut seen) {
             Ok(sample) if sample.answer.is_synchronized() => seen.samples.push(sample),
             Ok(sample) => {

@@ -26,7 +26,7 @@ impl Checker for Ntp {
         optional: false,
         reason: "asks the time server",
     }];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema.json"));
     type Config = Config;
 
     fn check(config: Config, context: &Context) -> Result<Outcome, Failure> {

@@ -23,7 +23,7 @@ impl Checker for Radius {
         reason: "asks the RADIUS server",
     }];
     const SENSITIVE: &'static [&'static str] = &["/secret", "/password"];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema.json"));
     type Config = Config;
 
     fn check(config: Config, _: &Context) -> Result<Outcome, Failure> {

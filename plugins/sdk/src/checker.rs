@@ -23,6 +23,9 @@ pub trait Checker {
     const CAPABILITIES: &'static [Capability] = &[];
     /// JSON pointers into the configuration that hold secrets (`/password`).
     const SENSITIVE: &'static [&'static str] = &[];
+    /// The schema of [`Checker::Config`] as text, where a plugin shall not carry the code that derives it (some 70 KB):
+    /// `Some(include_str!("../schema.json"))`. A test with `harness::assert_schema` writes that file and keeps it true.
+    const SCHEMA: Option<&'static str> = None;
     /// Runs that one instance may serve, if the operator allows it; 1 is a fresh instance for each. A plugin of several
     /// kinds serves the least of them.
     const MAX_REUSE: u32 = 1;

@@ -1,6 +1,8 @@
 //! How a run ends early: the error type of [`Checker::check`](crate::Checker::check), made for `?`.
 
-use crate::{NetError, Outcome, bindings::lapwing::plugin::types::CheckError};
+use crate::{
+    NetError, Outcome, bindings::lapwing::plugin::types::CheckError, secrets::SecretError, state::StateError,
+};
 
 /// A run that ended before its check was done: with a verdict on the target, or without one.
 #[derive(Debug, Clone)]
@@ -50,5 +52,55 @@ impl From<NetError> for Failure {
             Some(reason) => Self::down(reason, error.to_string()),
             None => Self::Check(CheckError::Denied(error.to_string())),
         }
+    }
+}
+
+impl From<SecretError> for Failure {
+    fn from(error: SecretError) -> Self {
+        Self::Check(match error {
+            SecretError::AccessDenied => CheckError::Denied("a secret that is not granted".to_owned()),
+            SecretError::NotFound => CheckError::Denied("a secret that is not there".to_owned()),
+            SecretError::Unavailable(why) => CheckError::Retryable(format!("secrets: {why}")),
+        })
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self::Check(match error {
+            StateError::AccessDenied => CheckError::Denied("`state` is not granted".to_owned()),
+            StateError::Unavailable(why) => CheckError::Retryable(format!("state: {why}")),
+            StateError::TooLarge | StateError::QuotaExceeded => {
+                CheckError::Internal("state: more than may be kept".to_owned())
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_worker_refuses_or_cannot_give_is_not_the_plugins_fault() {
+        let end = |failure: Failure| match failure {
+            Failure::Check(error) => error,
+            Failure::Target(outcome) => unreachable!("{outcome:?}"),
+        };
+        assert!(matches!(
+            end(SecretError::AccessDenied.into()),
+            CheckError::Denied(_)
+        ));
+        assert!(matches!(end(SecretError::NotFound.into()), CheckError::Denied(_)));
+        assert!(matches!(
+            end(StateError::AccessDenied.into()),
+            CheckError::Denied(_)
+        ));
+        let away = StateError::Unavailable("redis is away".into());
+        assert!(matches!(end(away.into()), CheckError::Retryable(text) if text == "state: redis is away"));
+        assert!(matches!(
+            end(StateError::TooLarge.into()),
+            CheckError::Internal(_)
+        ));
     }
 }

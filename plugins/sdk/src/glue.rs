@@ -6,6 +6,7 @@ use crate::{
     bindings::lapwing::plugin::types::{self, CheckError, CheckType, Outcome, PluginInfo, Request},
 };
 use schemars::generate::SchemaSettings;
+use serde_json::Value;
 use std::time::Duration;
 
 /// A plugin's package, as Cargo knows it.
@@ -48,7 +49,7 @@ pub fn check_type<C: Checker>() -> CheckType {
         name: C::KIND.to_owned(),
         title: C::TITLE.to_owned(),
         summary: C::SUMMARY.to_owned(),
-        config_schema: schema::<C>(),
+        config_schema: C::SCHEMA.map_or_else(|| schema::<C>().to_string(), str::to_owned),
         example_config: C::EXAMPLE.to_owned(),
         sensitive: C::SENSITIVE.iter().map(|&pointer| pointer.to_owned()).collect(),
         default_interval: C::DEFAULT_INTERVAL.map(nanos),
@@ -58,11 +59,11 @@ pub fn check_type<C: Checker>() -> CheckType {
 }
 
 /// Self-contained: what a type refers to is put in its place, so that a form can be drawn from it without looking up.
-fn schema<C: Checker>() -> String {
+pub(crate) fn schema<C: Checker>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<C::Config>();
     schema.insert("title".to_owned(), C::TITLE.into());
-    schema.to_value().to_string()
+    schema.to_value()
 }
 
 fn capability(needed: &Capability) -> types::Capability {
@@ -177,7 +178,6 @@ mod tests {
     use crate::{NetError, Status, net::Fault};
     use schemars::JsonSchema;
     use serde::Deserialize;
-    use serde_json::Value;
 
     struct Sample;
 

@@ -218,3 +218,15 @@ pub fn check<C: Checker>(config: &str, host: &Host) -> Result<Outcome, CheckErro
     let _run = sys::enter(host.clone());
     glue::run::<C>(request).unwrap_or_else(|request| Err(glue::unknown_kind(&request)))
 }
+
+/// Holds [`Checker::SCHEMA`] against the schema that is derived from the config's type. `file` is where it came from,
+/// below the package's folder; with `UPDATE_SCHEMAS` in the environment it is written. The first time it may hold `{}`.
+#[expect(clippy::panic, reason = "an assertion, for tests")]
+pub fn assert_schema<C: Checker>(file: &str) {
+    let derived = format!("{:#}\n", glue::schema::<C>());
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        std::fs::write(file, derived).unwrap_or_else(|error| panic!("{file}: {error}"));
+    } else if C::SCHEMA != Some(&derived) {
+        panic!("{file} is not the schema of the config: run this test again with `UPDATE_SCHEMAS=1`");
+    }
+}

@@ -1,10 +1,12 @@
-//! What all network calls share: errors, addresses, TLS options, and the time a call may take.
+//! What all network calls share: errors, addresses, TLS options, the time a call may take, and how a config says so.
 
 pub use crate::bindings::lapwing::plugin::{
     net_types::{Endpoint, IpFamily, NetError as Fault, Peer},
     types::{Certificate, TlsInfo},
 };
 use crate::{bindings::lapwing::plugin::net_types, sys::context};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
 /// A failed network call.
@@ -91,6 +93,42 @@ impl fmt::Display for NetError {
 
 impl std::error::Error for NetError {}
 
+// Variants without doc comments become one `enum` in the schema, and a validator's message then lists the words.
+
+/// Which addresses of a name to use: `any`, `4` or `6`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Family {
+    #[default]
+    #[serde(rename = "any")]
+    Any,
+    #[serde(rename = "4")]
+    V4,
+    #[serde(rename = "6")]
+    V6,
+}
+
+impl From<Family> for IpFamily {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::Any => Self::Any,
+            Family::V4 => Self::V4,
+            Family::V6 => Self::V6,
+        }
+    }
+}
+
+/// Milliseconds, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Millis(#[schemars(range(min = 1))] u32);
+
+impl From<Millis> for Duration {
+    fn from(millis: Millis) -> Self {
+        Self::from_millis(millis.0.into())
+    }
+}
+
 /// How to speak TLS. The host verifies, and reports chain and verification error in either case.
 #[derive(Debug, Clone)]
 pub struct TlsOptions {
@@ -102,6 +140,17 @@ pub struct TlsOptions {
     pub alpn: Vec<String>,
     /// Name of a granted secret that holds a client certificate and its key in PEM.
     pub client_identity: Option<String>,
+}
+
+impl TlsOptions {
+    /// As the config of a kind has it: another name than the host's, and whether any certificate will do.
+    pub fn new(server_name: Option<&str>, ignore_errors: bool) -> Self {
+        Self {
+            server_name: server_name.map(str::to_owned),
+            verify: !ignore_errors,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for TlsOptions {
@@ -220,5 +269,20 @@ mod tests {
         assert_eq!(within(second, Some(Duration::from_millis(5))), 5_000_000);
         assert_eq!(within(Duration::from_millis(10), None), 9_000_000);
         assert_eq!(within(Duration::ZERO, None), 0);
+    }
+
+    #[test]
+    fn a_family_is_written_as_people_do() {
+        let read = |text: &str| serde_json::from_str::<Family>(text).map(IpFamily::from).ok();
+        assert_eq!(read("\"any\""), Some(IpFamily::Any));
+        assert_eq!(read("\"4\""), Some(IpFamily::V4));
+        assert_eq!(read("\"6\""), Some(IpFamily::V6));
+        assert_eq!(read("\"ipv4\""), None);
+    }
+
+    #[test]
+    fn milliseconds_are_a_plain_number() {
+        let millis: Millis = serde_json::from_str("1500").unwrap();
+        assert_eq!(Duration::from(millis), Duration::from_millis(1500));
     }
 }

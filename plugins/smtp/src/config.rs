@@ -1,9 +1,8 @@
 //! What a user may ask of a mail server.
 
-use lapwing_plugin_sdk::net::{IpFamily, TlsOptions};
+use lapwing_plugin_sdk::net::{Family, Millis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// Configuration of the kind `smtp`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -47,9 +46,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) extensions: Vec<String>,
     /// Milliseconds to wait for each single answer; only the monitor's timeout counts when absent.
-    #[schemars(range(min = 1))]
     #[serde(default)]
-    pub(crate) step_timeout_ms: Option<u32>,
+    pub(crate) step_timeout_ms: Option<Millis>,
 }
 
 // Variants without doc comments become one `enum` in the schema, and a validator's message then lists the words.
@@ -63,42 +61,6 @@ pub(crate) enum Tls {
     StarttlsAdvertised,
     Starttls,
     Implicit,
-}
-
-/// Which addresses of the name to use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub(crate) enum Family {
-    #[default]
-    #[serde(rename = "any")]
-    Any,
-    #[serde(rename = "4")]
-    V4,
-    #[serde(rename = "6")]
-    V6,
-}
-
-impl Config {
-    pub(crate) fn step_timeout(&self) -> Option<Duration> {
-        self.step_timeout_ms.map(|ms| Duration::from_millis(ms.into()))
-    }
-
-    pub(crate) fn tls_options(&self) -> TlsOptions {
-        TlsOptions {
-            server_name: self.server_name.clone(),
-            verify: !self.ignore_tls_errors,
-            ..TlsOptions::default()
-        }
-    }
-}
-
-impl From<Family> for IpFamily {
-    fn from(family: Family) -> Self {
-        match family {
-            Family::Any => Self::Any,
-            Family::V4 => Self::V4,
-            Family::V6 => Self::V6,
-        }
-    }
 }
 
 fn smtp_port() -> u16 {
@@ -116,7 +78,12 @@ fn ready() -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lapwing_plugin_sdk::{Checker, serde_json};
+    use lapwing_plugin_sdk::{Checker, harness, serde_json};
+
+    #[test]
+    fn the_schema_at_hand_is_that_of_the_config() {
+        harness::assert_schema::<crate::Smtp>("schema.json");
+    }
 
     #[test]
     fn the_example_is_accepted_and_unknown_fields_are_not() {

@@ -4,7 +4,11 @@ use crate::{
     config::{Config, Tls},
     reply::{MAX_LINE, Reader, Reply},
 };
-use lapwing_plugin_sdk::{NetError, log, net::TlsInfo, tcp::Connection};
+use lapwing_plugin_sdk::{
+    NetError, log,
+    net::{TlsInfo, TlsOptions},
+    tcp::Connection,
+};
 use std::time::Duration;
 
 /// Longest wait for the answer to QUIT: by then the verdict is known.
@@ -96,7 +100,10 @@ fn greet(connection: &mut Connection, config: &Config) -> Result<Reply, NetError
 }
 
 fn encrypt(connection: &mut Connection, config: &Config) -> Result<String, NetError> {
-    let TlsInfo { protocol, .. } = connection.start_tls(config.tls_options())?;
+    let TlsInfo { protocol, .. } = connection.start_tls(TlsOptions::new(
+        config.server_name.as_deref(),
+        config.ignore_tls_errors,
+    ))?;
     Ok(protocol)
 }
 

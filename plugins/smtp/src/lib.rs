@@ -28,7 +28,7 @@ impl Checker for Smtp {
         optional: false,
         reason: "talks to the mail server",
     }];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema.json"));
     type Config = Config;
 
     fn check(config: Config, context: &Context) -> Result<Outcome, Failure> {
@@ -36,7 +36,7 @@ impl Checker for Smtp {
             &config.host,
             config.port,
             config.ip_family.into(),
-            config.step_timeout(),
+            config.step_timeout_ms.map(Into::into),
         )?;
         let seen = dialogue::hold(&mut connection, &config)?;
         let latency = connection.timing().total;

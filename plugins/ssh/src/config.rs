@@ -1,9 +1,11 @@
 //! What a user may ask of an SSH server.
 
-use lapwing_plugin_sdk::{Failure, net::IpFamily};
+use lapwing_plugin_sdk::{
+    Failure,
+    net::{Family, Millis},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// Configuration of the kind `ssh`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -46,9 +48,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) unwanted_algorithms: Vec<String>,
     /// Milliseconds to wait for each single answer; only the monitor's timeout counts when absent.
-    #[schemars(range(min = 1))]
     #[serde(default)]
-    pub(crate) step_timeout_ms: Option<u32>,
+    pub(crate) step_timeout_ms: Option<Millis>,
 }
 
 // Variants without doc comments become one `enum` in the schema, and a validator's message then lists the words.
@@ -73,18 +74,6 @@ pub(crate) enum KeyType {
     Rsa,
 }
 
-/// Which addresses of the name to use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub(crate) enum Family {
-    #[default]
-    #[serde(rename = "any")]
-    Any,
-    #[serde(rename = "4")]
-    V4,
-    #[serde(rename = "6")]
-    V6,
-}
-
 impl Config {
     /// What the schema cannot say.
     pub(crate) fn judge(&self) -> Result<(), Failure> {
@@ -95,10 +84,6 @@ impl Config {
             ));
         }
         Ok(())
-    }
-
-    pub(crate) fn step_timeout(&self) -> Option<Duration> {
-        self.step_timeout_ms.map(|ms| Duration::from_millis(ms.into()))
     }
 
     /// Whether a host key with this fingerprint (`SHA256:…`, without `=`) will do.
@@ -133,16 +118,6 @@ impl KeyType {
     }
 }
 
-impl From<Family> for IpFamily {
-    fn from(family: Family) -> Self {
-        match family {
-            Family::Any => Self::Any,
-            Family::V4 => Self::V4,
-            Family::V6 => Self::V6,
-        }
-    }
-}
-
 fn ssh_port() -> u16 {
     22
 }
@@ -150,7 +125,12 @@ fn ssh_port() -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lapwing_plugin_sdk::{Checker, serde_json};
+    use lapwing_plugin_sdk::{Checker, harness, serde_json};
+
+    #[test]
+    fn the_schema_at_hand_is_that_of_the_config() {
+        harness::assert_schema::<crate::Ssh>("schema.json");
+    }
 
     #[test]
     fn the_example_is_accepted_and_unknown_fields_are_not() {

@@ -31,7 +31,7 @@ impl Checker for Ssh {
         optional: false,
         reason: "talks to the SSH server",
     }];
-
+    const SCHEMA: Option<&'static str> = Some(include_str!("../schema.json"));
     type Config = Config;
 
     fn check(config: Config, _: &Context) -> Result<Outcome, Failure> {
@@ -40,7 +40,7 @@ impl Checker for Ssh {
             &config.host,
             config.port,
             config.ip_family.into(),
-            config.step_timeout(),
+            config.step_timeout_ms.map(Into::into),
         )?;
         let seen = dialogue::hold(&mut connection, &config)?;
         let latency = connection.timing().total;

@@ -7,6 +7,9 @@ const FAMILIES = { any: 'any', 4: 'v4', 6: 'v6' };
 /** Kept back from the budget, so that a check whose call timed out can still tell of it in its own words. */
 const RESERVE = 50_000_000n;
 
+/** The run's connections and sockets that are not closed yet. */
+export const opened = new Set();
+
 /** The time a call may take: `limitMs` if there is one, and in any case a little less than what is left of the run. */
 export function timeout(limitMs) {
   const remaining = host.context.remaining();

@@ -1,8 +1,9 @@
 // Between the interface and the functions an author writes: what `describe` and `check` of the component do.
 
 import { host } from '#host';
-import { CheckError, NetError } from './errors.js';
+import { CheckError, NetError, SecretError, StateError } from './errors.js';
 import { log } from './log.js';
+import { opened } from './net.js';
 import { Outcome, down, lower, millis, nanos } from './outcome.js';
 
 /** Makes a plugin: export what it returns as `checker`. */
@@ -45,6 +46,9 @@ async function check(kinds, request) {
     return lower(outcome);
   } catch (thrown) {
     return ended(thrown);
+  } finally {
+    // The next run may have this instance: what is open would stay so.
+    for (const one of opened) one.close();
   }
 }
 
@@ -53,10 +57,14 @@ function ended(thrown) {
   if (thrown instanceof Outcome) return lower(thrown);
   if (thrown instanceof NetError && thrown.reason) return lower(down(thrown.reason, thrown.message));
   if (thrown instanceof NetError) throw payload('denied', thrown.message);
+  if (thrown instanceof SecretError || thrown instanceof StateError) throw payload(WITHHELD[thrown.tag] ?? 'internal', thrown.message);
   if (thrown instanceof CheckError) throw payload(thrown.tag, thrown.message);
   log.error(thrown);
   throw payload('internal', String(thrown));
 }
+
+// A secret or state that the worker refuses or cannot give; what is too large for it is the plugin's own fault.
+const WITHHELD = { 'access-denied': 'denied', 'not-found': 'denied', unavailable: 'retryable' };
 
 const payload = (tag, val) => ({ payload: { tag, val } });
 

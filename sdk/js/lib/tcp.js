@@ -2,7 +2,7 @@
 
 import { host } from '#host';
 import { dialling } from './errors.js';
-import { bytes, family, text, timeout, timing, tlsOptions } from './net.js';
+import { bytes, family, opened, text, timeout, timing, tlsOptions } from './net.js';
 
 class Connection {
   #inner;
@@ -11,6 +11,7 @@ class Connection {
   constructor(inner, limitMs) {
     this.#inner = inner;
     this.#limitMs = limitMs;
+    opened.add(this);
   }
 
   startTls(options) {
@@ -51,7 +52,7 @@ class Connection {
   }
 
   close() {
-    this.#inner[Symbol.dispose]?.();
+    if (opened.delete(this)) this.#inner[Symbol.dispose]?.();
   }
 
   #call(action) {

@@ -2,7 +2,7 @@
 
 import { host } from '#host';
 import { dialling } from './errors.js';
-import { bytes, family, timeout } from './net.js';
+import { bytes, family, opened, timeout } from './net.js';
 
 class Socket {
   #inner;
@@ -11,6 +11,7 @@ class Socket {
   constructor(inner, limitMs) {
     this.#inner = inner;
     this.#limitMs = limitMs;
+    opened.add(this);
   }
 
   send(datagram) {
@@ -23,7 +24,7 @@ class Socket {
   }
 
   close() {
-    this.#inner[Symbol.dispose]?.();
+    if (opened.delete(this)) this.#inner[Symbol.dispose]?.();
   }
 }
 

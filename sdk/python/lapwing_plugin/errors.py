@@ -74,12 +74,20 @@ class NetError(Exception):
         return cls("Protocol", message)
 
 
-class SecretError(Exception):
-    """A secret that was not revealed."""
+class _Withheld(Exception):
+    """Not catching it is right: it ends the run as unknown, as the worker's refusal or trouble. `tag` as in the interface."""
+
+    def __init__(self, tag: str, message: str) -> None:
+        self.tag = tag
+        super().__init__(message)
 
 
-class StateError(Exception):
-    """State that could not be read or kept."""
+class SecretError(_Withheld):
+    """A secret that was not revealed: `AccessDenied`, `NotFound` or `Unavailable`."""
+
+
+class StateError(_Withheld):
+    """State that could not be read or kept: `AccessDenied`, `TooLarge`, `QuotaExceeded` or `Unavailable`."""
 
 
 def _payload(fault: object) -> tuple[str, str]:
@@ -96,13 +104,13 @@ def dialling(during: str | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def remembering(what: str, wrap: type[Exception]) -> Iterator[None]:
+def remembering(what: str, wrap: type[_Withheld]) -> Iterator[None]:
     """The same for state and secrets."""
     try:
         yield
     except Err as failed:
         tag, text = _payload(failed.value)
-        raise wrap(f"{what}: {text or tag}") from None
+        raise wrap(tag, f"{what}: {text or tag}") from None
 
 
 def of_os(error: OSError) -> NetError | None:

@@ -11,7 +11,7 @@ from wit_world.imports import context as _context
 from wit_world.imports import types
 
 from . import log
-from .errors import CheckError, Internal, InvalidConfig, NetError, Retryable, Unsupported, of_os
+from .errors import CheckError, Internal, InvalidConfig, NetError, Retryable, SecretError, StateError, Unsupported, of_os
 from .outcome import Outcome, down, lower, millis, nanos
 
 
@@ -74,7 +74,9 @@ class Plugin:
         homepage: str | None = None,
         max_reuse: int = 1,
     ) -> None:
-        """`max_reuse`: runs that one instance may serve; 1 is a fresh instance for each."""
+        """`max_reuse`: runs of one monitor that an instance may serve, if the operator allows it; 1 is a fresh instance for
+        each. With more of them, what stands outside of the function lasts from run to run.
+        """
         self._about = (name, version, summary, license, homepage, max_reuse)
         self._kinds: dict[str, _Kind] = {}
 
@@ -152,6 +154,8 @@ def _ended(raised: BaseException) -> types.Outcome:
         if failed.reason:
             return lower(down(failed.reason, str(failed)))
         raise Err(types.CheckError_Denied(str(failed))) from None
+    if isinstance(raised, (SecretError, StateError)):
+        raise Err(_WITHHELD.get(raised.tag, types.CheckError_Internal)(str(raised))) from None
     if isinstance(raised, CheckError):
         raise Err(_CHECK_ERRORS[type(raised)](str(raised))) from None
     trace = "".join(traceback.format_exception(raised))
@@ -159,6 +163,13 @@ def _ended(raised: BaseException) -> types.Outcome:
     print(trace, file=sys.stderr)
     raise Err(types.CheckError_Internal(f"{type(raised).__name__}: {raised}")) from None
 
+
+# A secret or state that the worker refuses or cannot give; what is too large for it is the plugin's own fault.
+_WITHHELD: dict[str, Callable[[str], types.CheckError]] = {
+    "AccessDenied": types.CheckError_Denied,
+    "NotFound": types.CheckError_Denied,
+    "Unavailable": types.CheckError_Retryable,
+}
 
 _CHECK_ERRORS: dict[type, Callable[[str], types.CheckError]] = {
     InvalidConfig: types.CheckError_InvalidConfig,

@@ -2,7 +2,8 @@
 
 from lapwing_plugin import Capability, Plugin, down, http, up
 
-plugin = Plugin("{{name}}", version="0.1.0", summary="Is a text on a page?")
+# Starting the interpreter costs more than a run: one instance may serve many, as nothing outside of `check` is changed by it.
+plugin = Plugin("{{name}}", version="0.1.0", summary="Is a text on a page?", max_reuse=100)
 
 SCHEMA = {
     "type": "object",

@@ -12,6 +12,7 @@ export const checker = definePlugin({
   version: '0.1.0',
   summary: 'What a status page says of a service',
   license: 'Apache-2.0',
+  maxReuse: 100,
   kinds: {
     statuspage: {
       title: 'Status page',

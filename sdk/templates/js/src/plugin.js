@@ -4,6 +4,8 @@ export const checker = definePlugin({
   name: '{{name}}',
   version: '0.1.0',
   summary: 'Is a text on a page?',
+  // Starting the engine costs more than a run: one instance may serve many, as nothing outside of `check` is changed by it.
+  maxReuse: 100,
   kinds: {
     '{{name}}': {
       title: 'Text on a page',

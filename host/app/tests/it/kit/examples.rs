@@ -1,7 +1,7 @@
 //! The example plugins, built by `just build-plugins`, against a real Redis and the two HTTP APIs they read.
 
-use super::run;
-use crate::support::{plugins, targets};
+use super::{repository, run};
+use crate::support::{plugins, process::say, targets};
 use axum::{Router, extract::Query, http::StatusCode, response::IntoResponse, routing::get};
 use lapwing_queue::testing::RedisServer;
 use serde_json::{Value, json};
@@ -179,4 +179,11 @@ async fn the_examples_tell_what_their_targets_do() {
     }
     assert_eq!(seen["hot"].2, "load1 = 7.25 (> 7)");
     assert_eq!(seen["redis"].2, "PONG from a master");
+}
+
+#[test]
+fn the_example_in_c_stands_whatever_its_target_sends() {
+    let file = repository().join("plugins/dist/examples/redis-ping.wasm");
+    let said = say(&["plugin", "conformance", file.to_str().unwrap()]);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
 }

@@ -101,13 +101,22 @@ impl FromStr for Rule {
                     "a host pattern has letters, digits, `-`, `_`, `.`, `*` and `?` only (other letters as `xn--…`)",
                 );
             }
-            Err(_) => Matcher::Pattern(trimmed.trim_end_matches('.').to_ascii_lowercase()),
+            Err(_) => Matcher::Pattern(pattern(trimmed)),
         };
         Ok(Self {
             text: text.to_owned(),
             matcher,
         })
     }
+}
+
+/// In lower case, without a trailing dot. Stars in a row are one: `**` is `*`, and about addresses, too.
+fn pattern(text: &str) -> String {
+    let mut pattern = text.trim_end_matches('.').to_ascii_lowercase();
+    while pattern.contains("**") {
+        pattern = pattern.replace("**", "*");
+    }
+    pattern
 }
 
 /// A network inside `::ffff:0:0/96` is the IPv4 network it maps to: addresses are canonical when they are judged.

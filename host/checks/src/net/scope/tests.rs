@@ -98,6 +98,18 @@ fn beyond_the_target_it_takes_a_request_and_a_grant() {
     }
 }
 
+#[test]
+fn stars_in_a_row_are_one() {
+    let [one, three]: [Destination; 2] = ["*", "***"].map(|text| text.parse().unwrap());
+    assert!(three.covers(&one) && one.covers(&three));
+    let both = scope(&[], &["***"], &["***"]);
+    assert_eq!(
+        reach(&both, "10.9.8.7", 80, "10.9.8.7"),
+        Ok(()),
+        "about addresses, too: what covers `*` permits what it does"
+    );
+}
+
 /// Addresses that a name must not lead to, in many spellings.
 const SPECIAL: [&str; 18] = [
     "127.0.0.1",
