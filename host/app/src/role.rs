@@ -11,7 +11,7 @@ use crate::{
     worker::Worker,
 };
 use anyhow::Context;
-use lapwing_checks::{KindInfo, Net, Origin};
+use lapwing_checks::{Net, Origin};
 use lapwing_model::{SystemClock, WorkerIdentity};
 use lapwing_queue::{
     Memos, Sink, Source,
@@ -20,6 +20,7 @@ use lapwing_queue::{
 use lapwing_wasm::{HostError, PluginHost};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Between two tries to reach a Redis that is away; each try itself takes up to two seconds.
@@ -98,22 +99,33 @@ impl Role {
         }
     }
 
-    /// Holds the configuration of every plugin's monitor against its schema; those of native kinds have been when the
-    /// file was read. An unknown kind is only warned of: its plugin may be mended while the other monitors are watched.
-    pub(crate) fn check_monitors(&self, config: &Config) -> Result<(), Faults> {
+    /// Holds the configuration of every plugin's monitor against its schema, and asks the plugin; those of native kinds
+    /// have been when the file was read. An unknown kind is only warned of, and so is a plugin that cannot say: it may be
+    /// mended while the other monitors are watched.
+    pub(crate) async fn check_monitors(&self, config: &Config) -> Result<(), Faults> {
         let registry = self.prober.kinds.registry();
         let mut faults = Faults::of(config.file.as_ref());
         for Numbered { index, monitor } in &config.monitors {
-            match registry.executor(&monitor.kind).map(|executor| executor.info()) {
-                Ok(KindInfo {
-                    origin: Origin::Native,
-                    ..
-                }) => {}
-                Ok(info) => {
-                    let value = serde_json::from_str(&monitor.config).unwrap_or(Value::Null);
-                    faults.hold(info, &value, &format!("monitors[{index}].config"));
+            let warn = |error| tracing::warn!(monitor.id, "monitor `{}`: {error}", monitor.name);
+            let executor = match registry.executor(&monitor.kind) {
+                Ok(executor) if executor.info().origin == Origin::Native => continue,
+                Ok(executor) => executor,
+                Err(error) => {
+                    warn(error);
+                    continue;
                 }
-                Err(error) => tracing::warn!(monitor.id, "monitor `{}`: {error}", monitor.name),
+            };
+            let (value, root) = (
+                serde_json::from_str(&monitor.config).unwrap_or(Value::Null),
+                format!("monitors[{index}].config"),
+            );
+            if !faults.hold(executor.info(), &value, &root) {
+                continue;
+            }
+            let deadline = Instant::now() + monitor.timeout;
+            match executor.review(&monitor.config, &root, deadline).await {
+                Ok(found) => faults.add(found),
+                Err(error) => warn(error),
             }
         }
         faults.into_result(()).map(|_| ())

@@ -1,6 +1,6 @@
 //! What the implementation of a kind is given, and what it may answer.
 
-use crate::Net;
+use crate::{Net, schema::Fault};
 use lapwing_model::{Clock, Observation, Reason, Task};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -100,6 +100,12 @@ pub enum CheckError {
 }
 
 impl CheckError {
+    /// That a configuration has these faults.
+    pub fn unfit(faults: &[Fault]) -> Self {
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        Self::InvalidConfig(faults.join("; "))
+    }
+
     /// The closed word for it.
     pub fn reason(&self) -> Reason {
         match self {

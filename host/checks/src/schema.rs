@@ -9,7 +9,7 @@ use crate::net::{
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 /// The format of durations as people write them: `500ms`, `10s`, `1m 30s`.
 pub const DURATION_FORMAT: &str = "lapwing-duration";
@@ -41,6 +41,17 @@ pub struct Fault {
     pub field: String,
     /// What is there and what was expected.
     pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, message } = self;
+        if field.is_empty() {
+            f.write_str(message)
+        } else {
+            write!(f, "`{field}`: {message}")
+        }
+    }
 }
 
 impl Schema {
@@ -298,7 +309,7 @@ fn choices(schema: &Value, option: &Value) -> Option<Vec<String>> {
 }
 
 /// A JSON pointer as people write paths: `/monitors/2/interval` → `monitors[2].interval`.
-fn field(root: &str, pointer: &str) -> String {
+pub fn field(root: &str, pointer: &str) -> String {
     pointer.split('/').skip(1).fold(root.to_owned(), |path, part| {
         let part = part.replace("~1", "/").replace("~0", "~");
         if part.parse::<usize>().is_ok() {

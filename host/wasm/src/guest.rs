@@ -11,6 +11,7 @@ use crate::{
     rights::Rights,
     settings::RunLimits,
     settings::kib,
+    stage::Stage,
     stats::{Live, Stats},
     trace::Trace,
 };
@@ -107,7 +108,7 @@ impl Guest {
             aside.trace = rights.traced.then(Trace::default);
         }
         Self {
-            wasi: closed_wasi(&output, limits),
+            wasi: closed_wasi(&output, limits).build(),
             _live: errand.stats.enter(),
             errand,
             ledger,
@@ -123,6 +124,14 @@ impl Guest {
                 shared: Shared::new(kib(limits.network_kib), limits.open_sockets),
             },
         }
+    }
+
+    /// With the clocks and the chance of `stage`.
+    pub(crate) fn on(mut self, stage: Stage, limits: &RunLimits) -> Self {
+        let mut wasi = closed_wasi(&self.output, limits);
+        stage.set(&mut wasi);
+        self.wasi = wasi.build();
+        self
     }
 
     /// A store with every limit set. It serves one run and is dropped.
@@ -175,12 +184,12 @@ impl Guest {
 }
 
 /// WASI with nothing behind it: no arguments, environment or files. Its network is in [`wasi`].
-fn closed_wasi(output: &Output, limits: &RunLimits) -> WasiCtx {
-    WasiCtxBuilder::new()
-        .stdout(output.clone())
+fn closed_wasi(output: &Output, limits: &RunLimits) -> WasiCtxBuilder {
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.stdout(output.clone())
         .stderr(output.clone())
-        .max_random_size(u64::from(limits.random_kib) << 10)
-        .build()
+        .max_random_size(u64::from(limits.random_kib) << 10);
+    wasi
 }
 
 impl WasiView for Guest {

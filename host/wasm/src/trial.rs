@@ -55,8 +55,8 @@ pub struct Trial {
 }
 
 impl Plugin {
-    /// Runs `config` (JSON) once, with each call to the host written down. `Err` when there is no such kind, or the
-    /// configuration does not fit its schema. Ends by `cx.deadline`; cancel safe.
+    /// Runs `config` (JSON) once, with each call to the host written down. `Err` when there is no such kind, the
+    /// configuration does not fit its schema, or the plugin's own check of it finds fault or goes wrong. Ends by `cx.deadline`; cancel safe.
     pub async fn trial(
         &self,
         kind: &str,
@@ -78,6 +78,10 @@ impl Plugin {
                     .collect(),
             })?;
         let config = executor.fit(config)?;
+        let faults = executor.review(&config, "", cx.deadline).await?;
+        if !faults.is_empty() {
+            return Err(CheckError::unfit(&faults));
+        }
         let mut rights = executor.rights(&config, cx);
         rights.traced = true;
         let allowed = Grant {
