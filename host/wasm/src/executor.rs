@@ -76,6 +76,21 @@ pub(crate) struct Attempt {
     pub(crate) elapsed: Duration,
 }
 
+impl Attempt {
+    /// One that was never made, for this reason.
+    pub(crate) fn never(error: CheckError) -> Self {
+        Self {
+            verdict: Verdict {
+                result: Err(error),
+                conduct: Conduct::Unseen,
+            },
+            aside: Aside::default(),
+            queued: Duration::ZERO,
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
 impl PluginExecutor {
     pub(crate) fn new(
         info: KindInfo,

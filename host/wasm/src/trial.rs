@@ -56,7 +56,7 @@ pub struct Trial {
 
 impl Plugin {
     /// Runs `config` (JSON) once, with each call to the host written down. `Err` when there is no such kind, the
-    /// configuration does not fit its schema, or the plugin's own check of it finds fault or goes wrong. Ends by `cx.deadline`; cancel safe.
+    /// configuration does not fit its schema, or the plugin's own check finds fault with it. Ends by `cx.deadline`; cancel safe.
     pub async fn trial(
         &self,
         kind: &str,
@@ -78,9 +78,10 @@ impl Plugin {
                     .collect(),
             })?;
         let config = executor.fit(config)?;
-        let faults = executor.review(&config, "", cx.deadline).await?;
-        if !faults.is_empty() {
-            return Err(CheckError::unfit(&faults));
+        match executor.review(&config, "", cx.deadline).await {
+            Ok(faults) if faults.is_empty() => {}
+            Ok(faults) => return Err(CheckError::unfit(&faults)),
+            Err(error) => return Ok(report(Attempt::never(error))),
         }
         let mut rights = executor.rights(&config, cx);
         rights.traced = true;

@@ -119,28 +119,32 @@ impl Rights {
     /// would have them all.
     pub(crate) fn secret(&self, name: &str, host: &str, port: u16) -> Result<(), String> {
         self.named(name, self.may_use(name), "secrets")?;
-        let place = match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
-        let setting = format!("secrets.{}.hosts", key(name));
         let secrets = self.custody.secrets();
-        match secrets.hosts(name) {
-            [] if within(&self.held.grant.hosts, host, port) => Ok(()),
-            [] => Err(format!(
-                "it has no `hosts`, and the plugin is granted no `{place}`; to permit it: `{setting} = [\"{place}\"]`"
-            )),
-            hosts if within(hosts, host, port) => Ok(()),
-            hosts => {
-                let all = hosts
-                    .iter()
-                    .map(|host| format!("\"{host}\", "))
-                    .collect::<String>();
-                Err(format!(
-                    "it must not go to `{place}`; to permit it: `{setting} = [{all}\"{place}\"]`"
-                ))
-            }
+        // That there is none is told by who wants to read it.
+        let Some(own) = secrets.hosts(name) else { return Ok(()) };
+        let permitted = if own.is_empty() {
+            &self.held.grant.hosts
+        } else {
+            own
+        };
+        if within(permitted, host, port) {
+            return Ok(());
         }
+        let why = if own.is_empty() {
+            ": it has no `hosts`, and the plugin is not granted that place"
+        } else {
+            ""
+        };
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        let hosts: String = own.iter().map(|host| format!("\"{host}\", ")).collect();
+        Err(format!(
+            "it must not go to `{host}:{port}`{why}; to permit it: `secrets.{}.hosts = [{hosts}\"{host}:{port}\"]`",
+            key(name)
+        ))
     }
 
     /// Whether the guest may read the secret `name`.

@@ -71,9 +71,9 @@ impl Secrets {
         self.0.contains_key(name)
     }
 
-    /// Where the host may send `name` and nowhere else; empty when nothing is said of that.
-    pub(crate) fn hosts(&self, name: &str) -> &[Destination] {
-        self.0.get(name).map_or(&[], |secret| &secret.hosts)
+    /// Where the host may send `name`, and nowhere else; empty when nothing is said of that. `None`: there is none.
+    pub(crate) fn hosts(&self, name: &str) -> Option<&[Destination]> {
+        self.0.get(name).map(|secret| secret.hosts.as_slice())
     }
 
     /// The secret `name`, waited for no longer than `patience`. Cancel safe.

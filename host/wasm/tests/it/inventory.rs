@@ -3,7 +3,7 @@
 use crate::support::dist;
 use std::{collections::BTreeSet, fs, path::Path};
 
-const TESTS: [&str; 10] = [
+const TESTS: [&str; 11] = [
     include_str!("conduct.rs"),
     include_str!("hostile.rs"),
     include_str!("limits.rs"),
@@ -12,6 +12,7 @@ const TESTS: [&str; 10] = [
     include_str!("network.rs"),
     include_str!("rights.rs"),
     include_str!("travels.rs"),
+    include_str!("validating.rs"),
     include_str!("wasi_http.rs"),
     include_str!("wasi_sockets.rs"),
 ];

@@ -1,12 +1,12 @@
 //! WASI's own HTTP, as unmodified programs use it: the same guard, TLS and limits as everything else on the network.
 
-use crate::support::{Bench, PLENTY, context, eventually, small, unknown};
+use crate::support::{Bench, PLENTY, context, eventually, fixture, small, unknown};
 use lapwing_checks::{
     CheckError, Net, ProbeContext,
     net::{EgressPolicy, policy::Rule},
 };
 use lapwing_model::{Observation, Reason, Status};
-use lapwing_wasm::{PluginSettings, RunLimits};
+use lapwing_wasm::{PluginHost, PluginSettings, RunLimits, TrialOptions};
 use serde_json::{Value, json};
 use std::{
     sync::{Arc, Mutex},
@@ -185,6 +185,29 @@ async fn a_request_is_answered_and_measured() {
         "{asked:?}"
     );
     eventually("the connection is closed", async || scene.web.is_idle()).await;
+}
+
+#[tokio::test]
+async fn a_trial_run_tells_each_request() {
+    let web = Web::start().await;
+    let host = PluginHost::new(small()).unwrap();
+    let report = host.load_file(fixture("wasi_http")).await;
+    let plugin = report.plugin().unwrap();
+    let traced = async |config: &str| {
+        let (kind, options) = (&report.kinds[0], TrialOptions::default());
+        let trial = plugin.trial(kind, config, &context(PLENTY), options).await.unwrap();
+        let [call] = <[_; 1]>::try_from(trial.calls).unwrap();
+        assert_eq!((call.call, call.elapsed_us.is_some()), ("wasi-http.send", true));
+        call
+    };
+    let call = traced(&web.config("/hello?name=x", &json!({}))).await;
+    let url = format!("GET http://127.0.0.1:{}/hello?name=x", web.port);
+    assert_eq!((&*call.detail, &*call.outcome, call.failed), (&*url, "200", false));
+    let call = traced(&web.config("/garbage", &json!({}))).await;
+    assert!(call.failed && !call.outcome.is_empty(), "{call:?}");
+    let elsewhere = json!({ "authority": "127.0.0.1:1", "host": "127.0.0.2" });
+    let call = traced(&web.config("/", &elsewhere)).await;
+    assert!(call.failed, "{call:?}");
 }
 
 #[tokio::test]
