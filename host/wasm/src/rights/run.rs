@@ -121,7 +121,9 @@ impl Rights {
         self.named(name, self.may_use(name), "secrets")?;
         let secrets = self.custody.secrets();
         // That there is none is told by who wants to read it.
-        let Some(own) = secrets.hosts(name) else { return Ok(()) };
+        let Some(own) = secrets.hosts(name) else {
+            return Ok(());
+        };
         let permitted = if own.is_empty() {
             &self.held.grant.hosts
         } else {

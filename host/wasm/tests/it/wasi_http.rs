@@ -193,21 +193,29 @@ async fn a_trial_run_tells_each_request() {
     let host = PluginHost::new(small()).unwrap();
     let report = host.load_file(fixture("wasi_http")).await;
     let plugin = report.plugin().unwrap();
-    let traced = async |config: &str| {
-        let (kind, options) = (&report.kinds[0], TrialOptions::default());
-        let trial = plugin.trial(kind, config, &context(PLENTY), options).await.unwrap();
-        let [call] = <[_; 1]>::try_from(trial.calls).unwrap();
+    let traced = async |path: &str, deny: &[&str]| {
+        let policy = EgressPolicy {
+            deny: deny.iter().map(|rule| rule.parse::<Rule>().unwrap()).collect(),
+            ..EgressPolicy::default()
+        };
+        let cx = ProbeContext {
+            net: Net::new(policy),
+            ..context(PLENTY)
+        };
+        let config = web.config(path, &json!({}));
+        let trial = plugin
+            .trial(&report.kinds[0], &config, &cx, TrialOptions::default())
+            .await;
+        let [call] = <[_; 1]>::try_from(trial.unwrap().calls).unwrap();
         assert_eq!((call.call, call.elapsed_us.is_some()), ("wasi-http.send", true));
-        call
+        assert_eq!(call.detail, format!("GET http://127.0.0.1:{}{path}", web.port));
+        (call.failed, call.outcome)
     };
-    let call = traced(&web.config("/hello?name=x", &json!({}))).await;
-    let url = format!("GET http://127.0.0.1:{}/hello?name=x", web.port);
-    assert_eq!((&*call.detail, &*call.outcome, call.failed), (&*url, "200", false));
-    let call = traced(&web.config("/garbage", &json!({}))).await;
-    assert!(call.failed && !call.outcome.is_empty(), "{call:?}");
-    let elsewhere = json!({ "authority": "127.0.0.1:1", "host": "127.0.0.2" });
-    let call = traced(&web.config("/", &elsewhere)).await;
-    assert!(call.failed, "{call:?}");
+    assert_eq!(traced("/hello?name=x", &[]).await, (false, "200".to_owned()));
+    let (failed, why) = traced("/garbage", &[]).await;
+    assert!(failed && !why.is_empty(), "{why}");
+    let (failed, why) = traced("/hello?name=x", &["127.0.0.0/8"]).await;
+    assert!(failed && why.contains("127.0.0.0/8"), "{why}");
 }
 
 #[tokio::test]

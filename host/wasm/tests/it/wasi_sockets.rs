@@ -194,10 +194,18 @@ async fn traced(config: &str) -> Vec<(&'static str, String, String, bool)> {
     let report = host.load_file(fixture("wasi_net")).await;
     let plugin = report.plugin().unwrap();
     let trial = plugin
-        .trial("fixture-wasi-net", config, &context(PLENTY), TrialOptions::default())
+        .trial(
+            "fixture-wasi-net",
+            config,
+            &context(PLENTY),
+            TrialOptions::default(),
+        )
         .await
         .unwrap();
-    assert!(trial.calls.iter().all(|call| call.elapsed_us.is_some()), "{trial:?}");
+    assert!(
+        trial.calls.iter().all(|call| call.elapsed_us.is_some()),
+        "{trial:?}"
+    );
     let calls = trial.calls.into_iter();
     calls
         .map(|call| (call.call, call.detail, call.outcome, call.failed))
@@ -208,8 +216,7 @@ async fn traced(config: &str) -> Vec<(&'static str, String, String, bool)> {
 async fn a_trial_run_tells_each_call() {
     let echo = Echo::start(true).await;
     let peer = format!("127.0.0.1:{}", echo.port);
-    let config = echo.tcp(&json!({ "to": format!("localhost:{}", echo.port) }));
-    let calls = traced(&config).await;
+    let calls = traced(&echo.tcp(&json!({ "name": "localhost" }))).await;
     let names: Vec<_> = calls.iter().map(|(name, ..)| *name).collect();
     assert_eq!(
         names,
@@ -227,16 +234,27 @@ async fn a_trial_run_tells_each_call() {
     assert_eq!((&*calls[2].2, &*calls[3].2), ("5 bytes", "5 bytes"));
 
     // The name is its target; the place is not.
-    let stranger = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let stranger = stranger.local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stranger = closed.local_addr().unwrap();
+    drop(closed);
     let config = json!({ "do": "udp", "to": peer, "say": "x", "then": stranger.to_string() }).to_string();
     let calls = traced(&config).await;
     let refused = calls.last().unwrap();
-    assert_eq!((refused.0, &*refused.1, refused.3), ("wasi-sockets.send", &*stranger.to_string(), true));
-    assert!(refused.2.contains("plugins.grants.fixture-wasi-net.hosts"), "{calls:?}");
+    assert_eq!(
+        (refused.0, &*refused.1, refused.3),
+        ("wasi-sockets.send", &*stranger.to_string(), true)
+    );
+    assert!(
+        refused.2.contains("plugins.grants.fixture-wasi-net.hosts"),
+        "{calls:?}"
+    );
     let closed = json!({ "do": "tcp", "to": stranger.to_string() }).to_string();
     let failed = traced(&closed).await;
-    assert_eq!((failed[0].0, failed[0].3), ("wasi-sockets.connect", true), "{failed:?}");
+    assert_eq!(
+        (failed[0].0, failed[0].3),
+        ("wasi-sockets.connect", true),
+        "{failed:?}"
+    );
     assert!(failed[0].2.contains("refused"), "{failed:?}");
 }
 

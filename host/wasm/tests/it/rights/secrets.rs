@@ -171,7 +171,13 @@ async fn a_secret_without_hosts_goes_where_the_operator_lets_the_plugin_go_and_t
         let seen = steps.step(MORE, target.clone(), fill.clone()).await;
         assert_eq!(seen.status == Status::Down, permitted, "{seen:?}");
     }
-    assert!(heard.lock().unwrap().iter().any(|request| request.contains(TOKEN)));
+    assert!(
+        heard
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|request| request.contains(TOKEN))
+    );
 }
 
 /// Every text a run leaves behind.
