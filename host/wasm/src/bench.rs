@@ -48,8 +48,16 @@ impl Subject {
     pub async fn fresh(&self, config: &str) -> Duration {
         let request = request(config);
         let begun = Instant::now();
-        let guest = Guest::new(errand(), Arc::new(Ledger::new()), &self.settings.limits);
-        let ending = run::check_once(&self.pre, guest, &request, &self.settings.limits).await;
+        let limits = &self.settings.limits;
+        let (ending, _) = run::check_once(
+            &self.pre,
+            None,
+            errand(),
+            Arc::new(Ledger::new()),
+            &request,
+            limits,
+        )
+        .await;
         let took = begun.elapsed();
         assert!(matches!(ending, Ending::Answered(Ok(_))), "{ending:?}");
         took

@@ -4,7 +4,10 @@
 //! cleaned by `PAGEMAP_SCAN` (Linux 6.7 and later; older kernels fall back by themselves). The host asks for the
 //! largest reservation of address space first, because that spares guests their bounds checks, and makes do with less.
 
-use crate::settings::{PluginSettings, RunLimits, kib};
+use crate::{
+    reuse::{Instance, Shelf},
+    settings::{PluginSettings, RunLimits, kib},
+};
 use serde::{Deserialize, Serialize};
 use std::{num::NonZeroUsize, thread, time::Duration};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
@@ -97,7 +100,9 @@ fn code(layout: Layout, limits: &RunLimits) -> Config {
 
 fn pool(settings: &PluginSettings) -> PoolingAllocationConfig {
     // A thread that cleans a batch of slots holds those of runs that are over and have given up their place.
-    let slots = settings.concurrent_runs + BATCH * (settings.guest_threads() + 1);
+    let slots = settings.concurrent_runs
+        + Shelf::<Instance>::slots(settings)
+        + BATCH * (settings.guest_threads() + 1);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_stacks(slots)

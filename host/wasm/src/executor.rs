@@ -9,6 +9,7 @@ use crate::{
     ledger::Aside,
     memo,
     quarantine::Quarantine,
+    reuse::{Place, Tenant},
     rights::{Rights, Sphere},
     run::Runner,
     schema::{self, Fit},
@@ -51,6 +52,8 @@ pub(crate) struct Program {
     pub(crate) custody: Arc<Custody>,
     pub(crate) record: Arc<Record>,
     pub(crate) line: Line,
+    /// Runs one of its instances may serve.
+    pub(crate) max_reuse: u32,
     pub(crate) stats: Arc<Stats>,
     /// Keeps its code in the cache.
     pub(crate) _code: Hold,
@@ -174,6 +177,7 @@ impl PluginExecutor {
         rights: Rights,
         retry: u32,
     ) -> Attempt {
+        let tenant = self.tenant(config, &rights, cx);
         let errand = Errand {
             plugin: self.program.name.clone(),
             kind: self.kind.clone(),
@@ -194,7 +198,7 @@ impl PluginExecutor {
         let mut report = self
             .program
             .runner
-            .check(&self.program.pre, &self.program.line, errand, request)
+            .check(&self.program.pre, &self.program.line, errand, tenant, request)
             .await;
         let aside = std::mem::take(&mut report.entries.aside);
         let (queued, elapsed) = (report.waited + report.queued, report.elapsed);
@@ -207,6 +211,26 @@ impl PluginExecutor {
             queued,
             elapsed,
         }
+    }
+
+    /// For whom an instance may be kept after the run, and for how many runs in all. Not where somebody looks on: that
+    /// is to show what a first run does.
+    fn tenant(&self, config: &Fit, rights: &Rights, cx: &ProbeContext) -> Option<(Tenant, u32)> {
+        let most = self.program.max_reuse;
+        let monitor = &cx.task.monitor.id;
+        (most > 1 && !rights.traced && !monitor.is_empty()).then(|| {
+            let place = Place {
+                digest: self.program.digest.clone(),
+                kind: self.kind.clone(),
+                monitor: monitor.clone(),
+            };
+            let tenant = Tenant {
+                place,
+                config: blake3::hash(config.text.as_bytes()),
+                held: rights.held.clone(),
+            };
+            (tenant, most)
+        })
     }
 
     /// Keeps what the guest wanted remembered, if it ended well, and counts. No verdict waits long for it, and none
@@ -229,6 +253,7 @@ impl PluginExecutor {
             .faults
             .fetch_add((verdict.conduct == Conduct::Fault).into(), Relaxed);
         record.refusals.fetch_add(aside.refusals, Relaxed);
+        record.reused.fetch_add(aside.reused.into(), Relaxed);
         record
             .limits
             .fetch_add(aside.limits + u64::from(at_limit), Relaxed);
@@ -299,8 +324,11 @@ impl Executor for PluginExecutor {
             let pass = self.quarantine.admit().map_err(|left| self.resting(left))?;
             let rights = self.rights(&config, cx);
             let attempt = self.attempt(&config, cx, rights.clone(), 0).await;
+            let reused = attempt.aside.reused;
             let mut verdict = self.settle(attempt, cx).await;
-            if verdict.conduct == Conduct::Retry && cx.remaining() > RETRY_MIN {
+            // What an instance piles up over several runs is not the target's fault, nor this run's.
+            let again = verdict.conduct == Conduct::Retry || (reused && verdict.conduct == Conduct::Fault);
+            if again && cx.remaining() > RETRY_MIN {
                 let attempt = self.attempt(&config, cx, rights, 1).await;
                 verdict = self.settle(attempt, cx).await;
             }
@@ -343,6 +371,12 @@ fn previous(heartbeat: &Heartbeat) -> Option<types::Status> {
         0 => Some(types::Status::Down),
         1 => Some(types::Status::Up),
         _ => None,
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.runner.forget(&self.digest);
     }
 }
 

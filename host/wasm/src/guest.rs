@@ -1,11 +1,12 @@
 //! What one run's store holds: the guest's limits, its rights, and the book that is kept on it.
 //!
-//! Made by [`crate::run`] for each run and dropped with it; nothing here outlives a run but the ledger.
+//! Made by [`crate::run`] for each run and dropped with it, or made ready for its tenant's next one ([`crate::reuse`]).
 
 use crate::{
     capability::wasi,
     ledger::{Ledger, Usage},
     limiter::Limiter,
+    mask::Mask,
     output::Output,
     quota::Shared,
     rights::Rights,
@@ -97,6 +98,24 @@ pub(crate) enum Stop {
     Host(String),
 }
 
+impl Errand {
+    /// Time until the deadline.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+impl Quotas {
+    fn new(limits: &RunLimits) -> Self {
+        Self {
+            log_bytes: kib(limits.log_kib),
+            connects: limits.connects,
+            dns_queries: limits.dns_queries,
+            shared: Shared::new(kib(limits.network_kib), limits.open_sockets),
+        }
+    }
+}
+
 impl Guest {
     pub(crate) fn new(errand: Errand, ledger: Arc<Ledger>, limits: &RunLimits) -> Self {
         let output = Output::new(kib(limits.output_kib));
@@ -117,12 +136,7 @@ impl Guest {
             limiter: Limiter::new(limits),
             http: wasi::http::Courier::new(),
             pins: wasi::sockets::Pins::new(),
-            quotas: Quotas {
-                log_bytes: kib(limits.log_kib),
-                connects: limits.connects,
-                dns_queries: limits.dns_queries,
-                shared: Shared::new(kib(limits.network_kib), limits.open_sockets),
-            },
+            quotas: Quotas::new(limits),
         }
     }
 
@@ -134,7 +148,30 @@ impl Guest {
         self
     }
 
-    /// A store with every limit set. It serves one run and is dropped.
+    /// Ready for one more run: nothing stays but what is in the guest's own memory, the streams and clocks it holds, and
+    /// what must not be shown of earlier runs.
+    pub(crate) fn renew(&mut self, errand: Errand, ledger: Arc<Ledger>, mask: Mask, limits: &RunLimits) {
+        let aside = &mut ledger.entries().aside;
+        aside.mask = mask;
+        aside.reused = true;
+        self.errand = errand;
+        self.ledger = ledger.clone();
+        self.output.clear();
+        self.http = wasi::http::Courier::new();
+        self.pins = wasi::sockets::Pins::new();
+        self.quotas = Quotas::new(limits);
+    }
+
+    /// Whether the run that is over leaves an instance that another may follow in: nothing was refused, no limit was
+    /// met, no time ran out; no socket is open, nothing under way, and memory is left.
+    pub(crate) fn is_clean(&self, limits: &RunLimits) -> bool {
+        self.limiter.hit().is_none()
+            && self.limiter.memory() <= limits.memory_bytes() / 2
+            && self.quotas.shared.sockets() == limits.open_sockets
+            && self.ledger.is_clean()
+    }
+
+    /// A store with every limit set.
     pub(crate) fn into_store(self, engine: &wasmtime::Engine, limits: &RunLimits) -> Store<Self> {
         let mut store = Store::new(engine, self);
         store.limiter(|guest| &mut guest.limiter);
@@ -179,7 +216,7 @@ impl Guest {
 
     /// Time until the deadline.
     pub(crate) fn time_left(&self) -> Duration {
-        self.errand.deadline.saturating_duration_since(Instant::now())
+        self.errand.time_left()
     }
 }
 

@@ -100,6 +100,8 @@ pub(crate) struct Aside {
     pub(crate) refusals: u64,
     /// Quotas used up.
     pub(crate) limits: u64,
+    /// The instance had served before.
+    pub(crate) reused: bool,
     /// The calls one by one, where somebody looks.
     pub(crate) trace: Option<Trace>,
     /// What the run used.
@@ -241,6 +243,15 @@ impl Ledger {
             reason,
             why: why.to_owned(),
         });
+    }
+
+    /// Whether the run went without refusals, limits, faults of ours and time-outs, and nothing is under way.
+    pub(crate) fn is_clean(&self) -> bool {
+        let entries = self.entries();
+        entries.hindrance.is_none()
+            && entries.dropped_lines == 0
+            && !entries.timed_out
+            && self.flights.load(Relaxed) == 0
     }
 
     /// The entries, to write in.

@@ -28,6 +28,7 @@ mod plugin;
 mod processor;
 mod quarantine;
 mod quota;
+mod reuse;
 mod rights;
 mod run;
 mod schema;

@@ -180,6 +180,7 @@ impl Loader {
     ) -> Result<Plugin, LoadError> {
         let memory_kib = world::memory_kib(component, &self.settings.limits)?;
         let name = crate::text::line(&record.made.described.name, 64);
+        let max_reuse = record.made.described.max_reuse.clamp(1, self.settings.max_reuse);
         let program = Program {
             record: self.custody.record(&name),
             name: name.into(),
@@ -189,6 +190,7 @@ impl Loader {
             runner: self.runner.clone(),
             custody: self.custody.clone(),
             line: self.runner.line(memory_kib),
+            max_reuse,
             stats: self.runner.stats(),
             _code: code,
         };

@@ -41,6 +41,11 @@ impl Output {
         String::from_utf8_lossy(text.get(from..).unwrap_or_default()).into_owned()
     }
 
+    /// Forgets what was written.
+    pub(crate) fn clear(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn append(&self, bytes: &[u8]) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = bytes

@@ -28,6 +28,11 @@ impl Shared {
         self.0.bytes.load(Relaxed)
     }
 
+    /// Sockets that may still be opened.
+    pub(crate) fn sockets(&self) -> u32 {
+        self.0.sockets.load(Relaxed)
+    }
+
     /// Takes so many bytes; nothing when fewer are left.
     #[must_use]
     pub(crate) fn take_bytes(&self, bytes: usize) -> bool {

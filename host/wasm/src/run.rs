@@ -1,4 +1,4 @@
-//! One run of a guest: a fresh store and instance, one call, and what became of it.
+//! One run of a guest: a fresh store and instance (or a kept one), one call, and what became of it.
 //!
 //! Guests run on threads of their own, so that a spinning one takes no time from native checks. The caller waits on
 //! its own runtime and gives up at the deadline, whatever the guest does; the guest is then dropped at its next tick,
@@ -8,6 +8,7 @@ use crate::{
     abi::v1::{PluginPre, wit::types},
     guest::{Errand, Guest, Stop},
     ledger::{Entries, Ledger},
+    reuse::{Instance, Shelf, Tenant},
     settings::RunLimits,
     slots::{Line, Slots},
     stage::Stage,
@@ -76,6 +77,7 @@ pub(crate) struct Report<T> {
 pub(crate) struct Runner {
     threads: Threads,
     slots: Slots,
+    shelf: Arc<Shelf>,
     live: Arc<AtomicU64>,
     limits: RunLimits,
 }
@@ -85,6 +87,7 @@ impl Runner {
         Ok(Self {
             threads: Threads::start(settings.guest_threads())?,
             slots: Slots::new(settings),
+            shelf: Arc::new(Shelf::new(settings)),
             live: Arc::default(),
             limits: settings.limits,
         })
@@ -99,6 +102,7 @@ impl Runner {
         let (slots_used, slots_total, waiting) = self.slots.counts();
         Usage {
             live_stores: self.live.load(Relaxed),
+            kept: self.shelf.count(),
             slots_used,
             slots_total,
             waiting,
@@ -115,18 +119,34 @@ impl Runner {
         self.slots.line(memory_kib)
     }
 
-    /// Calls `check` on a fresh instance. Cancel safe: dropping the future drops the run.
+    /// Drops the instances kept of a plugin.
+    pub(crate) fn forget(&self, digest: &str) {
+        self.shelf.clear(digest);
+    }
+
+    /// Calls `check`: on the instance kept for `tenant`, or a fresh one, which is then kept if it may be. Cancel safe:
+    /// dropping the future drops the run.
     pub(crate) async fn check(
         &self,
         pre: &Arc<PluginPre<Guest>>,
         line: &Line,
         errand: Errand,
+        tenant: Option<(Tenant, u32)>,
         request: impl FnOnce(Duration) -> types::Request + Send + 'static,
     ) -> Report<Checked> {
-        let (pre, limits) = (pre.clone(), self.limits);
-        self.run(line, errand, move |guest| async move {
-            let request = request(guest.time_left());
-            check_once(&pre, guest, &request, &limits).await
+        let (pre, limits, shelf) = (pre.clone(), self.limits, self.shelf.clone());
+        self.run(line, errand, move |errand, ledger| async move {
+            let kept = tenant.as_ref().and_then(|(tenant, _)| shelf.take(tenant));
+            let request = request(errand.time_left());
+            let (ending, instance) = check_once(&pre, kept, errand, ledger, &request, &limits).await;
+            if let (Some((tenant, most)), Some(instance)) = (tenant, instance) {
+                let guest = instance.store.data();
+                if instance.runs < most && guest.is_clean(&limits) {
+                    let memory = guest.limiter.memory();
+                    shelf.put(tenant, instance, memory);
+                }
+            }
+            ending
         })
         .await
     }
@@ -140,18 +160,19 @@ impl Runner {
         stage: Stage,
     ) -> Report<types::PluginInfo> {
         let (pre, limits) = (pre.clone(), self.limits);
-        self.run(line, errand, move |guest| async move {
-            describe_once(&pre, guest.on(stage, &limits), &limits).await
+        self.run(line, errand, move |errand, ledger| async move {
+            let guest = Guest::new(errand, ledger, &limits).on(stage, &limits);
+            describe_once(&pre, guest, &limits).await
         })
         .await
     }
 
-    /// Gives `call` a guest of its own on a thread of the guests, when a slot is free. Cancel safe.
+    /// Makes `call` on a thread of the guests, when a slot is free. Cancel safe.
     pub(crate) async fn run<T, F>(
         &self,
         line: &Line,
         errand: Errand,
-        call: impl FnOnce(Guest) -> F + Send + 'static,
+        call: impl FnOnce(Errand, Arc<Ledger>) -> F + Send + 'static,
     ) -> Report<T>
     where
         T: Send + 'static,
@@ -164,9 +185,9 @@ impl Runner {
         let ledger = Arc::new(Ledger::new());
         let gate = slot.as_ref().map_or_else(|gate| *gate, |slot| slot.gate);
         let ending = if let Ok(slot) = slot {
-            let (book, limits) = (ledger.clone(), self.limits);
+            let book = ledger.clone();
             let task = self.threads.handle().spawn(async move {
-                let ending = call(Guest::new(errand, book, &limits)).await;
+                let ending = call(errand, book).await;
                 drop(slot);
                 ending
             });
@@ -202,25 +223,55 @@ fn out_of_time<T>(ledger: &Ledger) -> Ending<T> {
         })
 }
 
-/// One `check` on a fresh instance, on the current thread.
+/// One `check` on the current thread, by a kept instance or a fresh one; which comes back if it gave an outcome.
 pub(crate) async fn check_once(
     pre: &PluginPre<Guest>,
-    guest: Guest,
+    kept: Option<Instance>,
+    errand: Errand,
+    ledger: Arc<Ledger>,
     request: &types::Request,
     limits: &RunLimits,
-) -> Ending<Checked> {
-    let ledger = guest.ledger.clone();
-    let mut store = guest.into_store(pre.engine(), limits);
+) -> (Ending<Checked>, Option<Instance>) {
+    let (mut store, started, runs) = match kept {
+        None => {
+            let guest = Guest::new(errand, ledger.clone(), limits);
+            (guest.into_store(pre.engine(), limits), None, 0)
+        }
+        Some(Instance {
+            mut store,
+            plugin,
+            mask,
+            runs,
+        }) => {
+            store.data_mut().renew(errand, ledger.clone(), mask, limits);
+            store.set_epoch_deadline(1);
+            (store, Some(plugin), runs)
+        }
+    };
     let result = metered(&ledger, async {
-        let plugin = pre.instantiate_async(&mut store).await?;
-        plugin
-            .lapwing_plugin_checker()
-            .call_check(&mut store, request)
-            .await
+        let plugin = match started {
+            Some(plugin) => plugin,
+            None => pre.instantiate_async(&mut store).await?,
+        };
+        let checker = plugin.lapwing_plugin_checker();
+        let answer = checker.call_check(&mut store, request).await?;
+        wasmtime::Result::Ok((answer, plugin))
     })
     .await;
     store.data().close_books(limits);
-    conclude(&store, result)
+    let (result, plugin) = match result {
+        Ok((answer, plugin)) => (Ok(answer), Some(plugin)),
+        Err(error) => (Err(error), None),
+    };
+    let ending = conclude(&store, result);
+    let plugin = plugin.filter(|_| matches!(ending, Ending::Answered(Ok(_))));
+    let instance = plugin.map(|plugin| Instance {
+        mask: ledger.entries().aside.mask.clone(),
+        store,
+        plugin,
+        runs: runs + 1,
+    });
+    (ending, instance)
 }
 
 async fn describe_once(
@@ -357,13 +408,13 @@ mod tests {
             stats: runner.stats(),
         };
         let broken = runner
-            .run(&line, errand(), async |_guest| -> Ending<()> {
+            .run(&line, errand(), async |_, _| -> Ending<()> {
                 panic!("a fault of ours")
             })
             .await;
         assert!(matches!(&broken.ending, Ending::Host(_)), "{broken:?}");
         let next = runner
-            .run(&line, errand(), async |_guest| Ending::Answered(7))
+            .run(&line, errand(), async |_, _| Ending::Answered(7))
             .await;
         assert!(matches!(next.ending, Ending::Answered(7)), "{next:?}");
         assert_eq!((runner.usage().live_stores, runner.usage().slots_used), (0, 0));

@@ -25,6 +25,14 @@ pub struct PluginSettings {
     /// more wait. 1 to 4096; default 64.
     #[schemars(range(min = 1, max = 4096))]
     pub concurrent_heavy_runs: u32,
+    /// Most runs one instance may serve, of those its plugin offers (`max-reuse`): runs of one monitor, as long as nothing
+    /// goes wrong. 1 to 10000; default 100; 1: a fresh instance for every run.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_reuse: u32,
+    /// Most memory that instances may hold while they wait for their monitor's next run, in MiB; each counts 1 MiB and its
+    /// linear memory. 0 to 8192; default 256; 0: none waits.
+    #[schemars(range(max = 8192))]
+    pub kept_memory_mib: u32,
     /// Largest plugin file, in MiB. 1 to 128; default 32.
     #[schemars(range(min = 1, max = 128))]
     pub file_mib: u32,
@@ -157,6 +165,8 @@ impl Default for PluginSettings {
             concurrent_runs: 512,
             concurrent_runs_per_plugin: 256,
             concurrent_heavy_runs: 64,
+            max_reuse: 100,
+            kept_memory_mib: 256,
             file_mib: 32,
             cache: None,
             cache_mib: 1024,
@@ -232,7 +242,7 @@ impl PluginSettings {
     /// Every setting out of its range, as `field: expectation`; empty when all is well.
     pub fn faults(&self) -> Vec<String> {
         let (limits, rest, compile) = (&self.limits, &self.quarantine, &self.compile);
-        let ranges: [(&str, u32, RangeInclusive<u32>); 30] = [
+        let ranges: [(&str, u32, RangeInclusive<u32>); 32] = [
             ("threads", self.threads, 0..=64),
             ("concurrent_runs", self.concurrent_runs, 1..=16_384),
             (
@@ -241,6 +251,8 @@ impl PluginSettings {
                 1..=16_384,
             ),
             ("concurrent_heavy_runs", self.concurrent_heavy_runs, 1..=4096),
+            ("max_reuse", self.max_reuse, 1..=10_000),
+            ("kept_memory_mib", self.kept_memory_mib, 0..=8192),
             ("file_mib", self.file_mib, 1..=128),
             ("cache_mib", self.cache_mib, 64..=1_048_576),
             ("compile.memory_mib", compile.memory_mib, 256..=65_536),

@@ -16,8 +16,10 @@ use std::{
 /// What all plugins of a host hold at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Usage {
-    /// Instances that exist, with their memories; zero when nothing runs.
+    /// Instances that exist, with their memories; those of `kept` when nothing runs.
     pub live_stores: u64,
+    /// Those of them that wait for their monitor's next run (`plugins.kept_memory_mib`).
+    pub kept: u64,
     /// Runs that have a slot.
     pub slots_used: u64,
     /// Runs that can have one (`plugins.concurrent_runs`).

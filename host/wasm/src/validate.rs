@@ -64,7 +64,10 @@ impl Validation {
         (mask, root): (&Mask, &str),
     ) -> Result<Vec<Fault>, CheckError> {
         let (pre, limits) = (pre.clone(), *runner.limits());
-        let call = move |guest| async move { self.call(&pre, guest, &config, &limits).await };
+        let call = move |errand, ledger| async move {
+            let guest = Guest::new(errand, ledger, &limits);
+            self.call(&pre, guest, &config, &limits).await
+        };
         let problems = match runner.run(line, errand, call).await.ending {
             Ending::Answered(problems) => problems,
             other => return Err(failed(other, mask)),

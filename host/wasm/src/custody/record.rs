@@ -23,6 +23,7 @@ pub struct Record {
     pub(crate) faults: AtomicU64,
     pub(crate) refusals: AtomicU64,
     pub(crate) limits: AtomicU64,
+    pub(crate) reused: AtomicU64,
     log: Mutex<Log>,
 }
 
@@ -37,6 +38,8 @@ pub struct Tally {
     pub refusals: u64,
     /// Quotas and limits hit.
     pub limits: u64,
+    /// Runs by an instance that had served its monitor before (`max-reuse`).
+    pub reused: u64,
 }
 
 /// One line a plugin logged; secrets are masked.
@@ -74,6 +77,7 @@ impl Record {
             faults: self.faults.load(Relaxed),
             refusals: self.refusals.load(Relaxed),
             limits: self.limits.load(Relaxed),
+            reused: self.reused.load(Relaxed),
         }
     }
 

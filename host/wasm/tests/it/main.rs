@@ -30,6 +30,7 @@ mod polyglot;
 mod radius;
 mod raw;
 mod reentry;
+mod reuse;
 mod rights;
 mod rows;
 mod servers;

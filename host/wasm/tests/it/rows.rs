@@ -316,8 +316,13 @@ const ROWS: &[Row] = &[
     row(
         36,
         "instances that are used again and remember",
-        &[],
-        &["nothing_of_a_run_is_left_for_the_next"],
+        &["keeper"],
+        &[
+            "nothing_of_a_run_is_left_for_the_next",
+            "nobody_finds_what_another_left",
+            "an_instance_is_not_kept_after_anything_amiss",
+            "a_secret_it_was_shown_stays_hidden_in_later_runs",
+        ],
     ),
 ];
 
@@ -330,6 +335,8 @@ const LIMITS: &[(&str, &str)] = &[
         "one_plugin_does_not_take_every_slot",
     ),
     ("concurrent_heavy_runs", "heavy_plugins_wait_for_each_other"),
+    ("max_reuse", "the_operator_may_allow_less_or_nothing"),
+    ("kept_memory_mib", "the_operator_may_allow_less_or_nothing"),
     ("cache_mib", "code_larger_than_the_cache_is_refused"),
     ("compile.memory_mib", "memory_and_time_have_limits_that_are_named"),
     (

@@ -1,0 +1,204 @@
+//! Instances that serve several runs: of the same monitor, as long as nothing is amiss. The guest counts its runs.
+
+use crate::support::{Bench, PLENTY, add, at_rest, context, eventually, fixture, small};
+use lapwing_checks::ProbeContext;
+use lapwing_model::{Observation, Status, Task};
+use lapwing_wasm::{Grant, PluginSettings, SecretSource, Secrets};
+use serde_json::json;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+
+const ANSWER: &str = r#"{"act":"answer"}"#;
+
+async fn keeper() -> Bench {
+    Bench::new("keeper").await
+}
+
+fn for_monitor(id: &str, budget: Duration) -> ProbeContext {
+    let cx = context(budget);
+    let mut task = Task::clone(&cx.task);
+    task.monitor.id = id.to_owned();
+    ProbeContext {
+        task: Arc::new(task),
+        ..cx
+    }
+}
+
+async fn run(bench: &Bench, config: &str) -> Observation {
+    run_in(bench, config, &context(PLENTY)).await
+}
+
+async fn run_in(bench: &Bench, config: &str, cx: &ProbeContext) -> Observation {
+    let probed = bench.executor().execute(config, cx).await;
+    probed.unwrap_or_else(lapwing_checks::CheckError::into_observation)
+}
+
+/// How many runs the instance had served, this one included.
+async fn count(bench: &Bench, config: &str) -> u64 {
+    counted(&run(bench, config).await)
+}
+
+fn counted(seen: &Observation) -> u64 {
+    seen.attributes
+        .get("run")
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or_else(|| panic!("{seen:?}"))
+}
+
+#[tokio::test]
+async fn an_instance_serves_as_many_runs_as_its_plugin_offers() {
+    let bench = keeper().await;
+    for expected in [1, 2, 3, 4, 1, 2] {
+        assert_eq!(count(&bench, ANSWER).await, expected);
+    }
+    assert_eq!((bench.host.usage().kept, bench.host.usage().live_stores), (1, 1));
+    let tally = bench.host.custody().record("fixtures").tally();
+    assert_eq!((tally.runs, tally.reused), (6, 4));
+}
+
+#[tokio::test]
+async fn the_operator_may_allow_less_or_nothing() {
+    let settings = |max_reuse, kept_memory_mib| PluginSettings {
+        max_reuse,
+        kept_memory_mib,
+        ..small()
+    };
+    for (settings, counts) in [
+        (settings(2, 256), [1, 2, 1]),
+        (settings(1, 256), [1, 1, 1]),
+        (settings(100, 0), [1, 1, 1]),
+        // It holds more than the one MiB that every instance counts for at the least.
+        (settings(100, 1), [1, 1, 1]),
+    ] {
+        let bench = Bench::with("keeper", settings.clone()).await;
+        for expected in counts {
+            assert_eq!(count(&bench, ANSWER).await, expected, "{settings:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_finds_what_another_left() {
+    let bench = keeper().await;
+    assert_eq!(count(&bench, ANSWER).await, 1);
+    let other = run_in(&bench, ANSWER, &for_monitor("monitor-2", PLENTY)).await;
+    assert_eq!(counted(&other), 1, "another monitor");
+    assert_eq!(bench.host.usage().kept, 2);
+    assert_eq!(
+        count(&bench, r#"{"act":"answer","port":1}"#).await,
+        1,
+        "another configuration"
+    );
+    assert_eq!(
+        count(&bench, ANSWER).await,
+        1,
+        "which took the place of the first"
+    );
+    assert_eq!(count(&bench, ANSWER).await, 2);
+    let grant: Grant = serde_json::from_value(json!({ "hosts": ["192.0.2.1"] })).unwrap();
+    let grants = BTreeMap::from([("fixtures".to_owned(), vec![grant])]);
+    bench.host.custody().grants().replace(grants);
+    assert_eq!(count(&bench, ANSWER).await, 1, "another grant");
+    assert_eq!(count(&bench, ANSWER).await, 2);
+    let unnamed = for_monitor("", PLENTY);
+    for _ in 0..2 {
+        assert_eq!(counted(&run_in(&bench, ANSWER, &unnamed).await), 1, "nobody's");
+    }
+}
+
+#[tokio::test]
+async fn an_instance_is_not_kept_after_anything_amiss() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for (act, status) in [
+        ("error", Status::Unknown),
+        ("stray", Status::Up),
+        ("hold", Status::Up),
+        ("flood", Status::Up),
+        ("hoard", Status::Up),
+    ] {
+        let bench = keeper().await;
+        let config = format!(r#"{{"act":"{act}","host":"127.0.0.1","port":{port}}}"#);
+        assert_eq!(count(&bench, &config).await, 1, "{act}");
+        let second = run(&bench, &config).await;
+        assert_eq!(second.status, status, "{act}: {second:?}");
+        assert_eq!(bench.host.usage().kept, 0, "{act}");
+        assert_eq!(count(&bench, &config).await, 1, "{act}");
+    }
+    let bench = keeper().await;
+    for expected in [1, 2] {
+        let seen = run(&bench, r#"{"act":"down"}"#).await;
+        assert_eq!(seen.status == Status::Down, expected == 2, "{seen:?}");
+    }
+    assert_eq!(
+        count(&bench, r#"{"act":"down"}"#).await,
+        3,
+        "the target's trouble is none of its own"
+    );
+}
+
+#[tokio::test]
+async fn a_fault_of_a_used_instance_is_tried_again_on_a_fresh_one() {
+    let bench = keeper().await;
+    for _ in 0..6 {
+        assert_eq!(count(&bench, r#"{"act":"trap"}"#).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_run_out_of_time_or_given_up_leaves_nothing() {
+    let bench = keeper().await;
+    let spin = r#"{"act":"spin"}"#;
+    assert_eq!(count(&bench, spin).await, 1);
+    let cx = context(Duration::from_millis(200));
+    assert_eq!(run_in(&bench, spin, &cx).await.status, Status::Unknown);
+    eventually("it is gone", async || bench.host.usage().live_stores == 0).await;
+    assert_eq!(count(&bench, spin).await, 1);
+    let given_up = tokio::time::timeout(Duration::from_millis(50), run(&bench, spin));
+    assert!(given_up.await.is_err());
+    eventually("it is gone", async || bench.host.usage().live_stores == 0).await;
+    assert_eq!(count(&bench, spin).await, 1);
+}
+
+#[tokio::test]
+async fn two_runs_at_once_are_of_two_instances() {
+    let bench = keeper().await;
+    // Fewer than one instance may serve: the last leaves one.
+    let runs: Vec<_> = (0..3)
+        .map(|_| {
+            let executor = bench.executor().clone();
+            tokio::spawn(async move { executor.execute(ANSWER, &context(PLENTY)).await.unwrap() })
+        })
+        .collect();
+    for run in runs {
+        assert!((1..=4).contains(&counted(&run.await.unwrap())));
+    }
+    assert_eq!((bench.host.usage().kept, bench.host.usage().live_stores), (1, 1));
+}
+
+#[tokio::test]
+async fn a_secret_it_was_shown_stays_hidden_in_later_runs() {
+    let bench = keeper().await;
+    let mut secrets = Secrets::default();
+    secrets.insert("token", SecretSource::Value("hush-hush".into()), Vec::new());
+    bench.host.custody().set_secrets(secrets);
+    let grant: Grant = serde_json::from_value(json!({ "reveal": ["token"] })).unwrap();
+    let grants = BTreeMap::from([("fixtures".to_owned(), vec![grant])]);
+    bench.host.custody().grants().replace(grants);
+    for expected in [1, 2, 3] {
+        let seen = run(&bench, r#"{"act":"reveal"}"#).await;
+        assert_eq!((seen.message.as_str(), counted(&seen)), ("it is ***", expected));
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_goes_with_its_plugin() {
+    let bench = keeper().await;
+    count(&bench, ANSWER).await;
+    let host = bench.host.clone();
+    let mut registry = lapwing_checks::Registry::default();
+    add(&host, &mut registry, &fixture("echo")).await;
+    drop(bench);
+    at_rest(&host).await;
+    assert_eq!(host.usage().kept, 0);
+}
