@@ -19,7 +19,7 @@ use lapwing_queue::{
 };
 use lapwing_wasm::{HostError, PluginHost};
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -105,6 +105,8 @@ impl Role {
     pub(crate) async fn check_monitors(&self, config: &Config) -> Result<(), Faults> {
         let registry = self.prober.kinds.registry();
         let mut faults = Faults::of(config.file.as_ref());
+        // Who could not say once is not waited for again.
+        let mut mute = HashSet::new();
         for Numbered { index, monitor } in &config.monitors {
             let warn = |error| tracing::warn!(monitor.id, "monitor `{}`: {error}", monitor.name);
             let executor = match registry.executor(&monitor.kind) {
@@ -119,13 +121,16 @@ impl Role {
                 serde_json::from_str(&monitor.config).unwrap_or(Value::Null),
                 format!("monitors[{index}].config"),
             );
-            if !faults.hold(executor.info(), &value, &root) {
+            if !faults.hold(executor.info(), &value, &root) || mute.contains(&monitor.kind) {
                 continue;
             }
             let deadline = Instant::now() + monitor.timeout;
             match executor.review(&monitor.config, &root, deadline).await {
                 Ok(found) => faults.add(found),
-                Err(error) => warn(error),
+                Err(error) => {
+                    mute.insert(&monitor.kind);
+                    warn(error);
+                }
             }
         }
         faults.into_result(()).map(|_| ())

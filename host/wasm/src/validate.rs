@@ -63,9 +63,11 @@ impl Validation {
         config: String,
         (mask, root): (&Mask, &str),
     ) -> Result<Vec<Fault>, CheckError> {
-        let (pre, limits) = (pre.clone(), *runner.limits());
+        let (pre, limits, hidden) = (pre.clone(), *runner.limits(), mask.clone());
         let call = move |errand, ledger| async move {
             let guest = Guest::new(errand, ledger, &limits);
+            // What it logs is shown, too.
+            guest.ledger.entries().aside.mask = hidden;
             self.call(&pre, guest, &config, &limits).await
         };
         let problems = match runner.run(line, errand, call).await.ending {
