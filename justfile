@@ -93,10 +93,11 @@ build-plugins:
 docs:
     UPDATE_REFERENCE=1 cargo test --quiet --package lapwing --bin lapwing reference
 
-# What a plugin costs: fresh instance and call, call on a live instance, load from compiled code
+# What a plugin costs: an instance, a call, loading; and one HTTP check native, by plugins, and by fork and exec of check_http
 [group('bench')]
-bench-plugin: build-plugins
-    cargo bench --package lapwing-wasm --features bench --bench plugin
+bench-plugin *parts: build-plugins
+    @[ -x /usr/lib/nagios/plugins/check_http ] || echo 'without check_http: `apt-get install --no-install-recommends monitoring-plugins-basic` adds it'
+    cargo bench --package lapwing-wasm --features bench --bench plugin -- {{ parts }}
 
 # A hundred thousand runs, a tenth of them hostile, a thousand reloads, and native checks beside them: what stays behind
 [group('bench')]

@@ -33,6 +33,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+/// Tries beyond the first, for a plugin that asks for one or trapped for reasons of old.
+const RETRIES: u32 = 1;
 /// Less time than this is not worth a second try.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 /// Longest wait for a plugin's state to be kept.
@@ -323,15 +325,19 @@ impl Executor for PluginExecutor {
             let config = self.fit(config)?;
             let pass = self.quarantine.admit().map_err(|left| self.resting(left))?;
             let rights = self.rights(&config, cx);
-            let attempt = self.attempt(&config, cx, rights.clone(), 0).await;
-            let reused = attempt.aside.reused;
-            let mut verdict = self.settle(attempt, cx).await;
-            // What an instance piles up over several runs is not the target's fault, nor this run's.
-            let again = verdict.conduct == Conduct::Retry || (reused && verdict.conduct == Conduct::Fault);
-            if again && cx.remaining() > RETRY_MIN {
-                let attempt = self.attempt(&config, cx, rights, 1).await;
-                verdict = self.settle(attempt, cx).await;
-            }
+            let mut retry = 0;
+            let verdict = loop {
+                let attempt = self.attempt(&config, cx, rights.clone(), retry).await;
+                let reused = attempt.aside.reused;
+                let verdict = self.settle(attempt, cx).await;
+                // What an instance piles up over several runs is not the target's fault, nor this run's.
+                let again =
+                    verdict.conduct == Conduct::Retry || (reused && verdict.conduct == Conduct::Fault);
+                if !again || retry == RETRIES || cx.remaining() <= RETRY_MIN {
+                    break verdict;
+                }
+                retry += 1;
+            };
             match verdict.conduct {
                 Conduct::Well | Conduct::Retry => pass.well(),
                 Conduct::Unseen => drop(pass),

@@ -3,7 +3,7 @@
 use crate::{context, dist};
 use lapwing_checks::{Net, Registry, net::EgressPolicy};
 use lapwing_model::Status;
-use lapwing_wasm::{PluginHost, PluginSettings};
+use lapwing_wasm::PluginSettings;
 use std::time::Duration;
 use tokio::{task::JoinSet, time::sleep};
 
@@ -15,7 +15,7 @@ pub(crate) async fn measure() {
         concurrent_runs_per_plugin: RUNS,
         ..PluginSettings::default()
     };
-    let host = PluginHost::new(settings).unwrap();
+    let host = crate::host(settings);
     let mut registry = Registry::default();
     let mut report = host.load_file(dist("fixtures/sleep_then_up.wasm")).await;
     report.register(&mut registry);
@@ -25,7 +25,7 @@ pub(crate) async fn measure() {
     let before = resident();
     let mut runs = JoinSet::new();
     for _ in 0..RUNS {
-        let (executor, cx) = (executor.clone(), context(net.clone()));
+        let (executor, cx) = (executor.clone(), context(net.clone(), 0));
         runs.spawn(async move {
             executor
                 .execute(r#"{"sleep_ms":10000}"#, &cx)

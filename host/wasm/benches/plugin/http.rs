@@ -5,7 +5,7 @@
 use crate::{context, dist};
 use lapwing_checks::{Executor, Net, Registry, native, net::EgressPolicy};
 use lapwing_model::Status;
-use lapwing_wasm::{PluginHost, PluginSettings};
+use lapwing_wasm::PluginSettings;
 use rustix::time::{ClockId, clock_gettime};
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -32,6 +32,8 @@ struct Way {
     plugin: PathBuf,
     config: String,
     heavy: bool,
+    /// Whether instances serve again, where the plugin offers it.
+    reused: bool,
 }
 
 /// Answers every connection with one page, on as many threads as there are connections; tells its port first.
@@ -89,12 +91,17 @@ pub(crate) async fn compare() {
         None,
         executors(&executor, &format!(r#"{{"url":"{url}"}}"#), CHECKS).await,
     );
-    for way in ways(&url) {
+    for way in ways(server.1) {
         if !way.plugin.is_file() {
             println!("  {:<34} not built", way.name);
             continue;
         }
-        let host = PluginHost::new(PluginSettings::default()).unwrap();
+        let host = crate::host(PluginSettings {
+            max_reuse: if way.reused { 1000 } else { 1 },
+            // Enough for one of each monitor.
+            kept_memory_mib: 2048,
+            ..PluginSettings::default()
+        });
         let mut registry = Registry::default();
         let mut report = host.load_file(&way.plugin).await;
         report.register(&mut registry);
@@ -125,31 +132,28 @@ pub(crate) async fn compare() {
     }
 }
 
-fn ways(url: &str) -> Vec<Way> {
+fn ways(port: u16) -> Vec<Way> {
+    let url = format!("http://127.0.0.1:{port}/");
     let config = format!(r#"{{"url":"{url}"}}"#);
     let via_http = format!(r#"{{"via":"http","url":"{url}"}}"#);
+    let via_wasi = format!(r#"{{"authority":"127.0.0.1:{port}"}}"#);
+    let (traveller, wasi) = ("fixtures/traveller.wasm", "fixtures/wasi_http.wasm");
+    let (javascript, python) = ("fixtures/fetch.wasm", "fixtures/visit.wasm");
     [
-        (
-            "Rust plugin, our `http`",
-            "fixtures/traveller.wasm",
-            &via_http,
-            false,
-        ),
-        (
-            "Rust plugin, wasi:http",
-            "fixtures/wasi_http.wasm",
-            &config,
-            false,
-        ),
-        ("JavaScript plugin", "fixtures/js_http.wasm", &config, true),
-        ("Python plugin", "fixtures/py_http.wasm", &config, true),
+        ("Rust plugin, our `http`", traveller, &via_http, false, false),
+        ("Rust plugin, wasi:http", wasi, &via_wasi, false, false),
+        ("JavaScript plugin, `fetch`", javascript, &config, true, false),
+        ("JavaScript plugin, used again", javascript, &config, true, true),
+        ("Python plugin, our `http`", python, &config, true, false),
+        ("Python plugin, used again", python, &config, true, true),
     ]
     .into_iter()
-    .map(|(name, file, config, heavy)| Way {
+    .map(|(name, file, config, heavy, reused)| Way {
         name,
         plugin: dist(file),
         config: config.clone(),
         heavy,
+        reused,
     })
     .collect()
 }
@@ -162,10 +166,13 @@ struct Cost {
 
 async fn executors(executor: &Arc<dyn Executor>, config: &str, checks: usize) -> Cost {
     let (config, net): (Arc<str>, _) = (config.into(), Net::new(EgressPolicy::default()));
-    measured(checks, move || {
+    measured(checks, move |turn| {
         let (executor, config, net) = (executor.clone(), config.clone(), net.clone());
         async move {
-            let seen = executor.execute(&config, &context(net)).await.unwrap();
+            let seen = executor
+                .execute(&config, &context(net, turn % AT_ONCE))
+                .await
+                .unwrap();
             assert_eq!(seen.status, Status::Up, "{seen:?}");
         }
     })
@@ -173,7 +180,7 @@ async fn executors(executor: &Arc<dyn Executor>, config: &str, checks: usize) ->
 }
 
 async fn processes(port: &str, checks: usize) -> Cost {
-    measured(checks, || {
+    measured(checks, |_| {
         let mut command = Command::new(CHECK_HTTP);
         command
             .args(["-I", "127.0.0.1", "-p", port])
@@ -189,7 +196,10 @@ async fn processes(port: &str, checks: usize) -> Cost {
 }
 
 /// A first tenth is not counted: caches and pools fill.
-async fn measured<F: Future<Output = ()> + Send + 'static>(checks: usize, check: impl Fn() -> F) -> Cost {
+async fn measured<F: Future<Output = ()> + Send + 'static>(
+    checks: usize,
+    check: impl Fn(usize) -> F,
+) -> Cost {
     spread(checks / 10, &check).await;
     let before = processor();
     let took = spread(checks, &check).await;
@@ -199,15 +209,15 @@ async fn measured<F: Future<Output = ()> + Send + 'static>(checks: usize, check:
 
 async fn spread<F: Future<Output = ()> + Send + 'static>(
     checks: usize,
-    check: &impl Fn() -> F,
+    check: &impl Fn(usize) -> F,
 ) -> Vec<Duration> {
     let mut running = JoinSet::new();
     let mut took = Vec::with_capacity(checks);
-    for _ in 0..checks {
+    for turn in 0..checks {
         if running.len() == AT_ONCE {
             took.push(running.join_next().await.unwrap().unwrap());
         }
-        let check = check();
+        let check = check(turn);
         running.spawn(async move {
             let begun = Instant::now();
             check.await;
@@ -220,7 +230,7 @@ async fn spread<F: Future<Output = ()> + Send + 'static>(
 }
 
 /// Processor time of this process, and of its children that have ended (in hundredths of a second, proc(5)).
-fn processor() -> Duration {
+pub(crate) fn processor() -> Duration {
     let own = clock_gettime(ClockId::ProcessCPUTime);
     let own = Duration::new(own.tv_sec.cast_unsigned(), u32::try_from(own.tv_nsec).unwrap());
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();

@@ -1,6 +1,6 @@
 //! What a plugin's run costs: a fresh instance and a call, a call on a live instance, loading compiled code, a whole check
 //! of `smtp` against a local server, an HTTP check in every way there is, and many runs at once. Prints p50 and p99;
-//! needs `just build-plugins`.
+//! needs `just build-plugins`. Names of parts as arguments run those only.
 //!
 //! No framework: a distribution over single runs is wanted, and the same loop on several threads.
 
@@ -19,6 +19,7 @@ use lapwing_checks::{Net, ProbeContext, Registry, net::EgressPolicy};
 use lapwing_model::{Monitor, Status, SystemClock, Task};
 use lapwing_wasm::{CompileSettings, PluginHost, PluginSettings, bench::Subject};
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -31,85 +32,94 @@ use tokio::{
 };
 
 const RUNS: usize = 50_000;
+/// Without a network the plugin gets as far as its first call, and reports the refusal.
+const NOWHERE: &str = r#"{"url":"http://127.0.0.1/"}"#;
 
 fn main() {
     if std::env::args().any(|argument| argument == http::SERVE) {
         return http::serve();
     }
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    println!("kernel {}, {processors} processors", kernel.trim());
+    println!("kernel {}, {} processors", kernel.trim(), processors());
+    let parts: [(&str, fn()); 6] = [
+        ("instance", instance),
+        ("languages", languages),
+        ("loading", loading),
+        ("executor", through_the_executor),
+        ("http", || worker().block_on(http::compare())),
+        ("flight", || worker().block_on(flight::measure())),
+    ];
+    let wanted: Vec<_> = std::env::args().skip(1).collect();
+    let wanted = |part: &str| {
+        !wanted.iter().any(|name| !name.starts_with('-')) || wanted.iter().any(|name| name == part)
+    };
+    for (_, measure) in parts.into_iter().filter(|(name, _)| wanted(name)) {
+        measure();
+    }
+}
 
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn instance() {
     let empty = Subject::compile(&dist("fixtures/empty.wasm"), PluginSettings::default()).unwrap();
-    println!("\nempty ({} KiB of code)", empty.code_bytes() >> 10);
-    row("fresh instance + call", single().block_on(fresh(&empty, RUNS)));
+    println!(
+        "\nan empty Rust plugin ({} KiB of code)",
+        empty.code_bytes() >> 10
+    );
+    row(
+        "fresh instance + call",
+        single().block_on(fresh(&empty, RUNS, "{}")),
+    );
     row(
         "call on a live instance",
         single().block_on(empty.warm("{}", RUNS)).unwrap(),
     );
-    row(
-        "load from compiled code",
-        (0..2000).map(|_| empty.load().unwrap()).collect(),
-    );
-    let begun = Instant::now();
-    for _ in 0..50 {
-        empty.load().unwrap();
-    }
-    println!(
-        "  {:<26} {:>8.2} ms",
-        "fifty loaded",
-        begun.elapsed().as_secs_f64() * 1000.0
-    );
-    for threads in [1, 2, processors]
-        .into_iter()
-        .filter(|count| *count <= processors)
-        .collect::<std::collections::BTreeSet<_>>()
-    {
+    for threads in [1, 2, processors()].into_iter().collect::<BTreeSet<_>>() {
+        let (rate, of_processor) = rate(&empty, threads);
         println!(
-            "  {:<26} {:>8.0} runs/s",
-            format!("fresh, {threads} threads"),
-            rate(&empty, threads)
+            "  {:<26} {rate:>8.0} runs/s, {of_processor:>8.0} a second of processor time",
+            format!("fresh, {threads} threads")
         );
     }
+}
 
+fn languages() {
     for (language, file) in [
-        ("JavaScript", "fixtures/js_http.wasm"),
-        ("Python", "fixtures/py_http.wasm"),
+        ("JavaScript", "fixtures/fetch.wasm"),
+        ("Python", "fixtures/visit.wasm"),
     ] {
-        println!("\n{language}");
-        if !dist(file).is_file() {
-            println!("  {file} is not built");
-            continue;
-        }
         let subject = Subject::compile(&dist(file), PluginSettings::default()).unwrap();
+        println!("\n{language} ({} KiB of code)", subject.code_bytes() >> 10);
         row(
-            "load from compiled code",
-            (0..200).map(|_| subject.load().unwrap()).collect(),
+            "fresh instance + call",
+            single().block_on(fresh(&subject, 1000, NOWHERE)),
         );
-        row("fresh instance + call", single().block_on(fresh(&subject, 1000)));
+        row(
+            "call on a live instance",
+            single().block_on(subject.warm(NOWHERE, 1000)).unwrap(),
+        );
     }
+}
 
-    let smtp = Subject::compile(&dist("smtp.wasm"), PluginSettings::default()).unwrap();
-    println!("\nsmtp ({} KiB of code)", smtp.code_bytes() >> 10);
-    // Without a network the plugin gets as far as its first call and reports the refusal.
-    row(
-        "load from compiled code",
-        (0..2000).map(|_| smtp.load().unwrap()).collect(),
-    );
-    drop((empty, smtp));
-
+fn loading() {
+    println!("\nfrom compiled code");
+    for file in [
+        "fixtures/empty.wasm",
+        "smtp.wasm",
+        "fixtures/fetch.wasm",
+        "fixtures/visit.wasm",
+    ] {
+        let subject = Subject::compile(&dist(file), PluginSettings::default()).unwrap();
+        row(file, (0..50).map(|_| subject.load().unwrap()).collect());
+    }
     let cached = Builder::new_multi_thread().enable_all().build().unwrap();
-    row(
-        "50 plugins from the cache, all",
-        cached.block_on(from_cache(50, 20)),
-    );
-    drop(cached);
+    row("50 files, by the cache", cached.block_on(from_cache(50, 20)));
+}
 
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+fn through_the_executor() {
+    let runtime = worker();
     println!("\nthrough the executor (schema, queue, other threads, verdict)");
     row(
         "empty",
@@ -121,8 +131,15 @@ fn main() {
         "smtp, a whole dialogue",
         runtime.block_on(executor("smtp.wasm", &config, 2000)),
     );
-    runtime.block_on(http::compare());
-    runtime.block_on(flight::measure());
+}
+
+/// As the worker's own: what is not a guest's runs here.
+fn worker() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 fn dist(name: &str) -> PathBuf {
@@ -131,18 +148,13 @@ fn dist(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A host that keeps compiled code in `cache`.
-fn host(cache: Option<PathBuf>) -> Arc<PluginHost> {
+/// A host whose compiler is this crate's own.
+fn host(settings: PluginSettings) -> Arc<PluginHost> {
     let compile = CompileSettings {
         program: Some(env!("CARGO_BIN_EXE_lapwing-compile").into()),
         ..CompileSettings::default()
     };
-    PluginHost::new(PluginSettings {
-        cache,
-        compile,
-        ..PluginSettings::default()
-    })
-    .unwrap()
+    PluginHost::new(PluginSettings { compile, ..settings }).unwrap()
 }
 
 /// Times for loading a folder of `count` plugins that were compiled before, each by a new host.
@@ -157,7 +169,10 @@ async fn from_cache(count: u8, times: usize) -> Vec<Duration> {
     let cache = folder.path().join("cache");
     let mut took = Vec::with_capacity(times);
     for _ in 0..=times {
-        let host = host(Some(cache.clone()));
+        let host = host(PluginSettings {
+            cache: Some(cache.clone()),
+            ..PluginSettings::default()
+        });
         let begun = Instant::now();
         let reports = host.load_dir(folder.path()).await.unwrap();
         took.push(begun.elapsed());
@@ -171,27 +186,29 @@ fn single() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-async fn fresh(subject: &Subject, runs: usize) -> Vec<Duration> {
+async fn fresh(subject: &Subject, runs: usize, config: &str) -> Vec<Duration> {
     let mut took = Vec::with_capacity(runs);
     for _ in 0..runs {
-        took.push(subject.fresh("{}").await);
+        took.push(subject.fresh(config).await);
     }
     took
 }
 
-/// Runs per second of `threads` threads that share one engine.
-fn rate(subject: &Subject, threads: usize) -> f64 {
-    let begun = Instant::now();
+/// Runs per second of `threads` threads that share one engine, by the clock and by the processor time they took.
+fn rate(subject: &Subject, threads: usize) -> (f64, f64) {
+    let (begun, processor) = (Instant::now(), http::processor());
     thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| single().block_on(fresh(subject, RUNS)));
+            scope.spawn(|| single().block_on(fresh(subject, RUNS, "{}")));
         }
     });
-    (RUNS * threads) as f64 / begun.elapsed().as_secs_f64()
+    let runs = (RUNS * threads) as f64;
+    let (took, processor) = (begun.elapsed(), http::processor() - processor);
+    (runs / took.as_secs_f64(), runs / processor.as_secs_f64())
 }
 
 async fn executor(plugin: &str, config: &str, runs: usize) -> Vec<Duration> {
-    let host = host(None);
+    let host = host(PluginSettings::default());
     let mut registry = Registry::default();
     let mut report = host.load_file(dist(plugin)).await;
     report.register(&mut registry);
@@ -200,7 +217,7 @@ async fn executor(plugin: &str, config: &str, runs: usize) -> Vec<Duration> {
     let net = Net::new(EgressPolicy::default());
     let mut took = Vec::with_capacity(runs);
     for _ in 0..runs {
-        let cx = context(net.clone());
+        let cx = context(net.clone(), 0);
         let begun = Instant::now();
         let seen = executor.execute(config, &cx).await.unwrap();
         took.push(begun.elapsed());
@@ -209,10 +226,10 @@ async fn executor(plugin: &str, config: &str, runs: usize) -> Vec<Duration> {
     took
 }
 
-fn context(net: Net) -> ProbeContext {
+fn context(net: Net, monitor: usize) -> ProbeContext {
     let budget = Duration::from_secs(20);
     let monitor = Monitor {
-        id: "monitor".into(),
+        id: format!("monitor-{monitor}"),
         name: "bench".into(),
         kind: "bench".into(),
         interval: Duration::from_secs(60),

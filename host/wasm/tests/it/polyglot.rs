@@ -1,5 +1,5 @@
-//! Components of other languages' toolchains, which know of no network but their own: JavaScript's `fetch`, Python's
-//! `socket`.
+//! Components of other languages' toolchains: by the network their languages know (JavaScript's `fetch`, Python's
+//! `socket`), and by ours; and whether their instances can serve again.
 
 use crate::support::{Bench, PLENTY, unknown};
 use lapwing_model::{Reason, Status};
@@ -43,6 +43,25 @@ async fn fetch_of_javascript_works_within_the_rights() {
     let metadata = json!({ "url": "http://169.254.169.254/" }).to_string();
     let (reason, message) = unknown(bench.run(&metadata, PLENTY).await);
     assert_eq!(reason, Reason::DeniedByPolicy, "{message}");
+}
+
+#[tokio::test]
+async fn an_interpreter_is_started_once_for_many_runs() {
+    let port = server(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello").await;
+    let config = json!({ "url": format!("http://127.0.0.1:{port}/") }).to_string();
+    for name in ["fetch", "visit"] {
+        let bench = Bench::new(name).await;
+        for _ in 0..10 {
+            let seen = bench.run(&config, PLENTY).await.unwrap();
+            assert_eq!(
+                (seen.status, seen.message.as_str()),
+                (Status::Up, "200 hello"),
+                "{seen:?}"
+            );
+        }
+        let tally = bench.host.custody().record(&format!("fixture-{name}")).tally();
+        assert_eq!((tally.runs, tally.reused), (10, 9), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! Bodies on their way, watched: who is waited for, and for how long.
 
 use super::code;
-use crate::ledger::{Flight, Ledger};
+use crate::{
+    ledger::{Flight, Ledger},
+    quota::Seat,
+};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use lapwing_checks::net::NetError;
@@ -67,6 +70,8 @@ pub(super) struct Inward {
     begun: Instant,
     flight: Option<Flight>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Free when the guest is done with the answer; the connection ends by itself then.
+    _seat: Seat,
 }
 
 impl Inward {
@@ -75,6 +80,7 @@ impl Inward {
         ledger: Arc<Ledger>,
         target: String,
         between_bytes: Option<Duration>,
+        seat: Seat,
     ) -> Self {
         Self {
             inner,
@@ -84,6 +90,7 @@ impl Inward {
             begun: Instant::now(),
             flight: None,
             timer: None,
+            _seat: seat,
         }
     }
 

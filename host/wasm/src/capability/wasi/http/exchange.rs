@@ -196,10 +196,10 @@ impl Ticket {
             Ok(Ok((response, connection))) => {
                 land(flight);
                 let body = |incoming| {
-                    Inward::new(incoming, ledger, target.name, options.between_bytes_timeout).boxed_unsync()
+                    let patience = options.between_bytes_timeout;
+                    Inward::new(incoming, ledger, target.name, patience, seat).boxed_unsync()
                 };
                 let rest = async move {
-                    let _seat = seat;
                     // How it ended is told by the body.
                     drop(connection.await);
                     Ok(())
