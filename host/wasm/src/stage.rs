@@ -110,7 +110,7 @@ mod tests {
             ]
         };
         assert_eq!(looks(), looks());
-        assert_eq!(looks()[1] - looks()[0], STEP);
+        assert_eq!(looks()[1], looks()[0] + STEP);
         assert!(
             Stage::Second.times().0 > Stage::First.times().0
                 && Stage::Second.times().1 > Stage::First.times().1

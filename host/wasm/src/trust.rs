@@ -61,11 +61,13 @@ impl Keys {
             .to_string_lossy()
             .into_owned();
         let refuse = |why: String| Err(LoadError::Signature(shown.clone(), why));
-        let missing = |what: &str| match self.required {
-            true => refuse(format!(
+        let missing = |what: &str| {
+            if !self.required {
+                return Ok(());
+            }
+            refuse(format!(
                 "is missing{what}; sign the plugin with `lapwing plugin sign`"
-            )),
-            false => Ok(()),
+            ))
         };
         let facts = match look::signature(path) {
             Ok(facts) => facts,

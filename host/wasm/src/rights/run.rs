@@ -142,9 +142,11 @@ impl Rights {
         } else {
             host.to_owned()
         };
-        let hosts: String = own.iter().map(|host| format!("\"{host}\", ")).collect();
+        let place = format!("{host}:{port}");
+        let known = own.iter().map(ToString::to_string);
+        let hosts: Vec<String> = known.chain([place.clone()]).collect();
         Err(format!(
-            "it must not go to `{host}:{port}`{why}; to permit it: `secrets.{}.hosts = [{hosts}\"{host}:{port}\"]`",
+            "it must not go to `{place}`{why}; to permit it: `secrets.{}.hosts = {hosts:?}`",
             key(name)
         ))
     }

@@ -261,9 +261,12 @@ impl udp::HostOutgoingDatagramStream for Guest {
                 to.map_or_else(String::new, |to| to.to_string())
             });
             let taken = self.send_one(&port, &datagram);
-            self.call_ends(begun, &taken, |taken| match taken {
-                true => format!("{} bytes", datagram.data.len()),
-                false => "not now".to_owned(),
+            self.call_ends(begun, &taken, |taken| {
+                if *taken {
+                    format!("{} bytes", datagram.data.len())
+                } else {
+                    "not now".to_owned()
+                }
             });
             match taken {
                 Ok(true) => sent += 1,
