@@ -40,7 +40,7 @@ async fn a_newcomer_takes_no_kind_from_who_serves_it() {
     watched.put("z.wasm", &raw);
     watched.until("z.wasm", "active").await;
     // Another plugin with the same kind: a newer one, and one that comes first by its own name and by its file's.
-    watched.put("a.wasm", &patched(raw, "raw\00.1.0", "one\09.1.0"));
+    watched.put("a.wasm", &patched(raw, "raw\x000.1.0", "one\x009.1.0"));
     let why = "failed: kind `fixture-raw` of plugin one 9.1.0 is already provided by plugin raw 0.1.0";
     watched.until("a.wasm", why).await;
     assert_eq!(watched.state("z.wasm"), "active");
