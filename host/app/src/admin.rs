@@ -6,30 +6,35 @@ pub(crate) mod error;
 pub(crate) mod executors;
 pub(crate) mod health;
 pub(crate) mod kinds;
+mod lobby;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod plugins;
 
 use crate::{config::Secret, metrics::Metrics, probe::Prober, pulse::Pulse};
 use anyhow::Context;
-use axum::{Router, extract::DefaultBodyLimit, middleware};
-use hyper::server::conn::http1;
+use axum::{Router, body::Body, extract::DefaultBodyLimit, middleware};
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use lobby::{Lobby, PLACES, Paced, Seat};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The largest request body.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
-/// Connections at a time, so that no client can use up the process's file descriptors.
-const MAX_CONNECTIONS: usize = 64;
 /// Time to send the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// The longest life of a connection: longer than the longest check asked for by API.
@@ -58,8 +63,10 @@ pub(crate) struct State {
     pub(crate) upload_token: Option<Secret>,
     /// Largest upload, in bytes.
     pub(crate) upload_limit: u64,
-    /// One upload at a time.
-    pub(crate) uploads: Arc<Mutex<()>>,
+    /// The uploads under way.
+    pub(crate) uploads: Arc<plugins::upload::Uploads>,
+    /// The names of the secrets that can be granted.
+    pub(crate) secrets: Arc<BTreeSet<String>>,
 }
 
 impl State {
@@ -135,26 +142,20 @@ impl Server {
     /// Serves until `stop`, and a moment longer for answers under way.
     pub(crate) async fn run(self, state: State, stop: CancellationToken) {
         let service = TowerToHyperService::new(router(state));
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let connections = TaskTracker::new();
-        while let Some((stream, slot)) = self.accept(&slots, &stop).await {
-            connections.spawn(serve(stream, service.clone(), stop.clone(), slot));
+        let (lobby, connections) = (Lobby::new(PLACES), TaskTracker::new());
+        while let Some((stream, seat)) = self.accept(&lobby, &stop).await {
+            connections.spawn(serve(stream, service.clone(), stop.clone(), seat));
         }
         connections.close();
         connections.wait().await;
     }
 
-    /// The next connection, once there is room for it; `None` when it is time to stop.
-    async fn accept(
-        &self,
-        slots: &Arc<Semaphore>,
-        stop: &CancellationToken,
-    ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    /// The next connection, with a place for it; `None` when it is time to stop.
+    async fn accept(&self, lobby: &Arc<Lobby>, stop: &CancellationToken) -> Option<(TcpStream, Arc<Seat>)> {
         let next = async {
-            let slot = slots.clone().acquire_owned().await.ok()?;
             loop {
                 match self.listener.accept().await {
-                    Ok((stream, _)) => return Some((stream, slot)),
+                    Ok((stream, _)) => return Some((stream, lobby.seat().await?)),
                     Err(error) => {
                         tracing::warn!("admin API cannot accept a connection: {error}");
                         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -174,19 +175,28 @@ async fn serve(
     stream: TcpStream,
     service: TowerToHyperService<Router>,
     stop: CancellationToken,
-    slot: OwnedSemaphorePermit,
+    seat: Arc<Seat>,
 ) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    let service = service_fn(|request: Request<Incoming>| {
+        let request = request.map(|body| Body::new(Paced::new(body, seat.clone())));
+        let (answer, seat) = (service.call(request), seat.clone());
+        async move {
+            let answer = answer.await;
+            seat.wait();
+            answer
+        }
+    });
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         // Its errors are the client's: gone, or not speaking HTTP.
         _ = connection.as_mut() => {}
         () = tokio::time::sleep(CONNECTION_TIME) => {}
+        () = seat.sent_away() => {}
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(LAST_WORDS, connection).await;
         }
     }
-    drop(slot);
 }

@@ -11,7 +11,11 @@ pub(crate) mod worker;
 use crate::config::HumanDuration;
 use clap::{Args, Parser, Subcommand};
 use lapwing_model::{Status, task::LONGEST_TIMEOUT};
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +25,9 @@ Examples:
   lapwing check smtp --config @smtp.json --json
   REDIS_HOST=redis lapwing worker               a drop-in for Peekaping's worker
   lapwing plugin list
+
+--config is what a command works by: the check's own configuration (JSON, or @FILE) where one check is run (check, plugin
+test, plugin run, plugin bench), the settings file everywhere else. --settings is the settings file everywhere.
 
 Exit codes:
   0   up, or done          1   down
@@ -57,8 +64,8 @@ pub(crate) enum Command {
 /// Flags that most commands share.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Shared {
-    /// Configuration file, TOML or YAML [env: LAPWING_CONFIG]
-    #[arg(long, value_name = "FILE")]
+    /// Settings file, TOML or YAML [env: LAPWING_CONFIG]
+    #[arg(long, visible_alias = "settings", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Folder of plugins [env: LAPWING_PLUGINS]
     #[arg(long, value_name = "DIR")]
@@ -66,9 +73,72 @@ pub(crate) struct Shared {
     /// Address of the admin API [env: LAPWING_ADMIN_LISTEN] [default: 127.0.0.1:8085]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Least severe log level: debug, info, warn or error [env: LOG_LEVEL] [default: info]
+    /// Least severe log level: debug, info, warn or error [default: LOG_LEVEL or info of `run` and `worker`, else warn]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
+}
+
+impl Shared {
+    /// As a command has it that answers and ends: what is wrong is logged, not what is done, whatever level the
+    /// environment sets for the worker.
+    pub(crate) fn quiet(&self) -> Self {
+        let level = self.log_level.clone().unwrap_or_else(|| "warn".to_owned());
+        Self {
+            log_level: Some(level),
+            ..self.clone()
+        }
+    }
+}
+
+/// Flags of the commands that run one check: their `--config` is the check's own.
+#[derive(Debug, Args)]
+pub(crate) struct OneCheck {
+    /// Settings file (network policy, plugin limits, grants, secrets), TOML or YAML [env: LAPWING_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Least severe log level: debug, info, warn or error [default: warn of `check`, else error]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl OneCheck {
+    /// The flags that other commands have in their place; `level` where none is given.
+    pub(crate) fn shared(&self, level: &str) -> Shared {
+        Shared {
+            config: self.settings.clone(),
+            log_level: Some(self.log_level.as_deref().unwrap_or(level).to_owned()),
+            ..Shared::default()
+        }
+    }
+}
+
+/// The command line is wrong, or what it names: exit 64.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub(crate) struct Usage(anyhow::Error);
+
+impl Usage {
+    /// Makes an error the user's to mend.
+    pub(crate) fn of(error: impl Into<anyhow::Error>) -> anyhow::Error {
+        Self(error.into()).into()
+    }
+
+    /// One with this text.
+    pub(crate) fn says(text: impl Into<String>) -> anyhow::Error {
+        Self(anyhow::Error::msg(text.into())).into()
+    }
+}
+
+/// Whether the file that the command line names is there.
+pub(crate) fn present(file: &Path) -> anyhow::Result<()> {
+    let shown = file.display();
+    match file.metadata() {
+        Ok(facts) if facts.is_dir() => Err(Usage::says(format!("`{shown}` is a folder; name a file"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Usage::says(format!("no such file: `{shown}`")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How a command ended.

@@ -22,7 +22,7 @@ pub(crate) use secret::Secret;
 use crate::{cli::Shared, telemetry};
 use lapwing_checks::net::EgressPolicy;
 use lapwing_wasm::{PluginSettings, Secrets};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// The effective settings of one process.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) region: Option<String>,
     /// What plugins may be lent; taken by whoever starts them.
     pub(crate) secrets: Arc<Secrets>,
+    /// Their names: what a grant can mean.
+    pub(crate) secret_names: Arc<BTreeSet<String>>,
     /// What checks may reach.
     pub(crate) network: EgressPolicy,
     /// What `run` watches.
@@ -83,6 +85,7 @@ impl Config {
             .map(|path| file::read(path, &mut faults))
             .unwrap_or_default();
         let whole_admin = file.is_whole("admin");
+        let whole_secrets = file.is_whole("secrets");
         let file::Readable {
             config: file,
             monitors,
@@ -129,7 +132,11 @@ impl Config {
             .concurrency(&mut faults)
             .unwrap_or(file.worker.concurrency.get());
         let monitors = monitors::resolve(monitors, &mut faults);
+        let secret_names = Arc::new(file.secrets.keys().cloned().collect());
         let secrets = secrets::read(file.secrets, environment, &mut faults);
+        if whole_secrets {
+            secrets::hold(&file.plugins.settings.grants, &secret_names, &mut faults);
+        }
         let plugins = shared
             .plugins
             .clone()
@@ -160,6 +167,7 @@ impl Config {
             liveness: file.worker.liveness.0,
             region: file.worker.region,
             secrets: Arc::new(secrets),
+            secret_names,
             network: file.network,
             monitors,
             log,

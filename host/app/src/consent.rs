@@ -3,12 +3,16 @@
 //! Called by [`crate::kinds`] at the start, and by the admin API. Functions that change something block for a write of
 //! that file.
 
+use crate::config::secrets;
 use lapwing_wasm::{
     Approval, Approver, Capability, Custody, Data, DataError, Grant, PluginFolder, PluginHost, asked, assess,
     diff,
 };
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Lets a plugin serve when all that it cannot do without is granted, or an operator approved this very file.
 pub(crate) fn approver(host: &PluginHost, data: &Arc<Data>) -> Approver {
@@ -48,6 +52,15 @@ pub(crate) fn enforce(custody: &Custody, data: &Data) {
         .iter()
         .map(|(name, value)| (name.clone(), read(name, value)));
     custody.grants().replace(made.collect());
+}
+
+/// Says which grants made by API name a secret that the settings no longer have: their runs will not find it.
+pub(crate) fn warn_of_unknown_secrets(custody: &Custody, there: &BTreeSet<String>) {
+    for (plugin, grants) in custody.grants().made() {
+        for (_, why) in grants.iter().flat_map(|grant| secrets::unknown(grant, there)) {
+            tracing::warn!("plugin `{plugin}` is granted, by API, what is not there: {why}");
+        }
+    }
 }
 
 /// Grants `grant` to the plugin called `name`, in place of what was granted it by API for the same file (or for any).

@@ -1,8 +1,8 @@
 //! The kinds of check this process can run: the native ones and those of the plugin folder, as one registry.
 
-use crate::consent;
-use lapwing_checks::{Registry, native};
-use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginSettings};
+use crate::{cli::Usage, consent};
+use lapwing_checks::{CheckError, Executor, Registry, native};
+use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginSettings, PluginState};
 use std::{path::Path, sync::Arc};
 use tokio::sync::watch;
 
@@ -22,11 +22,8 @@ impl Kinds {
         required: bool,
         settings: PluginSettings,
     ) -> anyhow::Result<Self> {
-        if required && !folder.is_dir() {
-            anyhow::bail!(
-                "plugin folder `{}` does not exist or is not a folder",
-                folder.display()
-            );
+        if required {
+            present(folder)?;
         }
         let data = Arc::new(Data::open(settings.data.as_deref())?);
         let host = PluginHost::new(settings)?;
@@ -78,6 +75,47 @@ impl Kinds {
         self.registry.borrow().clone()
     }
 
+    /// The executor of `kind`; the error says which plugin would provide it, where the folder knows one.
+    pub(crate) fn executor(&self, kind: &str) -> Result<Arc<dyn Executor>, CheckError> {
+        let found = self.registry().executor(kind).cloned();
+        found.map_err(|error| match error {
+            CheckError::UnknownKind { kind, known, .. } => CheckError::UnknownKind {
+                away: self.away(&kind),
+                kind,
+                known,
+            },
+            other => other,
+        })
+    }
+
+    /// Why a plugin that would provide `kind` does not. Of a file that never told its kinds its name must do.
+    fn away(&self, kind: &str) -> Option<String> {
+        let reports = self.folder.as_ref()?.reports();
+        let away = |report: &&PluginReport| !report.is_active();
+        let provides = |report: &&PluginReport| report.kinds.iter().any(|its| its == kind);
+        let named = |report: &&PluginReport| {
+            report.kinds.is_empty() && report.path.file_stem().is_some_and(|stem| stem == kind)
+        };
+        let standing = |state: &PluginState| match state {
+            PluginState::Failed { reason } => format!("was refused: {reason}"),
+            state => format!("is {state}"),
+        };
+        if let Some(PluginReport { name, state, .. }) = reports.iter().filter(away).find(provides) {
+            let next = match state {
+                PluginState::Disabled => format!("; `POST /api/v1/plugins/{name}/enable` lets it serve"),
+                PluginState::PendingApproval { .. } => {
+                    format!("; grant it, or `POST /api/v1/plugins/{name}/approve`")
+                }
+                _ => String::new(),
+            };
+            let standing = standing(state);
+            return Some(format!("plugin `{name}` provides it and {standing}{next}"));
+        }
+        let PluginReport { path, state, .. } = reports.iter().filter(away).find(named)?;
+        let file = path.file_name()?.to_string_lossy();
+        Some(format!("plugin file `{file}` {}", standing(state)))
+    }
+
     /// What became of each file of the folder, as of now.
     pub(crate) fn plugins(&self) -> Arc<Vec<PluginReport>> {
         let reports = self.folder.as_ref().map(PluginFolder::reports);
@@ -93,6 +131,20 @@ impl Kinds {
     pub(crate) fn folder(&self) -> Option<&PluginFolder> {
         self.folder.as_ref()
     }
+}
+
+/// Whether there is a plugin folder where somebody said that there is.
+pub(crate) fn present(folder: &Path) -> anyhow::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let shown = folder.display();
+    let next = if folder.exists() {
+        "is not a folder; name the folder that plugins are in with --plugins".to_owned()
+    } else {
+        format!("does not exist; make it (`mkdir -p {shown}`), or name another with --plugins")
+    };
+    Err(Usage::says(format!("plugin folder `{shown}` {next}")))
 }
 
 fn native_kinds() -> anyhow::Result<Registry> {

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod consent;
 mod console;
+mod fields;
 mod kinds;
 mod metrics;
 mod probe;
@@ -19,7 +20,7 @@ mod telemetry;
 mod worker;
 
 use clap::Parser;
-use cli::{Cli, Command, Exit};
+use cli::{Cli, Command, Exit, Usage};
 use config::{Environment, Faults};
 use std::process::ExitCode;
 
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             console::error(&error);
-            if error.is::<Faults>() {
+            if error.is::<Faults>() || error.is::<Usage>() {
                 Exit::Usage.into()
             } else {
                 Exit::Unknown.into()

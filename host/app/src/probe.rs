@@ -55,8 +55,7 @@ impl Prober {
     }
 
     async fn review(&self, task: &Arc<Task>) -> Result<(), CheckError> {
-        let registry = self.kinds.registry();
-        let executor = registry.executor(&task.monitor.kind)?;
+        let executor = self.kinds.executor(&task.monitor.kind)?;
         let deadline = Instant::now() + task.budget();
         let faults = executor.review(&task.monitor.config, "", deadline).await?;
         if faults.is_empty() {
@@ -66,8 +65,7 @@ impl Prober {
     }
 
     async fn try_probe(&self, task: &Arc<Task>) -> Result<Observation, CheckError> {
-        let registry = self.kinds.registry();
-        let executor = registry.executor(&task.monitor.kind)?;
+        let executor = self.kinds.executor(&task.monitor.kind)?;
         let budget = task.budget();
         let deadline = Instant::now() + budget;
         let context = ProbeContext {

@@ -3,6 +3,7 @@
 use crate::{
     admin,
     config::{Config, Faults, Redis, monitors::Numbered},
+    consent,
     kinds::Kinds,
     metrics::{Metrics, plugins::Plugins, queue::Queue},
     probe::Prober,
@@ -81,6 +82,7 @@ impl Role {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         if let Some(custody) = kinds.custody() {
             custody.set_secrets(config.secrets.clone());
+            consent::warn_of_unknown_secrets(custody, &config.secret_names);
         }
         let (kinds, metrics) = (Arc::new(kinds), Metrics::new());
         metrics.watch(Plugins::of(&kinds));
@@ -103,13 +105,12 @@ impl Role {
     /// have been when the file was read. An unknown kind is only warned of, and so is a plugin that cannot say: it may be
     /// mended while the other monitors are watched.
     pub(crate) async fn check_monitors(&self, config: &Config) -> Result<(), Faults> {
-        let registry = self.prober.kinds.registry();
         let mut faults = Faults::of(config.file.as_ref());
         // Who could not say once is not waited for again.
         let mut mute = HashSet::new();
         for Numbered { index, monitor } in &config.monitors {
             let warn = |error| tracing::warn!(monitor.id, "monitor `{}`: {error}", monitor.name);
-            let executor = match registry.executor(&monitor.kind) {
+            let executor = match self.prober.kinds.executor(&monitor.kind) {
                 Ok(executor) if executor.info().origin == Origin::Native => continue,
                 Ok(executor) => executor,
                 Err(error) => {
@@ -138,7 +139,7 @@ impl Role {
 
     /// A plugin host by itself, to look into a file.
     pub(crate) fn host(config: &Config) -> anyhow::Result<Arc<PluginHost>> {
-        Ok(PluginHost::new(config.plugin_settings.clone())?)
+        PluginHost::new(config.plugin_settings.clone()).map_err(|error| of_settings(error.into(), config))
     }
 
     /// How this process speaks Asynq.
@@ -211,6 +212,7 @@ impl Role {
             upload_token: config.upload_token.clone(),
             upload_limit: u64::from(config.plugin_settings.file_mib) << 20,
             uploads: Arc::default(),
+            secrets: config.secret_names.clone(),
         }
     }
 }

@@ -7,12 +7,15 @@ use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 /// Starts logging. Libraries speak up only from `warn` on, unless everything is asked for with `trace`.
 pub(crate) fn start(log: &Log) {
     let level = log.level.as_str().to_ascii_lowercase();
-    let directives = match level.as_str() {
+    let mut directives = match level.as_str() {
         "trace" => "trace".to_owned(),
         level => format!(
             "warn,lapwing={level},lapwing_checks={level},lapwing_wasm={level},lapwing_queue={level},plugin={level}"
         ),
     };
+    if !log.folder {
+        directives.push_str(",lapwing_wasm::folder::choose=error");
+    }
     let registry = tracing_subscriber::registry().with(EnvFilter::new(directives));
     // A second start (tests) changes nothing.
     let _ = match log.format {

@@ -1,6 +1,9 @@
 //! What the implementation of a kind is given, and what it may answer.
 
-use crate::{Net, schema::Fault};
+use crate::{
+    Net,
+    schema::{self, Fault},
+};
 use lapwing_model::{Clock, Observation, Reason, Task};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -71,10 +74,12 @@ pub enum CheckError {
     #[error("{0}")]
     InvalidConfig(String),
     /// No executor has this name.
-    #[error("unknown monitor type `{kind}`; known: {}", known.join(", "))]
+    #[error("unknown monitor type `{kind}`{}; known: {}", told(away.as_ref()), known.join(", "))]
     UnknownKind {
         /// What was asked for.
         kind: String,
+        /// Who would provide it, and why they do not; where somebody knows.
+        away: Option<String>,
         /// What there is.
         known: Vec<String>,
     },
@@ -99,11 +104,15 @@ pub enum CheckError {
     Internal(String),
 }
 
+/// An aside of a message.
+fn told(aside: Option<&String>) -> String {
+    aside.map_or_else(String::new, |aside| format!(": {aside}"))
+}
+
 impl CheckError {
     /// That a configuration has these faults.
     pub fn unfit(faults: &[Fault]) -> Self {
-        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        Self::InvalidConfig(faults.join("; "))
+        Self::InvalidConfig(schema::sentence(faults))
     }
 
     /// The closed word for it.

@@ -3,15 +3,15 @@
 use crate::{
     Check,
     check::{CheckError, ProbeContext},
-    schema::Fault,
+    schema::{Fault, Schema, sentence},
     text,
 };
 use lapwing_model::{Observation, gojson};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use serde_path_to_error::Path;
-use std::pin::Pin;
+use std::{pin::Pin, sync::OnceLock};
 use tokio::time::Instant;
 
 /// A boxed, sendable future.
@@ -96,6 +96,8 @@ pub(crate) struct Native<C> {
     check: C,
     info: KindInfo,
     fields: Vec<String>,
+    /// Compiled when the first unfit configuration is to be explained.
+    schema: OnceLock<Option<Schema>>,
 }
 
 impl<C: Check> Native<C> {
@@ -104,6 +106,7 @@ impl<C: Check> Native<C> {
         let properties = schema.get("properties").and_then(Value::as_object);
         Self {
             check,
+            schema: OnceLock::new(),
             fields: properties
                 .map(|map| map.keys().cloned().collect())
                 .unwrap_or_default(),
@@ -121,23 +124,55 @@ impl<C: Check> Native<C> {
 
     /// Reads the configuration as Peekaping's worker does: keys without regard to case, `null` as unset.
     fn config(&self, text: &str) -> Result<C::Config, CheckError> {
-        let fail = |error: String| CheckError::InvalidConfig(format!("failed to parse config: {error}"));
-        let fields: Vec<&str> = self.fields.iter().map(String::as_str).collect();
-        let map = gojson::object(text.as_bytes(), &fields)
-            // What stands in place of the object may be the object again, as text: secrets and all.
-            .map_err(|error| fail(without_value(error.to_string())))?;
-        serde_path_to_error::deserialize(Value::Object(map)).map_err(|error| {
+        let object = self.object(text).map_err(|why| unparsed(&why))?;
+        serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
             // Only a fault inside the object has a place to name.
-            let path = error.path().to_string();
+            let path = Some(error.path().to_string()).filter(|path| path != ".");
             let secret = self.is_secret(error.path());
             let cause = error.into_inner().to_string();
-            let cause = if secret { without_value(cause) } else { cause };
-            fail(if path == "." {
-                cause
-            } else {
-                format!("`{path}`: {cause}")
-            })
+            let first = Fault {
+                field: path.unwrap_or_default(),
+                message: if secret { without_value(cause) } else { cause },
+            };
+            let mut faults = self.faults(text);
+            if faults.is_empty() || !first.field.is_empty() {
+                // Of one field the words of its own type say more than the schema's.
+                faults.retain(|fault| !is_within(&fault.field, &first.field));
+                faults.insert(0, first);
+            }
+            unparsed(&sentence(&faults))
         })
+    }
+
+    /// What the check itself found wrong, and what else the schema does.
+    fn with_others(&self, own: String, text: &str) -> CheckError {
+        let mut others = self.faults(text);
+        others.retain(|fault| !own.contains(&format!("`{}`", fault.field)));
+        if others.is_empty() {
+            return CheckError::InvalidConfig(own);
+        }
+        CheckError::InvalidConfig(format!("{own}; {}", sentence(&others)))
+    }
+
+    fn object(&self, text: &str) -> Result<Map<String, Value>, String> {
+        let fields: Vec<&str> = self.fields.iter().map(String::as_str).collect();
+        // What stands in place of the object may be the object again, as text: secrets and all.
+        gojson::object(text.as_bytes(), &fields).map_err(|error| without_value(error.to_string()))
+    }
+
+    /// Everything that the schema finds wrong with a configuration; what is right is not held against it, as it is
+    /// stricter than Peekaping.
+    fn faults(&self, text: &str) -> Vec<Fault> {
+        let schema = self
+            .schema
+            .get_or_init(|| Schema::new(&self.info.schema, &self.info.sensitive).ok());
+        let object = self.object(text).ok();
+        schema
+            .as_ref()
+            .zip(object)
+            .map_or_else(Vec::new, |(schema, object)| {
+                schema.faults(&Value::Object(object), "")
+            })
     }
 
     /// Whether `path` is that of a secret, leads to one, or lies within one.
@@ -148,6 +183,16 @@ impl<C: Check> Native<C> {
                 steps.all(|(name, segment)| segment.to_string() == name)
             })
     }
+}
+
+fn unparsed(why: &str) -> CheckError {
+    CheckError::InvalidConfig(format!("failed to parse config: {why}"))
+}
+
+/// Whether the place `field` is `outer` or lies in it.
+fn is_within(field: &str, outer: &str) -> bool {
+    let rest = field.strip_prefix(outer);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// serde's message without the value it quotes: of "invalid type: …, expected a string" the end.
@@ -169,7 +214,11 @@ impl<C: Check> Executor for Native<C> {
         cx: &'a ProbeContext,
     ) -> BoxFuture<'a, Result<Observation, CheckError>> {
         Box::pin(async move {
-            let mut seen = self.check.probe(self.config(config)?, cx).await?;
+            let probed = self.check.probe(self.config(config)?, cx).await;
+            let mut seen = probed.map_err(|error| match error {
+                CheckError::InvalidConfig(own) => self.with_others(own, config),
+                other => other,
+            })?;
             seen.message = text::visible(&seen.message);
             Ok(seen)
         })

@@ -44,6 +44,7 @@ impl Registry {
     pub fn executor(&self, kind: &str) -> Result<&Arc<dyn Executor>, CheckError> {
         self.names.get(kind).ok_or_else(|| CheckError::UnknownKind {
             kind: kind.to_owned(),
+            away: None,
             known: self.kinds().map(|info| info.kind.clone()).collect(),
         })
     }

@@ -45,13 +45,24 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { field, message } = self;
-        if field.is_empty() {
-            f.write_str(message)
-        } else {
-            write!(f, "`{field}`: {message}")
+        if self.field.is_empty() {
+            return f.write_str(&self.message);
         }
+        write!(f, "`{}`: {}", self.field, self.message)
     }
+}
+
+/// Faults as one sentence: at most 20 of them, each with its field and at most 300 characters.
+pub fn sentence(faults: &[Fault]) -> String {
+    const SHOWN: usize = 20;
+    let shown = faults.iter().take(SHOWN);
+    let mut parts: Vec<String> = shown
+        .map(|fault| fault.to_string().chars().take(300).collect())
+        .collect();
+    if faults.len() > SHOWN {
+        parts.push(format!("and {} more", faults.len() - SHOWN));
+    }
+    parts.join("; ")
 }
 
 impl Schema {

@@ -13,18 +13,14 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use wasmtime::{
-    Engine, Result,
-    component::{Component, Linker},
-};
+use wasmtime::{Engine, Result, component::Component};
 
 /// One compiled component.
 pub struct Subject {
     engine: Engine,
-    linker: Linker<Guest>,
     pre: PluginPre<Guest>,
     settings: PluginSettings,
-    code: Vec<u8>,
+    code_bytes: usize,
 }
 
 impl Subject {
@@ -34,13 +30,12 @@ impl Subject {
         let linker = v1::linker(&engine)?;
         let component = Component::from_binary(&engine, &std::fs::read(path)?)?;
         let pre = PluginPre::new(linker.instantiate_pre(&component)?)?;
-        let code = component.serialize()?;
+        let code_bytes = component.serialize()?.len();
         Ok(Self {
             engine,
-            linker,
             pre,
             settings,
-            code,
+            code_bytes,
         })
     }
 
@@ -82,21 +77,9 @@ impl Subject {
         Ok(took)
     }
 
-    /// From compiled code in memory to something that can be instantiated. The time it took.
-    #[expect(unsafe_code, reason = "loading compiled code is what is measured")]
-    pub fn load(&self) -> Result<Duration> {
-        let begun = Instant::now();
-        // SAFETY: these bytes were serialised by this very engine, in this process, and never left its memory.
-        let component = unsafe { Component::deserialize(&self.engine, &self.code) }?;
-        let pre = PluginPre::new(self.linker.instantiate_pre(&component)?)?;
-        let took = begun.elapsed();
-        drop(pre);
-        Ok(took)
-    }
-
     /// Size of the compiled code in bytes.
     pub fn code_bytes(&self) -> usize {
-        self.code.len()
+        self.code_bytes
     }
 }
 

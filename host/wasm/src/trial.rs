@@ -71,6 +71,7 @@ impl Plugin {
             .find(find)
             .ok_or_else(|| CheckError::UnknownKind {
                 kind: kind.to_owned(),
+                away: None,
                 known: self
                     .executors
                     .iter()

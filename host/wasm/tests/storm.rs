@@ -26,7 +26,7 @@ use std::{
     },
     time::Duration,
 };
-use support::{PLENTY, add, at_rest, context, fixture, small};
+use support::{PLENTY, add, at_rest, context, context_of, fixture, small};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::Instant};
 
 /// Misdeeds and their configurations; each ends as `unknown`, whatever it tries.
@@ -41,6 +41,8 @@ const HOSTILE: [(&str, &str); 9] = [
     ("hoarder", r#"{"of":"timers","count":100000}"#),
     ("sleep_then_up", r#"{"sleep_ms":60000}"#),
 ];
+/// Monitors whose instances serve again.
+const MONITORS: usize = 100;
 /// Runs under way at a time.
 const AT_ONCE: usize = 64;
 /// Room for what the allocator keeps of a few compilations; a twentieth of the whole counts when there were many.
@@ -125,6 +127,7 @@ async fn storm(
     runs: usize,
     reloads: usize,
     hostile: &[(Arc<dyn Executor>, &'static str)],
+    keeper: &Arc<dyn Executor>,
     good: &Arc<Changing>,
     late: &Arc<Late>,
 ) {
@@ -140,6 +143,7 @@ async fn storm(
     for turn in 0..runs {
         let place = room.clone().acquire_owned().await.unwrap();
         let bad = (turn % 10 == 0).then(|| hostile[turn / 10 % hostile.len()].clone());
+        let keeper = (turn % 5 == 1).then(|| keeper.clone());
         let (good, done, late) = (good.serving(), done.clone(), late.clone());
         storm.spawn(async move {
             if let Some((executor, config)) = bad {
@@ -154,6 +158,10 @@ async fn storm(
                 }
                 let seen = ended.unwrap_or_else(lapwing_checks::CheckError::into_observation);
                 assert_eq!(seen.status, Status::Unknown, "{seen:?}");
+            } else if let Some(keeper) = keeper {
+                let cx = context_of(&format!("monitor-{}", turn % MONITORS), PLENTY);
+                let seen = keeper.execute(r#"{"act":"answer"}"#, &cx).await.unwrap();
+                assert_eq!(seen.status, Status::Up, "{seen:?}");
             } else {
                 let seen = good.execute("{}", &context(PLENTY)).await.unwrap();
                 assert_eq!(seen.status, Status::Up, "{seen:?}");
@@ -196,6 +204,8 @@ async fn a_storm_leaves_a_host_as_it_was() {
         let kind = add(&host, &mut registry, &fixture(name)).await;
         hostile.push((registry.executor(&kind).unwrap().clone(), config));
     }
+    let kind = add(&host, &mut registry, &fixture("keeper")).await;
+    let keeper = registry.executor(&kind).unwrap().clone();
     let good = Arc::new(Changing::new(&host).await);
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -214,6 +224,7 @@ async fn a_storm_leaves_a_host_as_it_was() {
         (runs / 10).max(200),
         (reloads / 10).max(2),
         &hostile,
+        &keeper,
         &good,
         &late,
     )
@@ -229,7 +240,7 @@ async fn a_storm_leaves_a_host_as_it_was() {
     let stop = Arc::new(AtomicBool::new(false));
     let beside = checks(&stop);
     let begun = Instant::now();
-    storm(runs, reloads, &hostile, &good, &late).await;
+    storm(runs, reloads, &hostile, &keeper, &good, &late).await;
     let took = begun.elapsed();
     stop.store(true, Relaxed);
     let beside = beside.await.unwrap();

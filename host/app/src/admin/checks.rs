@@ -2,11 +2,11 @@
 
 use super::{
     State,
-    error::{ApiError, Envelope},
+    error::{ApiError, Asked, Envelope},
     openapi::refer,
 };
 use crate::{config::HumanDuration, producer};
-use axum::{Json, extract, extract::rejection::JsonRejection, http::StatusCode};
+use axum::{Json, extract, http::StatusCode};
 use lapwing_model::{CheckResult, Monitor, Reason, task::DEFAULT_TIMEOUT};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -39,9 +39,8 @@ pub(crate) struct CheckRequest {
 ))]
 pub(crate) async fn run(
     extract::State(state): extract::State<State>,
-    request: Result<Json<CheckRequest>, JsonRejection>,
+    Asked(request): Asked<CheckRequest>,
 ) -> Result<Json<CheckResult>, ApiError> {
-    let Json(request) = request?;
     let timeout = timeout(request.timeout)?;
     let _slot = slot(&state)?;
     let task = Arc::new(producer::task(

@@ -2,12 +2,12 @@
 
 use axum::{
     Json,
-    extract::rejection::JsonRejection,
+    extract::{FromRequest, Request, rejection::JsonRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 /// An answer that is an error.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -46,6 +46,18 @@ impl From<JsonRejection> for ApiError {
             _ => "invalid_request",
         };
         Self::new(rejection.status(), code, rejection.body_text())
+    }
+}
+
+/// The JSON body of a request.
+pub(crate) struct Asked<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let Json(body) = Json::from_request(request, state).await?;
+        Ok(Self(body))
     }
 }
 

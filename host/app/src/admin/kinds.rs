@@ -24,8 +24,7 @@ pub(crate) async fn schema(
     extract::State(state): extract::State<State>,
     Path(kind): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let registry = state.prober.kinds.registry();
-    match registry.executor(&kind) {
+    match state.prober.kinds.executor(&kind) {
         Ok(executor) => Ok(Json(executor.info().schema.clone())),
         Err(error) => Err(ApiError::new(
             StatusCode::NOT_FOUND,

@@ -73,22 +73,13 @@ pub(crate) fn refer<T: JsonSchema>() -> String {
     format!("#{SCHEMAS}/{}", T::schema_name())
 }
 
-/// The document. Every operation can also end in an error.
+/// The document.
 pub(crate) fn document() -> Value {
     let mut paths = json!(super::endpoints().into_openapi().paths);
-    let operations = paths
-        .as_object_mut()
-        .into_iter()
-        .flat_map(Map::values_mut)
-        .filter_map(Value::as_object_mut);
-    for responses in operations
-        .flat_map(Map::values_mut)
-        .filter_map(|operation| operation.get_mut("responses")?.as_object_mut())
-    {
-        responses.insert(
-            "default".to_owned(),
-            json!({"$ref": "#/components/responses/error"}),
-        );
+    for (path, item) in paths.as_object_mut().into_iter().flatten() {
+        for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            complete(path, operation);
+        }
     }
     let mut document = head();
     if let Some(components) = document.get_mut("components").and_then(Value::as_object_mut) {
@@ -98,6 +89,28 @@ pub(crate) fn document() -> Value {
         document.insert("paths".to_owned(), paths);
     }
     document
+}
+
+/// What handlers need not say each for itself: every operation can end in an error, and those of one plugin name it.
+fn complete(path: &str, operation: &mut Value) {
+    let one_plugin = path.contains("/plugins/{name}");
+    if let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) {
+        let error = json!({"$ref": "#/components/responses/error"});
+        responses.insert("default".to_owned(), error);
+        if one_plugin && !responses.contains_key("404") {
+            let content = json!({"application/json": {"schema": {"$ref": refer::<error::Envelope>()}}});
+            let unknown = json!({"description": "`unknown_plugin`", "content": content});
+            responses.insert("404".to_owned(), unknown);
+        }
+        responses.sort_keys();
+    }
+    if let Some(operation) = operation.as_object_mut().filter(|_| one_plugin) {
+        let name = json!({
+            "name": "name", "in": "path", "description": "As the plugin calls itself", "required": true,
+            "schema": {"type": "string"},
+        });
+        operation.insert("parameters".to_owned(), json!([name]));
+    }
 }
 
 /// This API as OpenAPI 3.1.

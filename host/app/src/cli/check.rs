@@ -1,6 +1,6 @@
 //! `lapwing check KIND`: one check, now.
 
-use super::{Exit, Shared, table};
+use super::{Exit, OneCheck, Shared, Usage, table};
 use crate::{
     admin::checks::adhoc,
     config::{Config, Environment},
@@ -22,8 +22,6 @@ Examples:
   lapwing check http --config @shop.json --timeout 5s --json
   echo '{\"url\": \"http://127.0.0.1/\"}' | lapwing check http --config @-
 
-The configuration file, for network policy and plugin limits, is taken from LAPWING_CONFIG.
-
 Exit codes: 0 up, 1 down, 2 could not tell, 64 unknown kind or unfit configuration")]
 pub(crate) struct CheckArgs {
     /// The kind of check; `lapwing kinds` lists them
@@ -40,28 +38,19 @@ pub(crate) struct CheckArgs {
     /// Folder of plugins [env: LAPWING_PLUGINS]
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
-    /// Least severe log level: debug, info, warn or error
-    #[arg(long, value_name = "LEVEL", default_value = "warn")]
-    log_level: String,
+    #[command(flatten)]
+    around: OneCheck,
 }
 
 /// Runs it.
 pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let shared = Shared {
-        config: None,
         plugins: args.plugins.clone(),
-        listen: None,
-        log_level: Some(args.log_level.clone()),
+        ..args.around.shared("warn")
     };
     let config = Config::load(&shared, environment)?;
     config.start_logging();
-    let given = match read(&args.config) {
-        Ok(given) => given,
-        Err(error) => {
-            crate::console::error(&error);
-            return Ok(Exit::Usage);
-        }
-    };
+    let given = read(&args.config)?;
     let console = Console::new(args.json);
     role::block_on(async {
         let role = Role::load_for(&args.kind, &config).await?;
@@ -80,16 +69,21 @@ pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Resul
     })
 }
 
-/// Reads a configuration as commands take it: JSON, `@FILE`, or `@-` for standard input.
+/// Reads a check's configuration as commands take it: JSON, `@FILE`, or `@-` for standard input.
 pub(super) fn read(config: &str) -> anyhow::Result<Map<String, Value>> {
     let text = match config.strip_prefix('@') {
         Some("-") => {
-            std::io::read_to_string(std::io::stdin()).context("--config: cannot read standard input")?
+            std::io::read_to_string(std::io::stdin()).context("--config: cannot read standard input")
         }
         Some(file) => {
-            std::fs::read_to_string(file).with_context(|| format!("--config: cannot read `{file}`"))?
+            std::fs::read_to_string(file).with_context(|| format!("--config: cannot read `{file}`"))
         }
-        None => config.to_owned(),
+        None => Ok(config.to_owned()),
     };
-    serde_json::from_str(&text).context("--config: expected a JSON object")
+    let object = text.and_then(|text| {
+        serde_json::from_str(&text).context(
+            "--config: expected a JSON object, the check's configuration, or `@FILE`; a settings file goes with --settings",
+        )
+    });
+    object.map_err(Usage::of)
 }

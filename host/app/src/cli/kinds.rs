@@ -1,6 +1,6 @@
 //! `lapwing kinds`: every kind of check there is.
 
-use super::{Exit, table};
+use super::{Exit, Usage, table};
 use crate::{
     cli::Shared,
     config::{Config, Environment},
@@ -26,18 +26,15 @@ pub(crate) struct KindsArgs {
 
 /// Runs it.
 pub(crate) fn main(args: &KindsArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let config = Config::load(&args.shared, environment)?;
+    let config = Config::load(&args.shared.quiet(), environment)?;
     config.start_logging();
     role::block_on(async {
-        let registry = Role::load(&config).await?.prober.kinds.registry();
-        let kinds: Vec<_> = match &args.kind {
-            Some(kind) => match registry.executor(kind) {
-                Ok(executor) => vec![executor.info()],
-                Err(error) => {
-                    console::error(&error.into());
-                    return Ok(Exit::Usage);
-                }
-            },
+        let there = Role::load(&config).await?.prober.kinds;
+        let registry = there.registry();
+        let one = args.kind.as_ref().map(|kind| there.executor(kind));
+        let one = one.transpose().map_err(Usage::of)?;
+        let kinds: Vec<_> = match &one {
+            Some(executor) => vec![executor.info()],
             None => registry.kinds().collect(),
         };
         console::line(&if args.json {

@@ -144,13 +144,8 @@ pub(crate) fn of_plugins(plugins: &[PluginReport], folder: &Path) -> String {
     grid(["FILE", "PLUGIN", "VERSION", "KINDS", "STATE"], &rows)
 }
 
-/// All that is known of one file: its report as indented JSON is also its most readable form.
-pub(crate) fn of_plugin(plugin: &PluginReport) -> String {
-    serde_json::to_string_pretty(plugin).unwrap_or_default()
-}
-
 /// Columns as wide as their widest cell; colours do not count.
-fn grid<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+pub(crate) fn grid<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         let cells = rows
             .iter()

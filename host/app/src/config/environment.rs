@@ -27,6 +27,8 @@ pub(crate) struct Log {
     pub(crate) format: LogFormat,
     /// `SERVICE_NAME`: logged once, at the start, as `svc`.
     pub(crate) service: Option<String>,
+    /// Whether to say what becomes of each file of the plugin folder.
+    pub(crate) folder: bool,
 }
 
 impl Environment {
@@ -214,6 +216,7 @@ impl Environment {
             level,
             format,
             service: self.get("SERVICE_NAME", faults).map(str::to_owned),
+            folder: true,
         }
     }
 }

@@ -225,6 +225,11 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
 
 /// The file as JSON. Messages of syntax errors say where, not what: the line may hold a secret.
 fn parse(path: &Path) -> Result<Map<String, Value>, String> {
+    if path.to_string_lossy().starts_with(['{', '@']) {
+        return Err(
+            "is no settings file; a check's own configuration goes with `lapwing check KIND`".to_owned(),
+        );
+    }
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
     let value = match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => toml::from_str(&text).map_err(|error| {

@@ -2,10 +2,13 @@
 
 use super::{Environment, Faults, Secret};
 use lapwing_checks::net::scope::Destination;
-use lapwing_wasm::{SecretSource, Secrets};
+use lapwing_wasm::{Grant, SecretSource, Secrets};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 /// One secret: exactly one of `env`, `file` and `value`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -50,4 +53,33 @@ pub(crate) fn read(
         secrets.insert(name, source, entry.hosts);
     }
     secrets
+}
+
+/// Notes every grant of a secret that is not there.
+pub(crate) fn hold(grants: &BTreeMap<String, Grant>, there: &BTreeSet<String>, faults: &mut Faults) {
+    for (plugin, grant) in grants {
+        for (list, why) in unknown(grant, there) {
+            faults.push(format!("plugins.grants.{plugin}.{list}"), why);
+        }
+    }
+}
+
+/// The secrets that `grant` names and that are not there: its list, and what to say.
+pub(crate) fn unknown<'a>(
+    grant: &'a Grant,
+    there: &'a BTreeSet<String>,
+) -> impl Iterator<Item = (&'static str, String)> + 'a {
+    let lists = [("secrets", &grant.secrets), ("reveal", &grant.reveal)];
+    let say = move |name: &String| {
+        let names: Vec<_> = there.iter().map(|name| format!("`{name}`")).collect();
+        let known = if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        };
+        format!("there is no secret `{name}` in [secrets]; known: {known}")
+    };
+    lists
+        .into_iter()
+        .flat_map(move |(list, names)| names.difference(there).map(move |name| (list, say(name))))
 }

@@ -7,7 +7,13 @@ use crate::support::{
 };
 use lapwing_queue::testing::RedisServer;
 use serde_json::{Value, json};
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    path::Path,
+    time::Duration,
+};
 
 /// `lapwing run` watching one port, with the plugins of `folder`.
 pub(crate) async fn run(folder: &Path, token: Option<&str>) -> (tempfile::TempDir, Daemon) {
@@ -240,4 +246,36 @@ fn without_a_token_only_loopback_is_bound() {
         err.contains("0.0.0.0:0") && err.contains("LAPWING_ADMIN_TOKEN"),
         "{err}"
     );
+}
+
+/// Every connection the API takes, each with `said` and no more.
+fn crowd(daemon: &Daemon, said: &str) -> Vec<TcpStream> {
+    let address = daemon.admin.trim_start_matches("http://");
+    let connect = |_| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(said.as_bytes()).unwrap();
+        stream
+    };
+    (0..64).map(connect).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_only_wait_bar_nobody() {
+    let (_files, daemon) = run(Path::new("."), None).await;
+    let half = "POST /api/v1/checks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                content-length: 100\r\n\r\n{";
+    for said in ["", "GET /api/v1/health HTTP/1.1\r\n", half] {
+        let mut crowd = crowd(&daemon, said);
+        assert_eq!(daemon.get("/api/v1/health").await.0, 200, "{said}");
+        // One of them made room; without that, all would have been waited for.
+        let gone = |stream: &mut TcpStream| {
+            stream.set_nonblocking(true).unwrap();
+            match stream.read(&mut [0]) {
+                Ok(read) => read == 0,
+                Err(error) => error.kind() == ErrorKind::ConnectionReset,
+            }
+        };
+        let gone = crowd.iter_mut().map(gone).filter(|gone| *gone).count();
+        assert!((1..32).contains(&gone), "{said}: {gone}");
+    }
 }

@@ -6,7 +6,13 @@ use crate::support::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    time::Duration,
+};
 
 /// A folder of plugins, a configuration, and where decisions are kept.
 struct Home(tempfile::TempDir);
@@ -20,24 +26,26 @@ impl Home {
             fs::copy(plugins().join(file), home.path().join("plugins").join(name)).unwrap();
         }
         let config = format!(
-            "[admin]\n{admin}\n[plugins]\ndir = \"{}\"\ndata = \"{}\"\n[[monitors]]\nname = \"one\"\nkind = \"tcp\"\ninterval = \"1h\"\n[monitors.config]\nhost = \"127.0.0.1\"\nport = 9\n",
+            "[admin]\n{admin}\n[plugins]\ndir = \"{}\"\ndata = \"{}\"\n[[monitors]]\nname = \"one\"\nkind = \"tcp\"\ninterval = \"1h\"\n[monitors.config]\nhost = \"127.0.0.1\"\nport = 9\n[secrets.mail]\nvalue = \"x\"\n",
             home.path().join("plugins").display(),
             home.path().join("data").display(),
         );
-        fs::write(home.path().join("lapwing.toml"), config).unwrap();
-        Self(home)
+        let home = Self(home);
+        fs::write(home.config(), config).unwrap();
+        home
     }
 
     fn plugins(&self) -> std::path::PathBuf {
         self.0.path().join("plugins")
     }
 
+    fn config(&self) -> std::path::PathBuf {
+        self.0.path().join("lapwing.toml")
+    }
+
     fn daemon(&self) -> Daemon {
         let mut command = lapwing();
-        command
-            .arg("run")
-            .arg("--config")
-            .arg(self.0.path().join("lapwing.toml"));
+        command.arg("run").arg("--config").arg(self.config());
         Daemon::start(command)
     }
 }
@@ -80,6 +88,15 @@ async fn grants_are_typed_add_up_and_can_be_taken_back() {
         "{message}"
     );
 
+    let unknown = json!({"secrets": ["mial"], "reveal": ["mail"]});
+    let (code, answer) = daemon.ask(Method::PUT, path, Some(&unknown)).await;
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert_eq!(code, 422, "{message}");
+    assert!(
+        message.contains("there is no secret `mial` in [secrets]; known: `mail`"),
+        "{message}"
+    );
+
     let grant = json!({"hosts": ["relay.test:25"], "secrets": ["mail"]});
     let (code, smtp) = daemon.ask(Method::PUT, path, Some(&grant)).await;
     assert_eq!((code, &smtp["granted"]), (200, &grant), "{smtp}");
@@ -89,6 +106,13 @@ async fn grants_are_typed_add_up_and_can_be_taken_back() {
         daemon.get("/api/v1/plugins/smtp").await.1["granted_by_api"],
         json!([grant])
     );
+    assert!(!daemon.log().contains("no secret"), "{}", daemon.log());
+    drop(daemon);
+    let config = fs::read_to_string(home.config()).unwrap();
+    fs::write(home.config(), config.replace("[secrets.mail]", "[secrets.post]")).unwrap();
+    let daemon = home.daemon();
+    let warning = "plugin `smtp` is granted, by API, what is not there: there is no secret `mail` in [secrets]; known: `post`";
+    assert!(daemon.log().contains(warning), "{}", daemon.log());
     let (code, smtp) = daemon.ask(Method::DELETE, path, None).await;
     assert_eq!((code, &smtp["granted"]), (200, &json!({})), "{smtp}");
     let kept = fs::read_to_string(home.0.path().join("data/plugins.json")).unwrap();
@@ -225,6 +249,46 @@ async fn an_upload_needs_its_own_token_and_lands_disabled() {
     assert!(!daemon.log().contains("courier"));
 }
 
+/// An upload that stops after its first byte; it has come as far as the daemon asking for the body.
+fn stalled(daemon: &Daemon) -> TcpStream {
+    let mut stream = TcpStream::connect(daemon.admin.trim_start_matches("http://")).unwrap();
+    let head = "POST /api/v1/plugins HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer courier\r\n\
+                content-length: 1000\r\nexpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"\0").unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_upload_holds_up_no_other() {
+    let home = Home::new(
+        &[],
+        "token = \"admin\"\nupload = true\nupload_token = \"courier\"",
+    );
+    let daemon = home.daemon();
+    let smtp = fs::read(plugins().join("smtp.wasm")).unwrap();
+    let mut halves: Vec<_> = (0..3).map(|_| stalled(&daemon)).collect();
+    let (code, answer) = upload(&daemon, Some("courier"), smtp.clone()).await;
+    assert_eq!((code, &answer["state"]), (201, &json!("disabled")), "{answer}");
+    halves.push(stalled(&daemon));
+    let (code, answer) = upload(&daemon, Some("courier"), smtp).await;
+    assert_eq!(
+        (code, &answer["error"]["code"]),
+        (429, &json!("too_many_uploads")),
+        "{answer}"
+    );
+    drop(halves);
+    eventually(
+        "nothing is left of the stalled ones",
+        Duration::from_secs(20),
+        async || files(&home.plugins()) == ["smtp.wasm"],
+    )
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_setting_nothing_can_be_uploaded() {
     let home = Home::new(&[], "");
@@ -255,7 +319,7 @@ fn an_upload_token_must_be_there_and_be_another() {
         let output = command
             .arg("run")
             .arg("--config")
-            .arg(home.0.path().join("lapwing.toml"))
+            .arg(home.config())
             .output()
             .unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
@@ -292,4 +356,43 @@ async fn a_web_page_gets_at_none_of_it() {
         }
     }
     assert!(has_kind(&daemon, "smtp").await, "nothing was disabled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_kind_is_told_with_the_plugin_that_would_provide_it() {
+    let home = Home::new(&["smtp.wasm", "fixtures/greedy.wasm"], "");
+    fs::write(home.plugins().join("imap.wasm"), "(component)").unwrap();
+    let daemon = home.daemon();
+    daemon.post("/api/v1/plugins/smtp/disable", &json!(null)).await;
+    let told = [
+        (
+            "smtp",
+            "`smtp`: plugin `smtp` provides it and is disabled; `POST /api/v1/plugins/smtp/enable` lets it serve; known: http",
+        ),
+        (
+            "fixture-greedy",
+            "provides it and is pending-approval: kind `fixture-greedy` asks for `net.tcp` to `relay.test:25`",
+        ),
+        (
+            "imap",
+            "`imap`: plugin file `imap.wasm` was refused: WebAssembly text",
+        ),
+        ("htpt", "unknown monitor type `htpt`; known: http"),
+    ];
+    for (kind, part) in told {
+        let (code, answer) = daemon.post("/api/v1/checks", &json!({ "kind": kind })).await;
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(code == 404 && message.contains(part), "{kind}: {message}");
+        let (_, schema) = daemon.get(&format!("/api/v1/kinds/{kind}/schema")).await;
+        assert_eq!(schema["error"]["message"], message);
+    }
+    // By the command line as well.
+    let check = lapwing()
+        .args(["check", "smtp", "--settings"])
+        .arg(home.config())
+        .output()
+        .unwrap();
+    let out = String::from_utf8(check.stdout).unwrap();
+    assert_eq!(check.status.code(), Some(64), "{out}");
+    assert!(out.contains("plugin `smtp` provides it and is disabled"), "{out}");
 }

@@ -75,6 +75,12 @@ fn a_wrong_command_line_exits_64_and_says_what_was_expected() {
             &["check", "tcp", "--timeout", "2562047788015215h"],
             "at most `1h`",
         ),
+        (
+            &["plugin", "list", "--plugins", "/nonexistent"],
+            "plugin folder `/nonexistent` does not exist; make it (`mkdir -p /nonexistent`), or name another",
+        ),
+        (&["check", "smtp", "--plugins", "/nonexistent"], "does not exist"),
+        (&["plugin", "lock", "--plugins", "/nonexistent"], "does not exist"),
         (&["chekc"], "unrecognized subcommand"),
         (&["run"], "there is nothing to watch"),
         (&[], "Usage"),
@@ -87,6 +93,28 @@ fn a_wrong_command_line_exits_64_and_says_what_was_expected() {
             said.out,
             said.err
         );
+    }
+}
+
+#[test]
+fn a_config_that_cannot_be_meant_exits_64_whatever_the_kind() {
+    let folder = plugins();
+    for (kind, config) in [
+        ("tcp", r#"{"host": "a b", "port": 0}"#),
+        ("tcp", r#"{"host": "127.0.0.1", "port": 1, "ip_family": "6"}"#),
+        ("http", r#"{"url": "ftp://x/"}"#),
+        ("http-json-query", r#"{"url": "http://x/", "json_query": "$["}"#),
+        ("smtp", "{}"),
+        ("ntp", r#"{"host": "256.1.1.1"}"#),
+        ("ldap", r#"{"host": "127.0.0.1", "bind_dn": "cn=x"}"#),
+        (
+            "radius",
+            r#"{"host": "127.0.0.1", "secret": "s", "username": "x"}"#,
+        ),
+    ] {
+        let plugins = folder.to_str().unwrap();
+        let said = say(&["check", kind, "--plugins", plugins, "--config", config]);
+        assert_eq!(said.code, 64, "{kind} {config}: {}{}", said.out, said.err);
     }
 }
 
@@ -193,12 +221,117 @@ fn inspect_shows_what_a_plugin_is() {
     let report: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(report["kinds"], json!(["smtp"]));
     assert_eq!(report["digest"].as_str().map(str::len), Some(64), "{report}");
-    let missing = say(&["plugin", "inspect", "/nonexistent.wasm"]);
-    assert_eq!(missing.code, 2);
+    let kind = &report["executors"][0];
+    assert_eq!(
+        kind["schema"]["properties"]["port"]["type"], "integer",
+        "{report}"
+    );
+    assert!(kind["example"]["host"].is_string(), "{report}");
+}
+
+#[test]
+fn inspect_is_a_page_for_people() {
+    let file = plugins().join("smtp.wasm");
+    let file = file.to_str().unwrap();
+    let said = say(&["plugin", "inspect", file]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    for part in [
+        "smtp 0.1.0: ",
+        "state      active",
+        "KiB",
+        "sha256",
+        "lapwing:plugin@1.0.0; ",
+        "compiled   in ",
+        "asks for\n  KIND  RIGHT",
+        "net.tcp",
+        "kind `smtp`: ",
+        "FIELD",
+        "required",
+        &format!("lapwing plugin test {file} --kind smtp --config '{{\"host\":"),
+    ] {
+        assert!(said.out.contains(part), "{part} in\n{}", said.out);
+    }
+    let host = said.out.lines().find(|line| line.starts_with("  host ")).unwrap();
+    assert!(host.contains("string") && host.contains("required"), "{host}");
+
+    let waits = say(&[
+        "plugin",
+        "inspect",
+        plugins().join("fixtures/greedy.wasm").to_str().unwrap(),
+    ]);
     assert!(
-        missing.out.contains("nonexistent"),
+        waits.out.contains("pending-approval: ") && waits.out.contains("relay.test:25"),
+        "{}",
+        waits.out
+    );
+    let none = say(&[
+        "plugin",
+        "inspect",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+    ]);
+    assert!(
+        none.code == 2 && none.out.contains("failed: not WebAssembly"),
         "{}{}",
-        missing.out,
-        missing.err
+        none.out,
+        none.err
+    );
+}
+
+#[test]
+fn list_prints_and_does_not_log_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(plugins().join("smtp.wasm"), folder.path().join("smtp.wasm")).unwrap();
+    std::fs::write(folder.path().join("text.wasm"), "(component)").unwrap();
+    let list = ["plugin", "list", "--plugins", folder.path().to_str().unwrap()];
+    let said = say(&list);
+    assert!(
+        said.out.contains("text.wasm") && said.err.is_empty(),
+        "{}",
+        said.err
+    );
+    let said = say(&[&list[..], &["--log-level", "info"]].concat());
+    assert!(
+        said.err.contains("refused") && said.err.contains("loaded"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn the_settings_file_has_one_name_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lapwing.toml");
+    std::fs::write(&file, "[network]\ndeny = [\"127.0.0.0/8\"]\n").unwrap();
+    let file = file.to_str().unwrap();
+    let target = r#"{"host": "127.0.0.1", "port": 9}"#;
+    let check = say(&["check", "tcp", "--settings", file, "--config", target]);
+    assert!(
+        check.out.contains("denied_by_policy"),
+        "{}{}",
+        check.out,
+        check.err
+    );
+    let (smtp, run) = (plugins().join("smtp.wasm"), ["plugin", "test"]);
+    let test = [
+        &run[..],
+        &[smtp.to_str().unwrap(), "--settings", file, "--config", target],
+    ]
+    .concat();
+    assert!(say(&test).out.contains("denied_by_policy"));
+    for name in ["--settings", "--config"] {
+        assert_eq!(say(&["kinds", name, file]).code, 0, "{name}");
+    }
+    // Mixed up, each says where the other goes.
+    let mixed = say(&["check", "tcp", "--config", file]);
+    assert!(
+        mixed.code == 64 && mixed.err.contains("--settings"),
+        "{}",
+        mixed.err
+    );
+    let mixed = say(&["kinds", "--config", target]);
+    assert!(
+        mixed.code == 64 && mixed.err.contains("lapwing check KIND"),
+        "{}",
+        mixed.err
     );
 }

@@ -257,3 +257,17 @@ fn settings_of_the_plugin_host_are_faults_like_any_other() {
         assert!(said.err.contains(expected), "no `{expected}` in:\n{}", said.err);
     }
 }
+
+#[test]
+fn a_grant_of_a_secret_that_is_not_there_is_a_fault() {
+    let text = "[plugins.grants.statuspage]\nsecrets = [\"tokn\"]\nreveal = [\"token\"]\n[secrets.token]\nvalue = \"x\"\n";
+    let (_folder, path) = file("lapwing.toml", text);
+    let said = say(&["kinds", "--config", &path]);
+    assert_eq!(said.code, 64, "{}", said.err);
+    let fault = "plugins.grants.statuspage.secrets: there is no secret `tokn` in [secrets]; known: `token`";
+    assert!(
+        said.err.contains(fault) && said.err.contains("1 fault\n"),
+        "{}",
+        said.err
+    );
+}

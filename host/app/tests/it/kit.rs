@@ -77,13 +77,22 @@ async fn follow(heading: &str) {
         script.contains("lapwing plugin build") && script.contains("lapwing check"),
         "{heading}: {script}"
     );
-    let script = script.replace("http://127.0.0.1:8080/", &format!("http://{http}/ok"));
-    let said = run(&script, folder.path());
+    let there = format!("cd door\nsed -i 's|127.0.0.1:8080/|{http}/page|' example.json\n");
+    let said = run(&script.replace("cd door\n", &there), folder.path());
     let (out, err) = (
         String::from_utf8_lossy(&said.stdout),
         String::from_utf8_lossy(&said.stderr),
     );
     assert!(said.status.success(), "{heading}: {}\n{out}\n{err}", said.status);
+    let (_, next) = out
+        .split_once("Next:\n\n")
+        .expect("`plugin new` tells what is next");
+    let next: Vec<_> = next.lines().map_while(|line| line.strip_prefix("  ")).collect();
+    let typed: Vec<_> = script.lines().skip(1).collect();
+    assert_eq!(
+        next, typed,
+        "{heading}: what `plugin new` prints, and what was typed"
+    );
     assert!(!shown.is_empty());
     for line in shown {
         assert!(
@@ -119,7 +128,7 @@ fn new_takes_no_bad_name_and_no_folder_that_is_there() {
     let path = folder.path().join("door");
     let path = path.to_str().unwrap();
     let bad = say(&["plugin", "new", "Door_Bell", "--path", path]);
-    assert_eq!(bad.code, 2);
+    assert_eq!(bad.code, 64);
     assert!(
         bad.err.contains("`Door_Bell` is no name for a plugin"),
         "{}",

@@ -70,10 +70,24 @@ async fn a_test_run_ends_with_the_exit_code_of_what_it_saw() {
         "{}",
         two.err
     );
+}
 
-    let none = say(&["plugin", "test", "/nonexistent.wasm"]);
-    assert_eq!(none.code, 2);
-    assert!(none.err.contains("/nonexistent.wasm"), "{}", none.err);
+#[test]
+fn a_file_that_is_not_there_is_a_wrong_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for verb in ["test", "inspect", "conformance", "bench"] {
+        let none = say(&["plugin", verb, "/nonexistent.wasm"]);
+        assert_eq!((none.code, none.out.as_str()), (64, ""), "{verb}: {}", none.err);
+        assert!(
+            none.err.contains("no such file: `/nonexistent.wasm`"),
+            "{verb}: {}",
+            none.err
+        );
+        let given = say(&["plugin", verb, folder]);
+        assert_eq!(given.code, 64, "{verb}");
+        assert!(given.err.contains("is a folder"), "{verb}: {}", given.err);
+    }
 }
 
 #[test]
@@ -200,6 +214,30 @@ fn a_bench_counts_every_run_and_how_it_ended() {
         figure("p50_us") > 0.0 && figure("p50_us") <= figure("p99_us") && figure("cpu_us_per_run") > 0.0,
         "{figures}"
     );
+}
+
+#[test]
+fn a_bench_of_an_unfit_config_is_refused_with_every_fault() {
+    let unfit = r#"{"prot": 25, "port": "x"}"#;
+    let told = say(&["plugin", "bench", &plugin("smtp.wasm"), "--config", unfit]);
+    assert_eq!((told.code, told.out.as_str()), (64, ""), "{}", told.err);
+    for part in [
+        "`host`: is missing",
+        "`port`: ",
+        "`prot`: unknown field",
+        "for example --config '{",
+    ] {
+        assert!(told.err.contains(part), "{part} in {}", told.err);
+    }
+    // What only the plugin itself can see.
+    let told = say(&[
+        "plugin",
+        "bench",
+        &plugin("fixtures/invalid_config.wasm"),
+        "--config",
+        "{}",
+    ]);
+    assert_eq!(told.code, 64, "{}{}", told.out, told.err);
 }
 
 #[test]

@@ -159,6 +159,20 @@ fn what_is_signed_is_verified_and_what_was_changed_is_not() {
         "a key is never overwritten"
     );
 
+    let swapped = say(&["plugin", "sign", &file, "--key", &public]);
+    assert_eq!(swapped.code, 64, "{}", swapped.err);
+    assert!(
+        swapped
+            .err
+            .contains("ours.pub`: it is a public key; expected the secret one"),
+        "{}",
+        swapped.err
+    );
+    let junk = say(&["plugin", "sign", &file, "--key", &file]);
+    assert_eq!(junk.code, 64, "{}", junk.err);
+    let none = say(&["plugin", "sign", &path("none.wasm"), "--key", &key]);
+    assert_eq!(none.code, 64, "{}", none.err);
+
     let verify = || say(&["plugin", "verify", &file, "--key", &public]);
     assert!(verify().err.contains("is missing"), "{}", verify().err);
     let said = say(&["plugin", "sign", &file, "--key", &key]);

@@ -65,6 +65,54 @@ async fn an_unknown_field_is_named_together_with_the_known_ones() {
 }
 
 #[tokio::test]
+async fn every_fault_of_a_config_is_told_at_once() {
+    for (kind, config, parts) in [
+        (
+            "tcp",
+            json!({ "hots": "x", "port": "25", "ip_family": "v5" }),
+            &[
+                "`host`: is missing",
+                "`hots`: unknown field",
+                "`port`: ",
+                "`ip_family`: ",
+            ][..],
+        ),
+        (
+            "tcp",
+            json!({ "host": "", "port": 0 }),
+            &["`host`: ", "`port`: expected 1 to 65535"],
+        ),
+        (
+            "http",
+            json!({ "url": "x", "headers": "[1]", "max_redirects": -1, "body_must_match": ["("] }),
+            &["`headers`: invalid headers json", "`max_redirects`: "],
+        ),
+        (
+            "http-json-query",
+            json!({ "url": "not a url", "authMethod": "oauth2-cc", "json_query": "$[" }),
+            &[
+                "`url`: ",
+                "`oauth_token_url`: ",
+                "`oauth_client_id`: ",
+                "`json_query`: ",
+            ],
+        ),
+        (
+            "http",
+            json!({ "url": "http://x", "authMethod": "mtls" }),
+            &["`tlsCert`: ", "`tlsKey`: "],
+        ),
+    ] {
+        let error = Probe::new().run(kind, config).await.unwrap_err();
+        assert!(matches!(error, CheckError::InvalidConfig(_)), "{error:?}");
+        let text = error.to_string();
+        for part in parts {
+            assert_eq!(text.matches(part).count(), 1, "{part} in {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_field_of_a_wrong_type_is_named() {
     for kind in kinds() {
         let (field, _) = kind

@@ -1,27 +1,17 @@
 //! Instances that serve several runs: of the same monitor, as long as nothing is amiss. The guest counts its runs.
 
-use crate::support::{Bench, PLENTY, add, at_rest, context, eventually, fixture, small};
+use crate::support::{Bench, PLENTY, add, at_rest, context, context_of, eventually, fixture, small};
 use lapwing_checks::ProbeContext;
-use lapwing_model::{Observation, Status, Task};
+use lapwing_model::{Observation, Status};
 use lapwing_wasm::{Grant, PluginSettings, SecretSource, Secrets};
 use serde_json::json;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 use tokio::net::TcpListener;
 
 const ANSWER: &str = r#"{"act":"answer"}"#;
 
 async fn keeper() -> Bench {
     Bench::new("keeper").await
-}
-
-fn for_monitor(id: &str, budget: Duration) -> ProbeContext {
-    let cx = context(budget);
-    let mut task = Task::clone(&cx.task);
-    task.monitor.id = id.to_owned();
-    ProbeContext {
-        task: Arc::new(task),
-        ..cx
-    }
 }
 
 async fn run(bench: &Bench, config: &str) -> Observation {
@@ -81,7 +71,7 @@ async fn the_operator_may_allow_less_or_nothing() {
 async fn nobody_finds_what_another_left() {
     let bench = keeper().await;
     assert_eq!(count(&bench, ANSWER).await, 1);
-    let other = run_in(&bench, ANSWER, &for_monitor("monitor-2", PLENTY)).await;
+    let other = run_in(&bench, ANSWER, &context_of("monitor-2", PLENTY)).await;
     assert_eq!(counted(&other), 1, "another monitor");
     assert_eq!(bench.host.usage().kept, 2);
     assert_eq!(
@@ -100,7 +90,7 @@ async fn nobody_finds_what_another_left() {
     bench.host.custody().grants().replace(grants);
     assert_eq!(count(&bench, ANSWER).await, 1, "another grant");
     assert_eq!(count(&bench, ANSWER).await, 2);
-    let unnamed = for_monitor("", PLENTY);
+    let unnamed = context_of("", PLENTY);
     for _ in 0..2 {
         assert_eq!(counted(&run_in(&bench, ANSWER, &unnamed).await), 1, "nobody's");
     }

@@ -125,8 +125,13 @@ pub(crate) async fn run(name: &str, config: &str, budget: Duration) -> Probed {
 }
 
 pub(crate) fn context(budget: Duration) -> ProbeContext {
+    context_of("monitor-1", budget)
+}
+
+/// A run of that monitor.
+pub(crate) fn context_of(monitor: &str, budget: Duration) -> ProbeContext {
     let monitor = Monitor {
-        id: "monitor-1".into(),
+        id: monitor.into(),
         name: "A monitor".into(),
         kind: "fixture".into(),
         interval: Duration::from_secs(60),
@@ -171,15 +176,15 @@ pub(crate) fn refused(report: &PluginReport) -> &str {
         .unwrap_or_else(|| panic!("{} was not refused", report.path.display()))
 }
 
-/// Waits until a host holds nothing for any run: no store, no slot, nobody waiting.
+/// Waits until a host holds nothing for any run: no store but those that are kept, no slot, nobody waiting.
 pub(crate) async fn at_rest(host: &PluginHost) {
-    let rest = Usage {
-        live_stores: 0,
+    let rest = |usage: Usage| Usage {
+        live_stores: usage.kept,
         slots_used: 0,
         waiting: 0,
-        ..host.usage()
+        ..usage
     };
-    eventually(&format!("{rest:?}"), async || host.usage() == rest).await;
+    eventually("the host is at rest", async || host.usage() == rest(host.usage())).await;
 }
 
 /// Waits until `condition` holds, for at most twenty seconds.

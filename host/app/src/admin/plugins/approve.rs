@@ -1,20 +1,16 @@
 //! `POST /api/v1/plugins/{name}/approve`.
 
-use super::{decide::decide, find, inspect::Inspection};
+use super::{Named, inspect::Inspection};
 use crate::{
     admin::{
-        State,
-        error::{ApiError, Envelope},
+        error::{ApiError, Asked, Envelope},
         openapi::refer,
     },
+    config::secrets,
     consent,
 };
-use axum::{
-    Json,
-    extract::{self, Path, rejection::JsonRejection},
-    http::StatusCode,
-};
-use lapwing_wasm::{Capability, PluginReport, PluginState};
+use axum::{Json, http::StatusCode};
+use lapwing_wasm::{Capability, PluginReport, PluginState, asked};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -29,31 +25,27 @@ pub(crate) struct ApproveRequest {
 /// Lets a plugin that waits serve, with what it cannot do without. Only the very file whose digest is sent: nobody
 /// approves what they did not see.
 #[utoipa::path(post, path = "/api/v1/plugins/{name}/approve", tag = "plugins",
-    params(("name" = String, Path, description = "As the plugin calls itself")),
     request_body(content = ref(refer::<ApproveRequest>())),
     responses(
         (status = 200, description = "The plugin as it is now", body = ref(refer::<Inspection>())),
-        (status = 404, description = "`unknown_plugin`", body = ref(refer::<Envelope>())),
         (status = 409, description = "`nothing_to_approve`, or `other_digest` with the one that waits and what it asks for", body = ref(refer::<Envelope>()))
     )
 )]
 pub(crate) async fn approve(
-    extract::State(state): extract::State<State>,
-    Path(name): Path<String>,
-    request: Result<Json<ApproveRequest>, JsonRejection>,
+    plugin: Named,
+    Asked(ApproveRequest { digest }): Asked<ApproveRequest>,
 ) -> Result<Json<Inspection>, ApiError> {
-    let Json(ApproveRequest { digest }) = request?;
-    let (report, _) = find(&state, &name)?;
     let conflict = |code, message: String| ApiError::new(StatusCode::CONFLICT, code, message);
-    let all = state.prober.kinds.plugins();
+    let all = plugin.state.prober.kinds.plugins();
     let mut waiting: Vec<_> = all
         .iter()
-        .filter(|other| other.name == report.name)
+        .filter(|other| other.name == plugin.name)
         .filter_map(Waiting::of)
         .collect();
     // Of several files of one name the one that was looked at.
     waiting.sort_by_key(|waiting| !digest.eq_ignore_ascii_case(&waiting.digest));
     let Some(waiting) = waiting.into_iter().next() else {
+        let Named { name, report, .. } = &plugin;
         let message = format!("no file of `{name}` waits for approval: it is {}", report.state);
         return Err(conflict("nothing_to_approve", message));
     };
@@ -64,10 +56,15 @@ pub(crate) async fn approve(
         );
         return Err(conflict("other_digest", message));
     }
-    decide(&state, &name, move |folder, name| {
-        consent::approve(folder, name, &waiting.digest, &waiting.declared)
-    })
-    .await
+    for (_, why) in secrets::unknown(&asked(&waiting.declared), &plugin.state.secrets) {
+        tracing::warn!(
+            "plugin `{}` is approved with what is not there: {why}",
+            plugin.name
+        );
+    }
+    plugin
+        .decide(move |folder, name| consent::approve(folder, name, &waiting.digest, &waiting.declared))
+        .await
 }
 
 /// The content that waits: the only one, or one that would replace another.

@@ -1,27 +1,15 @@
 //! `POST /api/v1/plugins/{name}/disable`.
 
-use super::{decide::decide, inspect::Inspection};
-use crate::admin::{
-    State,
-    error::{ApiError, Envelope},
-    openapi::refer,
-};
-use axum::{
-    Json,
-    extract::{self, Path},
-};
+use super::{Named, inspect::Inspection};
+use crate::admin::{error::ApiError, openapi::refer};
+use axum::Json;
 
 /// Keeps a plugin from serving, over restarts. Running checks end; its kinds are unknown from then on.
-#[utoipa::path(post, path = "/api/v1/plugins/{name}/disable", tag = "plugins",
-    params(("name" = String, Path, description = "As the plugin calls itself")),
-    responses(
-        (status = 200, description = "The plugin as it is now", body = ref(refer::<Inspection>())),
-        (status = 404, description = "`unknown_plugin`", body = ref(refer::<Envelope>()))
-    )
-)]
-pub(crate) async fn disable(
-    extract::State(state): extract::State<State>,
-    Path(name): Path<String>,
-) -> Result<Json<Inspection>, ApiError> {
-    decide(&state, &name, |folder, name| folder.set_enabled(name, false)).await
+#[utoipa::path(post, path = "/api/v1/plugins/{name}/disable", tag = "plugins", responses(
+    (status = 200, description = "The plugin as it is now", body = ref(refer::<Inspection>()))
+))]
+pub(crate) async fn disable(plugin: Named) -> Result<Json<Inspection>, ApiError> {
+    plugin
+        .decide(|folder, name| folder.set_enabled(name, false))
+        .await
 }

@@ -1,27 +1,13 @@
 //! `POST /api/v1/plugins/{name}/enable`.
 
-use super::{decide::decide, inspect::Inspection};
-use crate::admin::{
-    State,
-    error::{ApiError, Envelope},
-    openapi::refer,
-};
-use axum::{
-    Json,
-    extract::{self, Path},
-};
+use super::{Named, inspect::Inspection};
+use crate::admin::{error::ApiError, openapi::refer};
+use axum::Json;
 
 /// Lets a plugin serve again.
-#[utoipa::path(post, path = "/api/v1/plugins/{name}/enable", tag = "plugins",
-    params(("name" = String, Path, description = "As the plugin calls itself")),
-    responses(
-        (status = 200, description = "The plugin as it is now; it may still wait for approval", body = ref(refer::<Inspection>())),
-        (status = 404, description = "`unknown_plugin`", body = ref(refer::<Envelope>()))
-    )
-)]
-pub(crate) async fn enable(
-    extract::State(state): extract::State<State>,
-    Path(name): Path<String>,
-) -> Result<Json<Inspection>, ApiError> {
-    decide(&state, &name, |folder, name| folder.set_enabled(name, true)).await
+#[utoipa::path(post, path = "/api/v1/plugins/{name}/enable", tag = "plugins", responses(
+    (status = 200, description = "The plugin as it is now; it may still wait for approval", body = ref(refer::<Inspection>()))
+))]
+pub(crate) async fn enable(plugin: Named) -> Result<Json<Inspection>, ApiError> {
+    plugin.decide(|folder, name| folder.set_enabled(name, true)).await
 }

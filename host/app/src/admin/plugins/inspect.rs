@@ -1,15 +1,8 @@
 //! `GET /api/v1/plugins/{name}`.
 
-use super::find;
-use crate::admin::{
-    State,
-    error::{ApiError, Envelope},
-    openapi::refer,
-};
-use axum::{
-    Json,
-    extract::{self, Path},
-};
+use super::Named;
+use crate::admin::openapi::refer;
+use axum::Json;
 use lapwing_wasm::{Grant, PluginReport, PluginStats, Tally};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -30,33 +23,27 @@ pub(crate) struct Inspection {
     granted_by_api: Vec<Grant>,
 }
 
-impl Inspection {
-    /// Of the plugin called `name`.
-    pub(super) fn of(state: &State, name: &str) -> Result<Self, ApiError> {
-        let (report, host) = find(state, name)?;
+impl From<Named> for Inspection {
+    fn from(plugin: Named) -> Self {
+        let Named {
+            name, report, host, ..
+        } = plugin;
         let custody = host.custody();
         let digest = report.digest.as_deref().unwrap_or_default();
-        Ok(Self {
+        Self {
             stats: report.plugin().map(|plugin| plugin.stats()),
-            tally: custody.record(name).tally(),
-            granted: custody.grants().of(name, digest),
-            granted_by_api: custody.grants().made().remove(name).unwrap_or_default(),
+            tally: custody.record(&name).tally(),
+            granted: custody.grants().of(&name, digest),
+            granted_by_api: custody.grants().made().remove(&name).unwrap_or_default(),
             report,
-        })
+        }
     }
 }
 
 /// What one plugin is, asks for, may do, and has done.
-#[utoipa::path(get, path = "/api/v1/plugins/{name}", tag = "plugins",
-    params(("name" = String, Path, description = "As the plugin calls itself")),
-    responses(
-        (status = 200, description = "The plugin that serves under the name, or the one that would", body = ref(refer::<Inspection>())),
-        (status = 404, description = "`unknown_plugin`", body = ref(refer::<Envelope>()))
-    )
-)]
-pub(crate) async fn inspect(
-    extract::State(state): extract::State<State>,
-    Path(name): Path<String>,
-) -> Result<Json<Inspection>, ApiError> {
-    Inspection::of(&state, &name).map(Json)
+#[utoipa::path(get, path = "/api/v1/plugins/{name}", tag = "plugins", responses(
+    (status = 200, description = "The plugin that serves under the name, or the one that would", body = ref(refer::<Inspection>()))
+))]
+pub(crate) async fn inspect(plugin: Named) -> Json<Inspection> {
+    Json(plugin.into())
 }

@@ -1,15 +1,8 @@
 //! `GET /api/v1/plugins/{name}/logs`.
 
-use super::find;
-use crate::admin::{
-    State,
-    error::{ApiError, Envelope},
-    openapi::refer,
-};
-use axum::{
-    Json,
-    extract::{self, Path},
-};
+use super::Named;
+use crate::admin::openapi::refer;
+use axum::Json;
 use lapwing_wasm::LogLine;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -22,18 +15,10 @@ pub(crate) struct Logs {
 }
 
 /// The last lines a plugin logged, secrets masked.
-#[utoipa::path(get, path = "/api/v1/plugins/{name}/logs", tag = "plugins",
-    params(("name" = String, Path, description = "As the plugin calls itself")),
-    responses(
-        (status = 200, description = "At most 1000 lines of 256 KiB", body = ref(refer::<Logs>())),
-        (status = 404, description = "`unknown_plugin`", body = ref(refer::<Envelope>()))
-    )
-)]
-pub(crate) async fn logs(
-    extract::State(state): extract::State<State>,
-    Path(name): Path<String>,
-) -> Result<Json<Logs>, ApiError> {
-    let (plugin, host) = find(&state, &name)?;
-    let lines = host.custody().record(&plugin.name).log();
-    Ok(Json(Logs { lines }))
+#[utoipa::path(get, path = "/api/v1/plugins/{name}/logs", tag = "plugins", responses(
+    (status = 200, description = "At most 1000 lines of 256 KiB", body = ref(refer::<Logs>()))
+))]
+pub(crate) async fn logs(plugin: Named) -> Json<Logs> {
+    let lines = plugin.host.custody().record(&plugin.name).log();
+    Json(Logs { lines })
 }

@@ -1,20 +1,16 @@
 //! `POST /api/v1/plugins/{name}/test`: one run, with each call to the host.
 
-use super::find;
+use super::Named;
 use crate::{
     admin::{
-        State, checks,
-        error::{ApiError, Envelope},
+        checks,
+        error::{ApiError, Asked, Envelope},
         openapi::refer,
     },
     config::HumanDuration,
     producer,
 };
-use axum::{
-    Json,
-    extract::{self, Path, rejection::JsonRejection},
-    http::StatusCode,
-};
+use axum::{Json, http::StatusCode};
 use lapwing_checks::{CheckError, ProbeContext, net::scope::Destination};
 use lapwing_wasm::{Trial, TrialOptions};
 use schemars::JsonSchema;
@@ -41,7 +37,6 @@ pub(crate) struct TestRequest {
 
 /// Runs a plugin once and tells what it did. Counts for nothing: not for the quarantine, and no state is kept.
 #[utoipa::path(post, path = "/api/v1/plugins/{name}/test", tag = "plugins",
-    params(("name" = String, Path, description = "As the plugin calls itself")),
     request_body(content = ref(refer::<TestRequest>())),
     responses(
         (status = 200, description = "The result, whatever the status, each call to the host, and what it used", body = ref(refer::<Trial>())),
@@ -50,17 +45,14 @@ pub(crate) struct TestRequest {
         (status = 429, description = "`too_many_checks`: 16 of these run already", body = ref(refer::<Envelope>()))
     )
 )]
-pub(crate) async fn test(
-    extract::State(state): extract::State<State>,
-    Path(name): Path<String>,
-    request: Result<Json<TestRequest>, JsonRejection>,
-) -> Result<Json<Trial>, ApiError> {
-    let Json(request) = request?;
-    let (report, _) = find(&state, &name)?;
+pub(crate) async fn test(plugin: Named, Asked(request): Asked<TestRequest>) -> Result<Json<Trial>, ApiError> {
+    let Named {
+        state, name, report, ..
+    } = plugin;
     let unknown = |message: String| ApiError::new(StatusCode::NOT_FOUND, "unknown_kind", message);
     let plugin = report
         .plugin()
-        .ok_or_else(|| unknown(format!("`{name}` provides no kind: it is not loaded")))?;
+        .ok_or_else(|| unknown(format!("`{name}` provides no kind: it is {}", report.state)))?;
     let kind = match (request.kind, report.kinds.as_slice()) {
         (Some(kind), _) => kind,
         (None, [only]) => only.clone(),

@@ -4,7 +4,7 @@
 //! until somebody with the other token enables it. The file is named by the plugin itself, replaces none, and is in the
 //! folder only once it is whole and switched off.
 
-use super::inspect::Inspection;
+use super::{Named, inspect::Inspection};
 use crate::admin::{
     State, access,
     error::{ApiError, Envelope},
@@ -23,7 +23,30 @@ use std::{
     path::{Path, PathBuf},
 };
 use tempfile::NamedTempFile;
-use tokio::io::AsyncWriteExt;
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{Mutex, Semaphore},
+};
+
+/// How many uploads may be under way.
+const MAX_UPLOADS: usize = 4;
+
+/// The uploads under way.
+pub(crate) struct Uploads {
+    /// Each is a file of up to `plugins.file_mib` beside the folder's.
+    places: Semaphore,
+    /// One at a time is compiled and placed. Taken with the whole body in hand: no slow sender holds up another.
+    turn: Mutex<()>,
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Self {
+            places: Semaphore::new(MAX_UPLOADS),
+            turn: Mutex::default(),
+        }
+    }
+}
 
 /// Takes a plugin file. It lands disabled; `POST …/enable` lets it serve.
 #[utoipa::path(post, path = "/api/v1/plugins", tag = "plugins", security(("upload" = [])),
@@ -34,7 +57,8 @@ use tokio::io::AsyncWriteExt;
         (status = 403, description = "`upload_disabled`: `admin.upload` is not set", body = ref(refer::<Envelope>())),
         (status = 409, description = "`already_exists`: a file or plugin of that name is there", body = ref(refer::<Envelope>())),
         (status = 413, description = "`payload_too_large`", body = ref(refer::<Envelope>())),
-        (status = 422, description = "`not_a_plugin`, with the reason", body = ref(refer::<Envelope>()))
+        (status = 422, description = "`not_a_plugin`, with the reason", body = ref(refer::<Envelope>())),
+        (status = 429, description = "`too_many_uploads`: 4 of these are under way", body = ref(refer::<Envelope>()))
     )
 )]
 pub(crate) async fn upload(
@@ -43,13 +67,16 @@ pub(crate) async fn upload(
     body: Body,
 ) -> Result<(StatusCode, Json<Inspection>), ApiError> {
     access::authorize_upload(&state, &headers)?;
-    // One at a time: each is compiled.
-    let _turn = state.uploads.lock().await;
+    let _place = state.uploads.places.try_acquire().map_err(|_| {
+        let message = "too many uploads are under way; try again later";
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_uploads", message)
+    })?;
     let kinds = state.prober.kinds.clone();
     let folder = kinds
         .folder()
         .ok_or_else(|| failed("this process has no plugin folder"))?;
     let draft = receive(folder, body, state.upload_limit).await?;
+    let _turn = state.uploads.turn.lock().await;
     let report = folder.host().load_file(draft.path()).await;
     if let Some(why) = report.failure() {
         return Err(ApiError::new(
@@ -81,7 +108,7 @@ pub(crate) async fn upload(
         ));
     }
     tracing::info!("plugin `{name}` uploaded; it is disabled until somebody enables it");
-    Ok((StatusCode::CREATED, Json(Inspection::of(&state, &name)?)))
+    Ok((StatusCode::CREATED, Json(Named::find(&state, &name)?.into())))
 }
 
 /// Switches the plugin off, then puts it in the folder: at no time could it serve. Blocks.

@@ -2,9 +2,10 @@
 
 use super::subject::{self, Subject};
 use crate::{
-    cli::{Exit, Shared, check},
+    cli::{Exit, OneCheck, check},
     config::{Config, Environment},
-    console, role,
+    console,
+    role::{self, Role},
 };
 use clap::Args;
 use lapwing_checks::{Executor, Net, net::EgressPolicy};
@@ -45,6 +46,8 @@ pub(crate) struct BenchArgs {
     /// Print as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    around: OneCheck,
 }
 
 /// What was measured.
@@ -69,29 +72,26 @@ struct Figures {
 
 /// Runs it.
 pub(crate) fn main(args: &BenchArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let quiet = Shared {
-        log_level: Some("error".to_owned()),
-        ..Shared::default()
-    };
-    let config = Config::load(&quiet, environment)?;
+    let mut config = Config::load(&args.around.shared("error"), environment)?;
     config.start_logging();
-    let given = match args.config.as_deref().map(check::read).transpose() {
-        Ok(given) => given,
-        Err(error) => {
-            console::error(&error);
-            return Ok(Exit::Usage);
-        }
-    };
-    let mut settings = config.plugin_settings;
-    settings.quarantine.faults = 1000;
+    let given = args.config.as_deref().map(check::read).transpose()?;
+    config.plugin_settings.quarantine.faults = 1000;
     role::block_on(async {
         let begun = Instant::now();
-        let subject = Subject::load(&args.file, settings).await?;
+        let host = Role::host(&config)?;
+        let subject = Subject::load(&args.file, &host).await?;
+        host.custody().set_secrets(config.secrets);
         let loaded = begun.elapsed();
         let kind = subject.kind(args.kind.as_deref())?;
-        let net = match given {
-            Some(_) => Net::new(config.network),
-            None => nothing()?,
+        let net = if let Some(given) = &given {
+            let net = Net::new(config.network);
+            let first = subject::run(kind, given.clone(), net.clone(), args.timeout).await;
+            if first.observation.reason == Some(Reason::InvalidConfig) {
+                return Err(subject::unfit(kind.info(), &first.observation.message));
+            }
+            net
+        } else {
+            nothing()?
         };
         let probe = Probe {
             kind: kind.clone(),

@@ -8,7 +8,7 @@ mod servers;
 mod trials;
 
 use crate::{
-    cli::{Exit, Shared},
+    cli::{Exit, OneCheck},
     config::{Config, Environment},
     console::{self, Console},
     role,
@@ -41,24 +41,18 @@ pub(crate) struct ConformanceArgs {
     /// Print as JSON
     #[arg(long)]
     json: bool,
-    /// Least severe log level: debug, info, warn or error
-    #[arg(long, value_name = "LEVEL", default_value = "error")]
-    log_level: String,
+    #[command(flatten)]
+    around: OneCheck,
 }
 
 /// Runs it.
 pub(crate) fn main(args: &ConformanceArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let shared = Shared {
-        log_level: Some(args.log_level.clone()),
-        ..Shared::default()
-    };
-    let config = Config::load(&shared, environment)?;
+    let mut config = Config::load(&args.around.shared("error"), environment)?;
     config.start_logging();
-    let mut settings = config.plugin_settings;
     // Every run counts here: none is to be spared for the faults of those before it.
-    settings.quarantine.faults = 1000;
+    config.plugin_settings.quarantine.faults = 1000;
     role::block_on(async {
-        let report = trials::all(&args.file, args.kind.as_deref(), args.timeout, settings).await?;
+        let report = trials::all(&args.file, args.kind.as_deref(), args.timeout, &config).await?;
         console::line(&if args.json {
             serde_json::to_string_pretty(&report)?
         } else {

@@ -1,42 +1,92 @@
 //! `lapwing plugin inspect`: all that is known of one file.
 
+mod page;
+
 use crate::{
-    cli::{Exit, Shared, table},
+    cli::{Exit, Shared, present},
     config::{Config, Environment},
-    console,
+    consent, console,
     role::{self, Role},
 };
 use clap::Args;
-use std::path::PathBuf;
+use lapwing_checks::KindInfo;
+use lapwing_wasm::{Candidate, Data, PluginHost, PluginReport, PluginState};
+use serde::Serialize;
+use std::{path::PathBuf, sync::Arc};
 
 /// `lapwing plugin inspect`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+The file need not be in the plugin folder; whether it would serve there is told as the settings file and earlier decisions
+have it, pins and signatures aside.
+
+Exit codes: 0 it is a plugin, 2 it is none, 64 no such file")]
 pub(crate) struct InspectArgs {
     /// A component file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Print as JSON
+    /// Print everything as JSON, with the schema and the example of each kind
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     shared: Shared,
 }
 
+/// What is known of a file.
+#[derive(Debug, Serialize)]
+struct Inspected {
+    #[serde(flatten)]
+    report: PluginReport,
+    /// Its kinds, as `lapwing kinds` has them.
+    executors: Vec<KindInfo>,
+}
+
 /// Runs it. Exits 2 if the file is no plugin.
 pub(crate) fn main(args: &InspectArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let config = Config::load(&args.shared, environment)?;
+    let config = Config::load(&args.shared.quiet(), environment)?;
     config.start_logging();
+    present(&args.file)?;
     role::block_on(async {
-        let plugin = Role::host(&config)?.load_file(&args.file).await;
+        let host = Role::host(&config)?;
+        let mut report = host.load_file(&args.file).await;
+        let data = Arc::new(Data::open(config.plugin_settings.data.as_deref())?);
+        if let Some(standing) = standing(&report, &host, &data) {
+            report.state = standing;
+        }
+        let kinds = report.plugin().into_iter().flat_map(|plugin| plugin.executors());
+        let seen = Inspected {
+            executors: kinds.map(|kind| kind.info().clone()).collect(),
+            report,
+        };
         console::line(&if args.json {
-            serde_json::to_string_pretty(&plugin)?
+            serde_json::to_string_pretty(&seen)?
         } else {
-            table::of_plugin(&plugin)
+            seen.page()
         });
-        Ok(if plugin.failure().is_some() {
+        Ok(if seen.report.failure().is_some() {
             Exit::Unknown
         } else {
             Exit::Up
         })
+    })
+}
+
+/// Why a plugin would not serve from a folder, whole as it is: as the worker decides it.
+fn standing(report: &PluginReport, host: &PluginHost, data: &Arc<Data>) -> Option<PluginState> {
+    let about = report.about.as_ref()?;
+    let digest = report.digest.as_deref().unwrap_or_default();
+    if data.decisions().is_disabled(&report.name, digest) {
+        return Some(PluginState::Disabled);
+    }
+    consent::enforce(host.custody(), data);
+    let missing = consent::approver(host, data)(&Candidate {
+        name: &report.name,
+        version: &report.version,
+        digest: report.digest.as_deref()?,
+        capabilities: &about.capabilities,
+        previous: None,
+    });
+    (!missing.is_empty()).then(|| PluginState::PendingApproval {
+        reason: missing.join("; "),
     })
 }

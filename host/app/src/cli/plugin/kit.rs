@@ -50,6 +50,18 @@ impl Project {
     }
 }
 
+impl Language {
+    /// How a project's own tests are run in its folder; C has none.
+    pub(crate) fn test(self) -> Option<&'static str> {
+        match self {
+            Self::Rust => Some("cargo test"),
+            Self::Js => Some("npm test"),
+            Self::Python => Some("python3 -m unittest"),
+            Self::C => None,
+        }
+    }
+}
+
 /// A name must do for a kind, a package of each language and a file.
 pub(crate) fn check_name(name: &str) -> anyhow::Result<()> {
     let mut letters = name.chars();

@@ -20,7 +20,9 @@ pub(crate) struct ListArgs {
 
 /// Runs it. Exits 2 if any plugin was refused.
 pub(crate) fn main(args: &ListArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let config = Config::load(&args.shared, environment)?;
+    let mut config = Config::load(&args.shared.quiet(), environment)?;
+    // What became of each file is what is printed.
+    config.log.folder = args.shared.log_level.is_some();
     config.start_logging();
     role::block_on(async {
         let plugins = Role::load(&config).await?.prober.kinds.plugins();

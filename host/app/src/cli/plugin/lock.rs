@@ -3,7 +3,7 @@
 use crate::{
     cli::{Exit, Shared},
     config::{Config, Environment},
-    console,
+    console, kinds,
 };
 use anyhow::Context;
 use clap::Args;
@@ -22,9 +22,10 @@ pub(crate) struct LockArgs {
 
 /// Runs it.
 pub(crate) fn main(args: &LockArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let config = Config::load(&args.shared, environment)?;
+    let config = Config::load(&args.shared.quiet(), environment)?;
     config.start_logging();
     let folder = &config.plugins;
+    kinds::present(folder)?;
     let count =
         pins::lock(folder).with_context(|| format!("cannot pin the files of `{}`", folder.display()))?;
     console::line(&format!(

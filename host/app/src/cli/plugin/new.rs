@@ -1,7 +1,11 @@
 //! `lapwing plugin new`: a complete project, ready to be built, tested and changed.
 
 use super::kit::{self, Language};
-use crate::{cli::Exit, console, kinds::Kinds};
+use crate::{
+    cli::{Exit, Usage},
+    console,
+    kinds::Kinds,
+};
 use anyhow::{Context, bail};
 use clap::Args;
 use std::{fs, path::PathBuf};
@@ -22,12 +26,12 @@ pub(crate) struct NewArgs {
 
 /// Runs it.
 pub(crate) fn main(args: &NewArgs) -> anyhow::Result<Exit> {
-    kit::check_name(&args.name)?;
+    kit::check_name(&args.name).map_err(Usage::of)?;
     if Kinds::native()?.registry().executor(&args.name).is_ok() {
-        bail!(
+        return Err(Usage::says(format!(
             "`{}` is a native kind, and no plugin may take its place: give another name",
             args.name
-        );
+        )));
     }
     let folder = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     let shown = folder.display();
@@ -40,12 +44,23 @@ pub(crate) fn main(args: &NewArgs) -> anyhow::Result<Exit> {
         return Err(error).with_context(|| format!("cannot make the project `{shown}`"));
     }
     let name = &args.name;
+    let file = format!("dist/{name}.wasm");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    let mut steps = vec![match shown.to_string() {
+        path if path.chars().all(plain) => format!("cd {path}"),
+        path => format!("cd '{}'", path.replace('\'', r"'\''")),
+    }];
+    steps.extend(args.lang.test().map(str::to_owned));
+    steps.extend([
+        "lapwing plugin build".to_owned(),
+        format!("lapwing plugin test {file} --config @example.json"),
+        format!("lapwing check {name} --plugins dist --config @example.json"),
+    ]);
     console::line(&format!(
-        "`{shown}` is a plugin with one kind, `{name}`. Next:\n\n  \
-         cd {shown}\n  \
-         lapwing plugin build\n  \
-         lapwing check {name} --plugins dist --config @example.json\n\n\
-         README.md tells what is where."
+        "`{shown}` is a plugin with one kind, `{name}`. Next:\n\n  {}\n\n\
+         example.json names a web server at http://127.0.0.1:8080/ (`python3 -m http.server 8080` is one). The kind is in \
+         every worker whose plugin folder `{file}` is dropped into. README.md tells what is where.",
+        steps.join("\n  ")
     ));
     Ok(Exit::Up)
 }

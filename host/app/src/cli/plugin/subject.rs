@@ -3,12 +3,17 @@
 //! Used by `lapwing plugin test`, `conformance` and `bench`.
 
 use super::retarget::retarget;
-use crate::{admin::checks::adhoc, producer};
-use anyhow::{Context, bail};
+use crate::{
+    admin::checks::adhoc,
+    cli::{Usage, present},
+    console::one_line,
+    producer,
+};
+use anyhow::bail;
 use jiff::Timestamp;
 use lapwing_checks::{CheckError, Executor, KindInfo, Net, ProbeContext};
 use lapwing_model::{CheckResult, Clock, Observation, SystemClock, WorkerIdentity};
-use lapwing_wasm::{Plugin, PluginHost, PluginReport, PluginSettings};
+use lapwing_wasm::{Plugin, PluginHost, PluginReport};
 use serde_json::{Map, Value};
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -21,14 +26,12 @@ pub(crate) struct Subject {
     pub(crate) plugin: Arc<Plugin>,
     /// Its kinds, in its own order.
     pub(crate) kinds: Vec<Arc<dyn Executor>>,
-    /// What runs it.
-    pub(crate) host: Arc<PluginHost>,
 }
 
 impl Subject {
     /// Loads `file`; `Err` says why it is no plugin that could serve.
-    pub(crate) async fn load(file: &Path, settings: PluginSettings) -> anyhow::Result<Self> {
-        let host = PluginHost::new(settings)?;
+    pub(crate) async fn load(file: &Path, host: &PluginHost) -> anyhow::Result<Self> {
+        present(file)?;
         let report = host.load_file(file).await;
         let Some(plugin) = report.plugin().cloned() else {
             bail!(
@@ -41,7 +44,6 @@ impl Subject {
             kinds: plugin.executors().collect(),
             plugin,
             report,
-            host,
         })
     }
 
@@ -55,17 +57,24 @@ impl Subject {
                 .collect();
             names.join(", ")
         };
-        match (wanted, self.kinds.as_slice()) {
-            (Some(wanted), kinds) => {
-                let found = kinds.iter().find(|kind| kind.info().kind == wanted);
-                found.with_context(|| {
-                    format!("it has no kind `{wanted}`; name one of {} with --kind", names())
-                })
-            }
-            (None, [only]) => Ok(only),
-            (None, _) => bail!("it has several kinds; name one of {} with --kind", names()),
-        }
+        let why = match (wanted, self.kinds.as_slice()) {
+            (Some(wanted), kinds) => match kinds.iter().find(|kind| kind.info().kind == wanted) {
+                Some(found) => return Ok(found),
+                None => format!("it has no kind `{wanted}`"),
+            },
+            (None, [only]) => return Ok(only),
+            (None, _) => "it has several kinds".to_owned(),
+        };
+        Err(Usage::says(format!("{why}; name one of {} with --kind", names())))
     }
+}
+
+/// A configuration is unfit for `kind`: what is wrong with it, and one that would fit.
+pub(crate) fn unfit(kind: &KindInfo, message: &str) -> anyhow::Error {
+    let example = kind.example.as_ref().map_or_else(String::new, |example| {
+        format!("; for example --config '{example}'")
+    });
+    Usage::says(one_line(&format!("{message}{example}")))
 }
 
 /// The configuration a plugin gives as an example, pointed at `address`, and how many fields that changed.

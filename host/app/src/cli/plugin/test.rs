@@ -2,22 +2,22 @@
 
 use super::subject::{self, Subject};
 use crate::{
-    cli::{Exit, Shared, check, table},
+    cli::{Exit, OneCheck, check, table},
     config::{Config, Environment},
     console::{self, Console, one_line},
-    role,
+    role::{self, Role},
 };
 use clap::Args;
-use lapwing_checks::{CheckError, Net, net::scope::Destination};
-use lapwing_model::{CheckResult, Observation, Reason, task::DEFAULT_TIMEOUT};
+use lapwing_checks::{Net, net::scope::Destination};
+use lapwing_model::{CheckResult, Reason, task::DEFAULT_TIMEOUT};
 use lapwing_wasm::{Call, Trial, TrialOptions};
 use std::{path::PathBuf, time::Duration};
 
 /// `lapwing plugin test`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The run has the limits and rights of any other: it reaches what its configuration names, what is granted in the
-configuration file (LAPWING_CONFIG), and what --allow adds. What was refused is told with the line that would grant it.
+The run has the limits and rights of any other: it reaches what its configuration names, what is granted in the settings
+file, and what --allow adds. What was refused is told with the line that would grant it.
 
 Examples:
   lapwing plugin test ./my-check.wasm --config '{\"host\": \"127.0.0.1\", \"port\": 8025}'
@@ -47,36 +47,20 @@ pub(crate) struct TestArgs {
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
-    /// Least severe log level: debug, info, warn or error
-    #[arg(long, value_name = "LEVEL", default_value = "error")]
-    log_level: String,
+    #[command(flatten)]
+    around: OneCheck,
 }
 
 /// Runs it.
 pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let shared = Shared {
-        log_level: Some(args.log_level.clone()),
-        ..Shared::default()
-    };
-    let config = Config::load(&shared, environment)?;
+    let config = Config::load(&args.around.shared("error"), environment)?;
     config.start_logging();
-    let given = match check::read(&args.config) {
-        Ok(given) => given,
-        Err(error) => {
-            console::error(&error);
-            return Ok(Exit::Usage);
-        }
-    };
+    let given = check::read(&args.config)?;
     role::block_on(async {
-        let subject = Subject::load(&args.file, config.plugin_settings).await?;
-        subject.host.custody().set_secrets(config.secrets);
-        let kind = match subject.kind(args.kind.as_deref()) {
-            Ok(kind) => kind.info(),
-            Err(error) => {
-                console::error(&error);
-                return Ok(Exit::Usage);
-            }
-        };
+        let host = Role::host(&config)?;
+        let subject = Subject::load(&args.file, &host).await?;
+        host.custody().set_secrets(config.secrets);
+        let kind = subject.kind(args.kind.as_deref())?.info();
         let options = TrialOptions {
             allow: args.allow.clone(),
         };
@@ -86,14 +70,11 @@ pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result
             Net::new(config.network),
             args.timeout.unwrap_or(DEFAULT_TIMEOUT),
         );
-        let trial = match subject
+        let trial = subject
             .plugin
             .trial(&kind.kind, run.config(), &run.cx, options)
             .await
-        {
-            Ok(trial) => trial,
-            Err(error) => return Ok(unfit(error, kind.example.as_ref())),
-        };
+            .map_err(|error| subject::unfit(kind, &error.to_string()))?;
         let result = run.result(trial.result.clone());
         console::line(&if args.json {
             serde_json::to_string_pretty(&trial)?
@@ -105,16 +86,6 @@ pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result
             _ => result.observation.status.into(),
         })
     })
-}
-
-/// What is wrong with the configuration, and one that would fit.
-fn unfit(error: CheckError, example: Option<&serde_json::Value>) -> Exit {
-    let Observation { message, .. } = error.into_observation();
-    let example = example.map_or_else(String::new, |example| {
-        format!("; for example --config '{example}'")
-    });
-    console::error(&anyhow::anyhow!("{}{}", one_line(&message), one_line(&example)));
-    Exit::Usage
 }
 
 /// The result, the calls (all, or those that failed), what was logged, and what it cost.

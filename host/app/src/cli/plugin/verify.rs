@@ -1,11 +1,11 @@
 //! `lapwing plugin verify`: whether a plugin file carries a signature that this worker would trust.
 
 use crate::{
-    cli::{Exit, Shared},
+    cli::{Exit, Shared, Usage, present},
     config::{Config, Environment},
     console,
 };
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use lapwing_wasm::{PluginSettings, trust};
 use std::{fs, path::PathBuf};
@@ -26,15 +26,18 @@ pub(crate) struct VerifyArgs {
 
 /// Runs it.
 pub(crate) fn main(args: &VerifyArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let config = Config::load(&args.shared, environment)?;
+    let config = Config::load(&args.shared.quiet(), environment)?;
     config.start_logging();
     let mut keys = config.plugin_settings.trusted_keys.clone();
     if let Some(key) = &args.key {
-        keys = vec![public_key(key)?];
+        keys = vec![public_key(key).map_err(Usage::of)?];
     }
     if keys.is_empty() {
-        bail!("no key to check with: give --key, or set `plugins.trusted_keys`");
+        return Err(Usage::says(
+            "no key to check with: give --key, or set `plugins.trusted_keys`",
+        ));
     }
+    present(&args.file)?;
     let settings = PluginSettings {
         trusted_keys: keys,
         require_signed: true,

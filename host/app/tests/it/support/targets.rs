@@ -7,7 +7,7 @@ use tokio::{
     net::TcpListener,
 };
 
-/// `/ok` 200, `/broken` 503, `/status` JSON, `/slow/{ms}` late.
+/// `/ok` 200, `/page` HTML, `/broken` 503, `/status` JSON, `/slow/{ms}` late.
 pub(crate) async fn http() -> SocketAddr {
     let slow = async |axum::extract::Path(ms): axum::extract::Path<u64>| {
         tokio::time::sleep(Duration::from_millis(ms)).await;
@@ -15,6 +15,7 @@ pub(crate) async fn http() -> SocketAddr {
     };
     let app = Router::new()
         .route("/ok", get(async || "all is well"))
+        .route("/page", get(async || axum::response::Html("<html></html>")))
         .route("/broken", get(async || StatusCode::SERVICE_UNAVAILABLE))
         .route(
             "/status",

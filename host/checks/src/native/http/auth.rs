@@ -1,7 +1,7 @@
 //! How a request shows who it is.
 
 use super::{
-    config::{HttpConfig, invalid},
+    config::{HttpConfig, both, invalid, needed},
     oauth::Grant,
 };
 use crate::{CheckError, net::tls::TlsOptions};
@@ -59,13 +59,16 @@ impl Auth {
     /// Sets what `config` asks for.
     pub(super) fn apply(
         config: &HttpConfig,
-        url: &Url,
+        url: Option<&Url>,
         headers: &mut HeaderMap,
         tls: &mut TlsOptions,
     ) -> Result<Self, CheckError> {
         match config.auth_method {
             AuthMethod::None => {
-                if !url.username().is_empty() && !headers.contains_key(header::AUTHORIZATION) {
+                if let Some(url) = url
+                    && !url.username().is_empty()
+                    && !headers.contains_key(header::AUTHORIZATION)
+                {
                     let plain = |text| percent_decode_str(text).decode_utf8_lossy();
                     let value = basic(&plain(url.username()), &plain(url.password().unwrap_or_default()))?;
                     headers.insert(header::AUTHORIZATION, value);
@@ -87,11 +90,10 @@ impl Auth {
             AuthMethod::Ntlm => return Err(unsupported("ntlm")),
             AuthMethod::OAuth2Cc => return Ok(Self::OAuth(Grant::new(config)?)),
             AuthMethod::Mtls => {
-                for (field, pem) in [("tlsCert", &config.tls_cert), ("tlsKey", &config.tls_key)] {
-                    if pem.trim().is_empty() {
-                        return Err(invalid(field, "`mtls` needs it"));
-                    }
-                }
+                both(
+                    needed("tlsCert", &config.tls_cert, "mtls"),
+                    needed("tlsKey", &config.tls_key, "mtls"),
+                )?;
                 tls.client_identity = Some((config.tls_cert.clone(), config.tls_key.clone()));
             }
         }

@@ -214,7 +214,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(mut config: HttpConfig, json: bool, cx: &ProbeContext) -> Result<Self, CheckError> {
-        let url = Url::parse(config.url.trim()).map_err(|error| invalid("url", error))?;
+        let url = Url::parse(config.url.trim()).map_err(|error| invalid("url", error));
         if config.accepted_statuscodes.is_empty() {
             return Err(invalid("accepted_statuscodes", "an empty list accepts nothing"));
         }
@@ -230,8 +230,9 @@ impl Plan {
                 Some(name)
             });
         let mut tls = config.tls_options();
-        let auth = Auth::apply(&config, &url, &mut headers, &mut tls)?;
-        let assertions = Assertions::new(&mut config, json)?;
+        let auth = Auth::apply(&config, url.as_ref().ok(), &mut headers, &mut tls);
+        let assertions = Assertions::new(&mut config, json);
+        let ((url, auth), assertions) = both(both(url, auth), assertions)?;
         let mut shown = url.clone();
         shown.set_query(None);
         shown.set_fragment(None);
@@ -312,4 +313,23 @@ impl Verb {
 /// A fault of one field.
 pub(super) fn invalid(field: &str, why: impl std::fmt::Display) -> CheckError {
     CheckError::InvalidConfig(format!("`{field}`: {why}"))
+}
+
+/// Both, or the faults of both.
+pub(super) fn both<A, B>(a: Result<A, CheckError>, b: Result<B, CheckError>) -> Result<(A, B), CheckError> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(CheckError::InvalidConfig(a)), Err(CheckError::InvalidConfig(b))) => {
+            Err(CheckError::InvalidConfig(format!("{a}; {b}")))
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+/// `value`, which `method` cannot do without.
+pub(super) fn needed(field: &str, value: &str, method: &str) -> Result<(), CheckError> {
+    if value.trim().is_empty() {
+        return Err(invalid(field, format_args!("`{method}` needs it")));
+    }
+    Ok(())
 }

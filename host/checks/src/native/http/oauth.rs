@@ -4,7 +4,7 @@
 
 use super::{
     auth::{OAuthStyle, basic, bearer},
-    config::{HttpConfig, invalid},
+    config::{HttpConfig, both, invalid, needed},
 };
 use crate::{
     CheckError, ProbeContext,
@@ -69,14 +69,10 @@ struct Answer {
 
 impl Grant {
     pub(super) fn new(config: &HttpConfig) -> Result<Self, CheckError> {
-        for (field, value) in [
-            ("oauth_token_url", &config.oauth_token_url),
-            ("oauth_client_id", &config.oauth_client_id),
-        ] {
-            if value.is_empty() {
-                return Err(invalid(field, "`oauth2-cc` needs it"));
-            }
-        }
+        both(
+            needed("oauth_token_url", &config.oauth_token_url, "oauth2-cc"),
+            needed("oauth_client_id", &config.oauth_client_id, "oauth2-cc"),
+        )?;
         Url::parse(&config.oauth_token_url).map_err(|error| invalid("oauth_token_url", error))?;
         Ok(Self {
             url: config.oauth_token_url.clone(),

@@ -4,14 +4,21 @@ use super::{
     report::{Report, Trial, Verdict},
     servers::{Manner, Server},
 };
-use crate::cli::plugin::subject::{self, Subject};
+use crate::{
+    cli::{
+        Usage,
+        plugin::subject::{self, Subject},
+    },
+    config::Config,
+    role::Role,
+};
 use anyhow::Context;
 use lapwing_checks::{
     Executor, Net,
     net::{EgressPolicy, policy::Rule},
 };
 use lapwing_model::{CheckResult, Reason, Status};
-use lapwing_wasm::PluginSettings;
+use lapwing_wasm::{PluginHost, PluginSettings};
 use serde_json::{Map, Value};
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -40,12 +47,14 @@ pub(crate) async fn all(
     file: &Path,
     wanted: Option<&str>,
     timeout: Duration,
-    settings: PluginSettings,
+    config: &Config,
 ) -> anyhow::Result<Report> {
     let name = "loads and describes itself".to_owned();
     let kind = None;
-    let subject = match Subject::load(file, settings.clone()).await {
+    let host = Role::host(config)?;
+    let subject = match Subject::load(file, &host).await {
         Ok(subject) => subject,
+        Err(error) if error.is::<Usage>() => return Err(error),
         // Told by name; docs/plugins.md has the list.
         Err(error) => {
             let verdict = Verdict::fail(
@@ -63,14 +72,12 @@ pub(crate) async fn all(
         verdict: Verdict::Pass { seen },
     }];
     // Compiled and asked anew, not read from the cache.
-    let again = Subject::load(
-        file,
-        PluginSettings {
-            cache: None,
-            ..settings
-        },
-    )
-    .await;
+    let uncached = PluginSettings {
+        cache: None,
+        ..config.plugin_settings.clone()
+    };
+    let host = PluginHost::new(uncached)?;
+    let again = Subject::load(file, &host).await;
     trials.push(Trial {
         kind: None,
         name: "describes itself alike in another host".to_owned(),
