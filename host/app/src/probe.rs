@@ -43,6 +43,27 @@ impl Prober {
         CheckResult::new(task, &self.identity, started_at, self.clock.now(), observation)
     }
 
+    /// As [`Self::run`], for somebody who tries a configuration out: what the kind itself finds wrong with it is told
+    /// instead.
+    pub(crate) async fn try_out(&self, task: &Arc<Task>) -> CheckResult {
+        let started_at = self.clock.now();
+        let observation = match self.review(task).await {
+            Ok(()) => return self.run(task).await,
+            Err(error) => error.into_observation(),
+        };
+        CheckResult::new(task, &self.identity, started_at, self.clock.now(), observation)
+    }
+
+    async fn review(&self, task: &Arc<Task>) -> Result<(), CheckError> {
+        let executor = self.kinds.executor(&task.monitor.kind)?;
+        let deadline = Instant::now() + task.budget();
+        let faults = executor.review(&task.monitor.config, "", deadline).await?;
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(CheckError::unfit(&faults))
+    }
+
     async fn try_probe(&self, task: &Arc<Task>) -> Result<Observation, CheckError> {
         let executor = self.kinds.executor(&task.monitor.kind)?;
         let budget = task.budget();

@@ -20,7 +20,8 @@ use lapwing_queue::{
 };
 use lapwing_wasm::{HostError, PluginHost};
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Between two tries to reach a Redis that is away; each try itself takes up to two seconds.
@@ -100,18 +101,37 @@ impl Role {
         }
     }
 
-    /// Holds the configuration of every plugin's monitor against its schema; those of native kinds have been when the
-    /// file was read. An unknown kind is only warned of: its plugin may be mended while the other monitors are watched.
-    pub(crate) fn check_monitors(&self, config: &Config) -> Result<(), Faults> {
+    /// Holds the configuration of every plugin's monitor against its schema, and asks the plugin; those of native kinds
+    /// have been when the file was read. An unknown kind is only warned of, and so is a plugin that cannot say: it may be
+    /// mended while the other monitors are watched.
+    pub(crate) async fn check_monitors(&self, config: &Config) -> Result<(), Faults> {
         let mut faults = Faults::of(config.file.as_ref());
+        // Who could not say once is not waited for again.
+        let mut mute = HashSet::new();
         for Numbered { index, monitor } in &config.monitors {
-            match self.prober.kinds.executor(&monitor.kind) {
-                Ok(executor) if executor.info().origin == Origin::Native => {}
-                Ok(executor) => {
-                    let value = serde_json::from_str(&monitor.config).unwrap_or(Value::Null);
-                    faults.hold(executor.info(), &value, &format!("monitors[{index}].config"));
+            let warn = |error| tracing::warn!(monitor.id, "monitor `{}`: {error}", monitor.name);
+            let executor = match self.prober.kinds.executor(&monitor.kind) {
+                Ok(executor) if executor.info().origin == Origin::Native => continue,
+                Ok(executor) => executor,
+                Err(error) => {
+                    warn(error);
+                    continue;
                 }
-                Err(error) => tracing::warn!(monitor.id, "monitor `{}`: {error}", monitor.name),
+            };
+            let (value, root) = (
+                serde_json::from_str(&monitor.config).unwrap_or(Value::Null),
+                format!("monitors[{index}].config"),
+            );
+            if !faults.hold(executor.info(), &value, &root) || mute.contains(&monitor.kind) {
+                continue;
+            }
+            let deadline = Instant::now() + monitor.timeout;
+            match executor.review(&monitor.config, &root, deadline).await {
+                Ok(found) => faults.add(found),
+                Err(error) => {
+                    mute.insert(&monitor.kind);
+                    warn(error);
+                }
             }
         }
         faults.into_result(()).map(|_| ())

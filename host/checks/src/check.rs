@@ -1,6 +1,9 @@
 //! What the implementation of a kind is given, and what it may answer.
 
-use crate::Net;
+use crate::{
+    Net,
+    schema::{self, Fault},
+};
 use lapwing_model::{Clock, Observation, Reason, Task};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -107,6 +110,11 @@ fn told(aside: Option<&String>) -> String {
 }
 
 impl CheckError {
+    /// That a configuration has these faults.
+    pub fn unfit(faults: &[Fault]) -> Self {
+        Self::InvalidConfig(schema::sentence(faults))
+    }
+
     /// The closed word for it.
     pub fn reason(&self) -> Reason {
         match self {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use serde_path_to_error::Path;
 use std::{pin::Pin, sync::OnceLock};
+use tokio::time::Instant;
 
 /// A boxed, sendable future.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -20,6 +21,18 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Executor: Send + Sync + 'static {
     /// What it is, for the catalogue.
     fn info(&self) -> &KindInfo;
+
+    /// What the kind itself finds wrong with `config` (JSON text) beyond its schema, without touching the target; fields
+    /// start with `root`. `Err`: it does not fit the schema, or the kind could not say. Asked where somebody sets up or
+    /// tries out a monitor, not in its runs. Ends by `deadline`; cancel safe.
+    fn review<'a>(
+        &'a self,
+        _config: &'a str,
+        _root: &'a str,
+        _deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Fault>, CheckError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 
     /// Runs `config` (JSON text) once. `Err` means "could not try". Ends by `cx.deadline`; cancel safe.
     fn execute<'a>(

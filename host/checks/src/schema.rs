@@ -346,7 +346,7 @@ fn choices(schema: &Value, option: &Value) -> Option<Vec<String>> {
 }
 
 /// A JSON pointer as people write paths: `/monitors/2/interval` → `monitors[2].interval`.
-fn field(root: &str, pointer: &str) -> String {
+pub fn field(root: &str, pointer: &str) -> String {
     pointer.split('/').skip(1).fold(root.to_owned(), |path, part| {
         let part = part.replace("~1", "/").replace("~0", "~");
         if part.parse::<usize>().is_ok() {

@@ -70,9 +70,7 @@ impl Guest {
             return Err(Stop::Host("network work without a network".into()).into());
         };
         let begun = Instant::now();
-        // The rest is for the host to end the run in, so that it ends with the network's own word for what hung.
-        let left = self.time_left();
-        let end = begun + left.saturating_sub((left / 20).min(Duration::from_millis(10)));
+        let end = begun + self.patience();
         let own = begun.checked_add(Duration::from_nanos(timeout));
         let deadline = own.map_or(end, |own| own.min(end));
         let (work, ledger) = (work(deadline), self.ledger.clone());
@@ -94,6 +92,13 @@ impl Guest {
             }),
             Err(error) => Err(Stop::Host(format!("network work failed: {error}")).into()),
         }
+    }
+
+    /// How long a call may wait. The rest of the time is for the host to end the run in, so that it ends with the word
+    /// for what hung.
+    pub(crate) fn patience(&self) -> Duration {
+        let left = self.time_left();
+        left.saturating_sub((left / 20).min(Duration::from_millis(10)))
     }
 
     /// Hands a failure to the guest, written down where it was ours; a time-out of the run's budget ends the run.

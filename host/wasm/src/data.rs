@@ -24,11 +24,38 @@ const VERSION: u32 = 1;
 pub struct Decisions {
     version: u32,
     /// Plugins that must not serve, by name.
-    pub disabled: BTreeSet<String>,
+    disabled: BTreeSet<String>,
+    /// Files that must not serve whatever they call themselves: the SHA-256 in hex of each, with the name it was
+    /// switched off by.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    disabled_files: BTreeMap<String, String>,
     /// What was approved, by the plugin file's digest.
     pub approvals: BTreeMap<String, Value>,
     /// What was granted, by the plugin's name.
     pub grants: BTreeMap<String, Value>,
+}
+
+impl Decisions {
+    /// Whether the plugin `name` is off, or its file with the SHA-256 `digest` is.
+    pub fn is_disabled(&self, name: &str, digest: &str) -> bool {
+        self.disabled.contains(name) || self.disabled_files.contains_key(digest)
+    }
+
+    /// Switches the plugin `name` off, and each of its `files` whatever it calls itself from then on.
+    pub fn disable(&mut self, name: &str, files: impl IntoIterator<Item = String>) {
+        self.disabled.insert(name.to_owned());
+        let files = files.into_iter().map(|digest| (digest, name.to_owned()));
+        self.disabled_files.extend(files);
+    }
+
+    /// Switches the plugin `name` on again, its `files`, and all that were switched off with it.
+    pub fn enable(&mut self, name: &str, files: impl IntoIterator<Item = String>) {
+        self.disabled.remove(name);
+        self.disabled_files.retain(|_, by| by != name);
+        for digest in files {
+            self.disabled_files.remove(&digest);
+        }
+    }
 }
 
 /// The file and what it says.
@@ -193,14 +220,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("state/lapwing");
         let data = Data::open(Some(&folder)).unwrap();
-        assert_eq!(data.decisions().disabled, BTreeSet::new());
+        assert!(!data.decisions().is_disabled("smtp", "d1"));
         data.change(|decisions| {
-            decisions.disabled.insert("smtp".into());
+            decisions.disable("smtp", ["d1".to_owned()]);
             decisions.grants.insert("imap".into(), json!({"hosts": ["a:1"]}));
         })
         .unwrap();
         let again = Data::open(Some(&folder)).unwrap().decisions();
-        assert!(again.disabled.contains("smtp"));
+        assert!(again.is_disabled("smtp", "d2") && again.is_disabled("other", "d1"));
         assert_eq!(again.grants["imap"]["hosts"][0], "a:1");
         let mode = fs::metadata(folder.join("plugins.json")).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -214,14 +241,26 @@ mod tests {
             Data::open(Some(&folder)).unwrap(),
             Data::open(Some(&folder)).unwrap(),
         );
-        one.change(|decisions| decisions.disabled.extend(["a".to_owned()]))
-            .unwrap();
-        two.change(|decisions| decisions.disabled.extend(["b".to_owned()]))
-            .unwrap();
+        one.change(|decisions| decisions.disable("a", [])).unwrap();
+        two.change(|decisions| decisions.disable("b", [])).unwrap();
         assert_eq!(two.decisions().disabled.len(), 2);
         assert!(one.refresh().unwrap());
         assert_eq!(one.decisions().disabled.len(), 2);
         assert!(!one.refresh().unwrap());
+    }
+
+    #[test]
+    fn a_file_that_was_switched_off_stays_so_under_another_name() {
+        // As the version before wrote it.
+        let mut decisions: Decisions =
+            serde_json::from_value(json!({"version": 1, "disabled": ["old"]})).unwrap();
+        assert!(decisions.is_disabled("old", "d0"));
+        decisions.disable("smtp", ["d1".to_owned(), "d2".to_owned()]);
+        assert!(decisions.is_disabled("smtp", "d3") && decisions.is_disabled("pop", "d1"));
+        decisions.enable("pop", ["d1".to_owned()]);
+        assert!(!decisions.is_disabled("pop", "d1") && decisions.is_disabled("pop", "d2"));
+        decisions.enable("smtp", []);
+        assert!(!decisions.is_disabled("smtp", "d2") && decisions.is_disabled("old", "d0"));
     }
 
     #[test]

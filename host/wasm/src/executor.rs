@@ -15,16 +15,23 @@ use crate::{
     schema::{self, Fit},
     slots::Line,
     stats::Stats,
+    validate::Validation,
     verdict::{self, Conduct, Verdict},
 };
-use lapwing_checks::{BoxFuture, CheckError, Executor, KindInfo, ProbeContext, schema::Schema};
+use lapwing_checks::{
+    BoxFuture, CheckError, Executor, KindInfo, ProbeContext,
+    schema::{Fault, Schema},
+};
 use lapwing_model::{Heartbeat, Observation, Reason, Task};
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 
 /// Tries beyond the first, for a plugin that asks for one or trapped for reasons of old.
 const RETRIES: u32 = 1;
@@ -41,6 +48,8 @@ pub(crate) struct Program {
     /// SHA-256 of its file, in hex.
     pub(crate) digest: Arc<str>,
     pub(crate) pre: Arc<PluginPre<Guest>>,
+    /// Its own check of configurations, if it has one.
+    pub(crate) validation: Option<Validation>,
     pub(crate) runner: Arc<Runner>,
     pub(crate) custody: Arc<Custody>,
     pub(crate) record: Arc<Record>,
@@ -72,6 +81,21 @@ pub(crate) struct Attempt {
     pub(crate) elapsed: Duration,
 }
 
+impl Attempt {
+    /// One that was never made, for this reason.
+    pub(crate) fn never(error: CheckError) -> Self {
+        Self {
+            verdict: Verdict {
+                result: Err(error),
+                conduct: Conduct::Unseen,
+            },
+            aside: Aside::default(),
+            queued: Duration::ZERO,
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
 impl PluginExecutor {
     pub(crate) fn new(
         info: KindInfo,
@@ -97,6 +121,33 @@ impl PluginExecutor {
     /// The configuration made fit, or every fault with its field.
     pub(crate) fn fit(&self, config: &str) -> Result<Fit, CheckError> {
         schema::fit(&self.schema, config)
+    }
+
+    /// What the plugin itself finds wrong with `config`; fields start with `root`.
+    pub(crate) async fn review(
+        &self,
+        config: &Fit,
+        root: &str,
+        deadline: Instant,
+    ) -> Result<Vec<Fault>, CheckError> {
+        let program = &*self.program;
+        let Some(validation) = program.validation else {
+            return Ok(Vec::new());
+        };
+        let errand = Errand {
+            plugin: program.name.clone(),
+            kind: self.kind.clone(),
+            monitor: String::new(),
+            deadline: deadline.into_std(),
+            cpu: program.runner.limits().cpu(),
+            network: None,
+            stats: program.stats.clone(),
+        };
+        let (pre, runner, line) = (&program.pre, &program.runner, &program.line);
+        let shown = (&self.sphere.mask(&config.value), root);
+        validation
+            .ask(pre, runner, line, errand, config.text.clone(), shown)
+            .await
     }
 
     /// The rights of a run with `config`, as they are granted now.
@@ -254,6 +305,15 @@ impl PluginExecutor {
 impl Executor for PluginExecutor {
     fn info(&self) -> &KindInfo {
         &self.info
+    }
+
+    fn review<'a>(
+        &'a self,
+        config: &'a str,
+        root: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Fault>, CheckError>> {
+        Box::pin(async move { self.review(&self.fit(config)?, root, deadline).await })
     }
 
     fn execute<'a>(

@@ -150,14 +150,20 @@ impl PluginFolder {
         self.shared.registry.subscribe()
     }
 
-    /// Lets a plugin serve, or keeps it from serving, from now on and after restarts. Blocks for a write of the data
-    /// file.
+    /// Lets a plugin serve, or keeps it from serving, from now on and after restarts: all that has its name, and the
+    /// files it has now by any name. Blocks for a write of the data file.
     pub fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), DataError> {
+        let files: Vec<String> = {
+            let files = self.shared.files();
+            let contents = files.entries.values().flat_map(Entry::contents);
+            let own = contents.filter(|loaded| loaded.plugin.name == name);
+            own.map(|loaded| loaded.digest.clone()).collect()
+        };
         self.shared.data.change(|decisions| {
             if enabled {
-                decisions.disabled.remove(name);
+                decisions.enable(name, files);
             } else {
-                decisions.disabled.insert(name.to_owned());
+                decisions.disable(name, files);
             }
         })?;
         self.decide();

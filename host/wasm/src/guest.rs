@@ -12,6 +12,7 @@ use crate::{
     rights::Rights,
     settings::RunLimits,
     settings::kib,
+    stage::Stage,
     stats::{Live, Stats},
     trace::Trace,
 };
@@ -126,7 +127,7 @@ impl Guest {
             aside.trace = rights.traced.then(Trace::default);
         }
         Self {
-            wasi: closed_wasi(&output, limits),
+            wasi: closed_wasi(&output, limits).build(),
             _live: errand.stats.enter(),
             errand,
             ledger,
@@ -137,6 +138,14 @@ impl Guest {
             pins: wasi::sockets::Pins::new(),
             quotas: Quotas::new(limits),
         }
+    }
+
+    /// With the clocks and the chance of `stage`.
+    pub(crate) fn on(mut self, stage: Stage, limits: &RunLimits) -> Self {
+        let mut wasi = closed_wasi(&self.output, limits);
+        stage.set(&mut wasi);
+        self.wasi = wasi.build();
+        self
     }
 
     /// Ready for one more run: nothing stays but what is in the guest's own memory, the streams and clocks it holds, and
@@ -212,12 +221,12 @@ impl Guest {
 }
 
 /// WASI with nothing behind it: no arguments, environment or files. Its network is in [`wasi`].
-fn closed_wasi(output: &Output, limits: &RunLimits) -> WasiCtx {
-    WasiCtxBuilder::new()
-        .stdout(output.clone())
+fn closed_wasi(output: &Output, limits: &RunLimits) -> WasiCtxBuilder {
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.stdout(output.clone())
         .stderr(output.clone())
-        .max_random_size(u64::from(limits.random_kib) << 10)
-        .build()
+        .max_random_size(u64::from(limits.random_kib) << 10);
+    wasi
 }
 
 impl WasiView for Guest {

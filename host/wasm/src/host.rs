@@ -11,7 +11,7 @@ use crate::{
     plugin::{Plugin, PluginReport, PluginState},
     run::Runner,
     settings::PluginSettings,
-    stats::Usage,
+    stats::{Compilations, Compiled, Usage},
     trust::{Keys, pins::Pins},
 };
 use futures_util::{StreamExt, stream};
@@ -72,6 +72,7 @@ impl PluginHost {
         let loader = Arc::new(Loader {
             cache: Arc::new(cache.map_err(HostError::Cache)?),
             compiler,
+            compilations: Compilations::default(),
             engine,
             linker,
             runner,
@@ -127,6 +128,11 @@ impl PluginHost {
     /// What runs hold at this moment.
     pub fn usage(&self) -> Usage {
         self.loader.runner.usage()
+    }
+
+    /// How plugins came by their machine code, since this host began.
+    pub fn compiled(&self) -> Compiled {
+        self.loader.compilations.snapshot()
     }
 
     /// Loads a file of a plugin folder, if pins and keys allow it. `stage` hears of each step. Cancel safe.

@@ -17,6 +17,8 @@ use crate::{
     plugin::{Plugin, PluginState},
     run::Runner,
     settings::PluginSettings,
+    stats::Compilations,
+    validate::Validation,
 };
 use std::{io, path::PathBuf, sync::Arc};
 use wasmtime::{
@@ -120,6 +122,7 @@ pub(crate) struct Loader {
     pub(crate) custody: Arc<Custody>,
     pub(crate) compiler: Compiler,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) compilations: Compilations,
 }
 
 impl Loader {
@@ -133,7 +136,9 @@ impl Loader {
     ) -> Result<Plugin, LoadError> {
         let (loader, digest) = (self.clone(), content.digest.clone());
         let find = move || loader.cached(&digest);
-        if let Some(plugin) = blocking(find).await? {
+        let found = blocking(find).await?;
+        self.compilations.looked(found.is_some());
+        if let Some(plugin) = found {
             return plugin;
         }
         stage(PluginState::Validating);
@@ -148,6 +153,7 @@ impl Loader {
         let begun = || stage(PluginState::Compiling);
         let made = self.compiler.compile(&content.bytes, &mut draft, begun).await?;
         draft.finish().await?;
+        self.compilations.made(made.compile_ms);
         let (loader, digest) = (self.clone(), content.digest.clone());
         let keep = move || {
             loader.cache.store(draft, &digest, made, facts)?;
@@ -180,6 +186,7 @@ impl Loader {
             name: name.into(),
             digest: digest.into(),
             pre: Arc::new(link(&self.linker, component)?),
+            validation: Validation::of(component)?,
             runner: self.runner.clone(),
             custody: self.custody.clone(),
             line: self.runner.line(memory_kib),

@@ -41,10 +41,6 @@ impl Mask {
         for line in lines.take(LINES) {
             self.add_word(line);
         }
-        // What contains another goes first, or its rest would stay.
-        self.0
-            .sort_by(|one, other| (other.len(), other).cmp(&(one.len(), one)));
-        self.0.dedup();
     }
 
     /// Adds every text and number within a value.
@@ -59,8 +55,13 @@ impl Mask {
     }
 
     fn add_word(&mut self, word: &str) {
-        if word.chars().count() >= SHORTEST && self.0.len() < WORDS {
-            self.0.push(word.into());
+        if word.chars().count() < SHORTEST || self.0.len() >= WORDS {
+            return;
+        }
+        // What contains another goes first, or its rest would stay.
+        let place = |known: &Arc<str>| (word.len(), word).cmp(&(known.len(), known));
+        if let Err(place) = self.0.binary_search_by(place) {
+            self.0.insert(place, word.into());
         }
     }
 

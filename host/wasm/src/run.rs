@@ -11,6 +11,7 @@ use crate::{
     reuse::{Instance, Shelf, Tenant},
     settings::RunLimits,
     slots::{Line, Slots},
+    stage::Stage,
     stats::{Stats, Usage},
     threads::Threads,
 };
@@ -150,21 +151,24 @@ impl Runner {
         .await
     }
 
-    /// Calls `describe` on a fresh instance without any rights.
+    /// Calls `describe` on a fresh instance on `stage`, without any rights.
     pub(crate) async fn describe(
         &self,
         pre: &Arc<PluginPre<Guest>>,
         line: &Line,
         errand: Errand,
+        stage: Stage,
     ) -> Report<types::PluginInfo> {
         let (pre, limits) = (pre.clone(), self.limits);
         self.run(line, errand, move |errand, ledger| async move {
-            describe_once(&pre, Guest::new(errand, ledger, &limits), &limits).await
+            let guest = Guest::new(errand, ledger, &limits).on(stage, &limits);
+            describe_once(&pre, guest, &limits).await
         })
         .await
     }
 
-    async fn run<T, F>(
+    /// Makes `call` on a thread of the guests, when a slot is free. Cancel safe.
+    pub(crate) async fn run<T, F>(
         &self,
         line: &Line,
         errand: Errand,
@@ -286,7 +290,7 @@ async fn describe_once(
 }
 
 /// Runs `call` with the time it holds the thread written down.
-async fn metered<T>(ledger: &Ledger, call: impl Future<Output = T>) -> T {
+pub(crate) async fn metered<T>(ledger: &Ledger, call: impl Future<Output = T>) -> T {
     let mut call = pin!(call);
     poll_fn(|context| {
         ledger.resume();
@@ -298,7 +302,7 @@ async fn metered<T>(ledger: &Ledger, call: impl Future<Output = T>) -> T {
 }
 
 /// Our own counters first: a trap's name often misleads (a guest out of memory ends in `unreachable`).
-fn conclude<T>(store: &Store<Guest>, result: wasmtime::Result<T>) -> Ending<T> {
+pub(crate) fn conclude<T>(store: &Store<Guest>, result: wasmtime::Result<T>) -> Ending<T> {
     let guest = store.data();
     let output = guest.output.tail(TAIL);
     let error = match result {

@@ -31,18 +31,10 @@ pub(crate) fn fit(schema: &Schema, config: &str) -> Result<Fit, CheckError> {
         };
         return Ok(Fit { text, value });
     }
-    let line = |field: &str, message: &str| {
-        let text = if field.is_empty() {
-            message.to_owned()
-        } else {
-            format!("`{field}`: {message}")
-        };
-        crate::text::line(&text, 300)
-    };
     let mut lines: Vec<_> = faults
         .iter()
         .take(SHOWN)
-        .map(|fault| line(&fault.field, &fault.message))
+        .map(|fault| crate::text::line(&fault.to_string(), 300))
         .collect();
     if faults.len() > SHOWN {
         lines.push(format!("and {} more", faults.len() - SHOWN));

@@ -39,6 +39,60 @@ pub struct PluginStats {
     pub p99_us: Option<u64>,
 }
 
+/// Upper bounds of the buckets of compile times, in milliseconds.
+const COMPILE_MS: [u64; 9] = [50, 100, 250, 500, 1000, 5000, 15_000, 60_000, u64::MAX];
+
+/// How plugins came by their machine code.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Compiled {
+    /// Loads that found it in the cache.
+    pub hits: u64,
+    /// Loads that did not.
+    pub misses: u64,
+    /// How long the compilations took that came to an end, together.
+    pub took: Duration,
+    /// How many of them took so long: longer than the entry before, and no longer than this.
+    pub times: Vec<(Duration, u64)>,
+}
+
+/// As [`Compiled`], while it is counted.
+#[derive(Debug, Default)]
+pub(crate) struct Compilations {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    took_ms: AtomicU64,
+    times: [AtomicU64; COMPILE_MS.len()],
+}
+
+impl Compilations {
+    /// Code was looked for in the cache.
+    pub(crate) fn looked(&self, found: bool) {
+        let counter = if found { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Code was made in so many milliseconds.
+    pub(crate) fn made(&self, ms: u64) {
+        self.took_ms.fetch_add(ms, Relaxed);
+        let place = COMPILE_MS.partition_point(|most| *most < ms);
+        if let Some(count) = self.times.get(place) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Compiled {
+        let times = COMPILE_MS.iter().zip(&self.times);
+        Compiled {
+            hits: self.hits.load(Relaxed),
+            misses: self.misses.load(Relaxed),
+            took: Duration::from_millis(self.took_ms.load(Relaxed)),
+            times: times
+                .map(|(most, count)| (Duration::from_millis(*most), count.load(Relaxed)))
+                .collect(),
+        }
+    }
+}
+
 /// One plugin's counters.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
@@ -168,6 +222,19 @@ mod tests {
         }
         let seen = stats.snapshot();
         assert_eq!((seen.p50_us, seen.p99_us), (Some(51), Some(103)));
+    }
+
+    #[test]
+    fn compilations_are_counted_by_how_long_they_took() {
+        let compilations = Compilations::default();
+        for ms in [0, 50, 51, 70_000] {
+            compilations.made(ms);
+        }
+        compilations.looked(true);
+        let seen = compilations.snapshot();
+        assert_eq!((seen.hits, seen.misses, seen.took.as_millis()), (1, 0, 70_101));
+        let counts: Vec<u64> = seen.times.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [2, 1, 0, 0, 0, 0, 0, 0, 1]);
     }
 
     #[test]

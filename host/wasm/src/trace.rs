@@ -1,7 +1,7 @@
 //! The calls a guest makes to the host, written down one by one: only for trial runs, where an author or an operator
 //! looks. Other runs pay for a look at a flag.
 
-use crate::{custody::LogLine, guest::Guest, text};
+use crate::{custody::LogLine, guest::Guest, ledger::Ledger, text};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::{fmt, time::Duration};
@@ -45,8 +45,26 @@ pub(crate) struct Begun(usize);
 impl Guest {
     /// A call begins. `None` where nothing is written down.
     pub(crate) fn call_begins(&self, call: &'static str, detail: impl FnOnce() -> String) -> Option<Begun> {
-        let at_us = micros(self.ledger.elapsed());
-        let mut entries = self.ledger.entries();
+        self.ledger.call_begins(call, detail)
+    }
+
+    /// A call ends, with what came of it.
+    pub(crate) fn call_ends<T, E: fmt::Display>(
+        &self,
+        begun: Option<Begun>,
+        result: &Result<T, E>,
+        show: impl FnOnce(&T) -> String,
+    ) {
+        self.ledger.call_ends(begun, result, show);
+    }
+}
+
+/// For what goes on while the guest does something else.
+impl Ledger {
+    /// As [`Guest::call_begins`].
+    pub(crate) fn call_begins(&self, call: &'static str, detail: impl FnOnce() -> String) -> Option<Begun> {
+        let at_us = micros(self.elapsed());
+        let mut entries = self.entries();
         let aside = &mut entries.aside;
         let trace = aside.trace.as_mut()?;
         if trace.calls.len() >= CALLS {
@@ -64,7 +82,7 @@ impl Guest {
         Some(Begun(trace.calls.len() - 1))
     }
 
-    /// A call ends, with what came of it.
+    /// As [`Guest::call_ends`].
     pub(crate) fn call_ends<T, E: fmt::Display>(
         &self,
         begun: Option<Begun>,
@@ -76,8 +94,8 @@ impl Guest {
             Ok(value) => show(value),
             Err(error) => error.to_string(),
         };
-        let now = micros(self.ledger.elapsed());
-        let mut entries = self.ledger.entries();
+        let now = micros(self.elapsed());
+        let mut entries = self.entries();
         let aside = &mut entries.aside;
         let outcome = text::line(&aside.mask.cover(&outcome), TEXT * 2);
         if let Some(call) = aside.trace.as_mut().and_then(|trace| trace.calls.get_mut(place)) {

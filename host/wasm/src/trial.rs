@@ -55,8 +55,8 @@ pub struct Trial {
 }
 
 impl Plugin {
-    /// Runs `config` (JSON) once, with each call to the host written down. `Err` when there is no such kind, or the
-    /// configuration does not fit its schema. Ends by `cx.deadline`; cancel safe.
+    /// Runs `config` (JSON) once, with each call to the host written down. `Err` when there is no such kind, the
+    /// configuration does not fit its schema, or the plugin's own check finds fault with it. Ends by `cx.deadline`; cancel safe.
     pub async fn trial(
         &self,
         kind: &str,
@@ -79,6 +79,11 @@ impl Plugin {
                     .collect(),
             })?;
         let config = executor.fit(config)?;
+        match executor.review(&config, "", cx.deadline).await {
+            Ok(faults) if faults.is_empty() => {}
+            Ok(faults) => return Err(CheckError::unfit(&faults)),
+            Err(error) => return Ok(report(Attempt::never(error))),
+        }
         let mut rights = executor.rights(&config, cx);
         rights.traced = true;
         let allowed = Grant {

@@ -7,9 +7,13 @@ pub mod pins;
 
 pub use crate::folder::look::signature_of;
 
-use crate::{load::LoadError, settings::PluginSettings};
+use crate::{folder::look, load::LoadError, settings::PluginSettings};
 use minisign_verify::{PublicKey, Signature};
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, Metadata},
+    io,
+    path::Path,
+};
 
 /// Largest signature file; real ones have some 300 bytes.
 const SIGNATURE_BYTES: u64 = 4096;
@@ -57,15 +61,28 @@ impl Keys {
             .to_string_lossy()
             .into_owned();
         let refuse = |why: String| Err(LoadError::Signature(shown.clone(), why));
-        let text = match read(&name) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return if self.required {
-                    refuse("is missing; sign the plugin with `lapwing plugin sign`".to_owned())
-                } else {
-                    Ok(())
-                };
+        let missing = |what: &str| {
+            if !self.required {
+                return Ok(());
             }
+            refuse(format!(
+                "is missing{what}; sign the plugin with `lapwing plugin sign`"
+            ))
+        };
+        let facts = match look::signature(path) {
+            Ok(facts) => facts,
+            Err(LoadError::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return missing("");
+            }
+            Err(LoadError::Unreadable(error)) => return refuse(format!("cannot be read: {error}")),
+            // Another's word counts for nothing, and bars nothing.
+            Err(error) => {
+                tracing::warn!("signature `{}` is passed over: {error}", name.display());
+                return missing(&format!(": the one there is passed over, {error}"));
+            }
+        };
+        let text = match read(&name, &facts) {
+            Ok(text) => text,
             Err(error) => return refuse(format!("cannot be read: {error}")),
         };
         let Ok(signature) = Signature::decode(&text) else {
@@ -90,9 +107,8 @@ pub fn verify(settings: &PluginSettings, path: &Path, bytes: &[u8]) -> Result<()
     keys.judge(path, bytes)
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() || metadata.len() > SIGNATURE_BYTES {
+fn read(path: &Path, facts: &Metadata) -> io::Result<String> {
+    if !facts.is_file() || facts.len() > SIGNATURE_BYTES {
         return Err(io::Error::other("not a signature file"));
     }
     fs::read_to_string(path)
@@ -102,7 +118,10 @@ fn read(path: &Path) -> io::Result<String> {
 mod tests {
     use super::*;
     use minisign::KeyPair;
-    use std::io::Cursor;
+    use std::{
+        io::Cursor,
+        os::unix::fs::{PermissionsExt, chown},
+    };
 
     fn keys(keys: &[&KeyPair], required: bool) -> Keys {
         Keys::new(&PluginSettings {
@@ -156,6 +175,44 @@ mod tests {
                 .unwrap_err()
                 .contains("no minisign signature")
         );
+    }
+
+    #[test]
+    fn a_signature_of_someone_else_bars_nothing_and_proves_nothing() {
+        let pair = KeyPair::generate_unencrypted_keypair().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.wasm");
+        fs::write(&path, b"component").unwrap();
+        let signature = signature_of(&path);
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let judge = |required| {
+            let judged = keys(&[&pair], required).judge(&path, b"component");
+            judged.map_err(|error| error.to_string())
+        };
+        let passed_over = |why: &str| {
+            assert_eq!(judge(false), Ok(()), "{why}");
+            let refusal = judge(true).unwrap_err();
+            assert!(
+                refusal.starts_with("signature `a.wasm.minisig` is missing: the one there is passed over, ")
+                    && refusal.contains(why),
+                "{refusal}"
+            );
+        };
+        fs::write(&signature, "junk").unwrap();
+        mode(&signature, 0o646);
+        passed_over("writable by others (mode 646)");
+        // A good one is as little to be relied on, for it may be another the next time.
+        sign(&pair, &path);
+        mode(&signature, 0o646);
+        passed_over("writable by others (mode 646)");
+        mode(&signature, 0o644);
+        assert_eq!(judge(true), Ok(()));
+        // Who is not root cannot give files away.
+        if chown(&signature, Some(12_345), None).is_ok() {
+            assert_eq!(judge(true), Ok(()), "nobody else writes to this folder");
+            mode(folder.path(), 0o1777);
+            passed_over("belongs to user 12345");
+        }
     }
 
     #[test]

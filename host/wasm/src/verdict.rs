@@ -63,7 +63,11 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
             |hindrance| (Err(hindered(hindrance)), Conduct::Unseen),
         ),
         Ending::OutOfTime if waited > budget / 10 => (
-            Err(plugin(Reason::LimitHit, waited_too_long(waited, gate), true)),
+            Err(plugin(
+                Reason::LimitHit,
+                waited_too_long(waited, gate, budget),
+                true,
+            )),
             Conduct::Unseen,
         ),
         // Most of what the network left of its time it had no thread: not its doing.
@@ -89,7 +93,11 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
             format!("the plugin trapped: {}", text::line(&why, TEXT)),
         ),
         Ending::NoSlot => (
-            Err(plugin(Reason::LimitHit, waited_too_long(waited, gate), true)),
+            Err(plugin(
+                Reason::LimitHit,
+                waited_too_long(waited, gate, budget),
+                true,
+            )),
             Conduct::Unseen,
         ),
         Ending::Host(why) => (Err(CheckError::Internal(text::line(&why, TEXT))), Conduct::Unseen),
@@ -113,7 +121,7 @@ fn starved(
     if waited > budget / 10 {
         return Some(Hindrance {
             reason: Reason::LimitHit,
-            why: waited_too_long(waited, gate),
+            why: waited_too_long(waited, gate, budget),
         });
     }
     let (network, budget) = (entries.network.as_millis(), budget.as_millis());
@@ -197,7 +205,14 @@ fn plugin(reason: Reason, message: String, retryable: bool) -> CheckError {
     }
 }
 
-fn waited_too_long(waited: Duration, gate: &str) -> String {
+/// Without a gate nothing but this worker's own slowness stood in the way.
+fn waited_too_long(waited: Duration, gate: &str, budget: Duration) -> String {
+    if gate.is_empty() {
+        let left = budget.saturating_sub(waited).as_millis();
+        return format!(
+            "this worker was too busy: {left} ms of the run's time were left when it could begin"
+        );
+    }
     format!("waited {} ms for a free instance (`{gate}`)", waited.as_millis())
 }
 
@@ -391,6 +406,32 @@ mod tests {
             let verdict = judge(report, BUDGET);
             assert_eq!((reason(&verdict), verdict.conduct), (word, conduct));
         }
+    }
+
+    #[test]
+    fn time_lost_before_the_run_is_told_as_what_it_was() {
+        let lost = |waited, gate, budget| {
+            let report = Report {
+                waited,
+                gate,
+                ..report(Ending::OutOfTime, Entries::default())
+            };
+            let verdict = judge(report, budget);
+            assert_eq!(
+                (reason(&verdict), verdict.conduct),
+                (Reason::LimitHit, Conduct::Unseen)
+            );
+            verdict.result.unwrap_err().to_string()
+        };
+        assert_eq!(
+            lost(BUDGET, "plugins.concurrent_runs", BUDGET),
+            "waited 1000 ms for a free instance (`plugins.concurrent_runs`)"
+        );
+        let little = Duration::from_micros(3);
+        assert_eq!(
+            lost(little, "", little),
+            "this worker was too busy: 0 ms of the run's time were left when it could begin"
+        );
     }
 
     #[test]

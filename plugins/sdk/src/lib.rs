@@ -2,6 +2,7 @@
 
 pub mod bindings;
 pub mod checker;
+pub mod config_check;
 pub mod dns;
 mod failure;
 #[doc(hidden)]

@@ -47,7 +47,7 @@ pub(crate) async fn run(
         &adhoc(&request.kind, request.config, timeout),
         &*state.prober.clock,
     ));
-    let result = state.prober.run(&task).await;
+    let result = state.prober.try_out(&task).await;
     let refuse = |status, code| Err(ApiError::new(status, code, result.observation.message.clone()));
     match result.observation.reason {
         Some(Reason::UnknownKind) => refuse(StatusCode::NOT_FOUND, "unknown_kind"),

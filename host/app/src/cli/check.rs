@@ -56,7 +56,7 @@ pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Resul
         let role = Role::load_for(&args.kind, &config).await?;
         let monitor = adhoc(&args.kind, given, args.timeout.unwrap_or(DEFAULT_TIMEOUT));
         let task = Arc::new(producer::task(&monitor, &*role.prober.clock));
-        let result = role.prober.run(&task).await;
+        let result = role.prober.try_out(&task).await;
         console::line(&if args.json {
             serde_json::to_string_pretty(&result)?
         } else {

@@ -55,7 +55,7 @@ pub(crate) fn main(args: &RunArgs, environment: &Environment) -> anyhow::Result<
     let console = Console::new(args.json);
     crate::role::block_on(async {
         let role = Role::load(&config).await?;
-        role.check_monitors(&config)?;
+        role.check_monitors(&config).await?;
         if args.once {
             once(&config, &role, console).await
         } else {

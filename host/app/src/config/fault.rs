@@ -33,10 +33,11 @@ impl Faults {
         });
     }
 
-    /// Notes everything that is wrong with the configuration of a kind.
-    pub(crate) fn hold(&mut self, kind: &KindInfo, config: &Value, root: &str) {
+    /// Notes everything that is wrong with the configuration of a kind; whether that is nothing.
+    pub(crate) fn hold(&mut self, kind: &KindInfo, config: &Value, root: &str) -> bool {
+        let before = self.found.len();
         match Schema::new(&kind.schema, &kind.sensitive) {
-            Ok(schema) => self.found.extend(schema.faults(config, root)),
+            Ok(schema) => self.add(schema.faults(config, root)),
             Err(why) => self.push(
                 root,
                 format!(
@@ -45,6 +46,12 @@ impl Faults {
                 ),
             ),
         }
+        self.found.len() == before
+    }
+
+    /// Notes these as well.
+    pub(crate) fn add(&mut self, faults: Vec<Fault>) {
+        self.found.extend(faults);
     }
 
     /// Notes what is odd but no fault; told once logging has started.

@@ -20,7 +20,8 @@ pub(crate) struct SecretEntry {
     pub(crate) file: Option<PathBuf>,
     /// The secret itself. Prefer the others.
     pub(crate) value: Option<Secret>,
-    /// Where the host may send it, as in `plugins.grants`: `api.example.com:443`. Default: wherever the plugin may go.
+    /// Where the host may send it, as in `plugins.grants`: `api.example.com:443`. Default: the `hosts` that the plugin is
+    /// granted, and not what a monitor names.
     pub(crate) hosts: Vec<Destination>,
 }
 

@@ -4,17 +4,21 @@
 //! replaced.
 
 use crate::kinds::Kinds;
-use lapwing_wasm::{PluginReport, Tally};
+use lapwing_wasm::{Compiled, PluginReport, Tally};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
+    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Weak},
+    time::Duration,
 };
+
+/// A bucket beyond this has no bound.
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// The plugins of one process.
 pub(crate) struct Plugins(Weak<Kinds>);
@@ -114,6 +118,9 @@ impl Collector for Plugins {
                 gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
             }
         }
+        if let Some(compiled) = kinds.host().map(|host| host.compiled()) {
+            compilations(&compiled, &mut encoder)?;
+        }
         let serving: BTreeMap<&str, (&PluginReport, Tally)> = plugins
             .iter()
             .filter(|plugin| plugin.is_active())
@@ -141,6 +148,39 @@ impl Collector for Plugins {
         }
         Ok(())
     }
+}
+
+/// How plugins came by their machine code.
+fn compilations(compiled: &Compiled, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+    for (name, help, count) in [
+        (
+            "plugin_cache_hits",
+            "Plugins whose machine code was in the cache",
+            compiled.hits,
+        ),
+        (
+            "plugin_cache_misses",
+            "Plugins that had to be compiled",
+            compiled.misses,
+        ),
+    ] {
+        let counter = ConstCounter::new(count);
+        counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+    }
+    let seconds = |(most, count): &(Duration, u64)| {
+        let most = if *most > LONGEST {
+            f64::INFINITY
+        } else {
+            most.as_secs_f64()
+        };
+        (most, *count)
+    };
+    let buckets: Vec<_> = compiled.times.iter().map(seconds).collect();
+    let count = compiled.times.iter().map(|(_, count)| count).sum();
+    let (name, help) = ("plugin_compilation_seconds", "How long compilations took");
+    encoder
+        .encode_descriptor(name, help, None, MetricType::Histogram)?
+        .encode_histogram::<NoLabelSet>(compiled.took.as_secs_f64(), count, &buckets, None)
 }
 
 /// How many files are in which state.

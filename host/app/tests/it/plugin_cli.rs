@@ -91,6 +91,34 @@ fn a_file_that_is_not_there_is_a_wrong_command_line() {
 }
 
 #[test]
+fn what_a_plugin_finds_wrong_with_a_configuration_is_told_before_a_run() {
+    let file = plugin("fixtures/validating.wasm");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(&file, folder.path().join("validating.wasm")).unwrap();
+    let (folder, kind) = (folder.path().to_str().unwrap(), "fixture-validating");
+    let (unfit, wrong) = (r#"{"from": 10}"#, r#"{"from": 1, "misdeed": "panic"}"#);
+    for command in [
+        &["plugin", "test", &file][..],
+        &["check", kind, "--plugins", folder][..],
+    ] {
+        let with = |config| say(&[command, &["--config", config]].concat());
+        let told = with(unfit);
+        assert_eq!(told.code, 64, "{}{}", told.out, told.err);
+        let said = format!("{}{}", told.out, told.err);
+        assert!(said.contains("`to`: is before `from` (10)"), "{said}");
+        let told = with(wrong);
+        assert_eq!(told.code, 2, "{}{}", told.out, told.err);
+        assert!(
+            told.out.contains("`config-check` trapped"),
+            "{}{}",
+            told.out,
+            told.err
+        );
+        assert_eq!(with(r#"{"from": 1}"#).code, 0);
+    }
+}
+
+#[test]
 fn a_sound_plugin_conforms() {
     let told = say(&[
         "plugin",

@@ -136,3 +136,37 @@ async fn it_stops_by_itself_after_the_given_time() {
         "{log}"
     );
 }
+
+#[test]
+fn what_plugins_find_wrong_with_monitors_is_told_at_the_start_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("monitors.yaml");
+    fs::copy(
+        plugins().join("fixtures/validating.wasm"),
+        folder.path().join("validating.wasm"),
+    )
+    .unwrap();
+    let monitor = |name: &str, config: Value| serde_json::json!({"name": name, "kind": "fixture-validating", "config": config});
+    let start = |monitors: &[Value]| {
+        fs::write(&file, serde_json::json!({ "monitors": monitors }).to_string()).unwrap();
+        let mut command = lapwing();
+        command.arg("run").arg("--once").arg("--config").arg(&file);
+        let output = command.arg("--plugins").arg(folder.path()).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
+        (output.status.code(), said.concat())
+    };
+    let good = monitor("Good", serde_json::json!({"from": 1}));
+    let (code, said) = start(&[good.clone(), monitor("Bad", serde_json::json!({"from": 10}))]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(
+        said.contains("monitors[1].config.to: is before `from` (10)") && !said.contains("monitors[0]"),
+        "{said}"
+    );
+    // A plugin that cannot say stops nobody.
+    let (code, said) = start(&[
+        good,
+        monitor("Odd", serde_json::json!({"from": 1, "misdeed": "panic"})),
+    ]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("`config-check` trapped"), "{said}");
+}

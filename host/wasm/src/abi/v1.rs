@@ -37,6 +37,8 @@ impl wit::net_types::Host for Guest {}
 pub(crate) const PACKAGE: &str = "lapwing:plugin/";
 /// The interface every plugin exports.
 pub(crate) const CHECKER: &str = "lapwing:plugin/checker";
+/// The interface a plugin may export beside it.
+pub(crate) const CONFIG_CHECK: &str = "lapwing:plugin/config-check@1.0.0";
 /// Newest version this host speaks, as (major, minor).
 pub(crate) const VERSION: (u64, u64) = (1, 0);
 

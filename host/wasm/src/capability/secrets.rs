@@ -51,7 +51,11 @@ impl Guest {
         port: u16,
     ) -> Result<Arc<str>, GuestError> {
         let shown = text::line(name, 64);
-        if let Err(why) = self.may_fill_in(name, host, port) {
+        let permitted = match self.rights() {
+            Some(rights) => rights.secret(name, host, port),
+            None => Err("it is not granted".to_owned()),
+        };
+        if let Err(why) = permitted {
             return Err(self.refuse(&format!("secret `{shown}` for {place}: {why}")));
         }
         self.taken(name).await.map_err(|fault| match fault {
@@ -66,20 +70,10 @@ impl Guest {
         })
     }
 
-    fn may_fill_in(&self, name: &str, host: &str, port: u16) -> Result<(), String> {
-        let rights = self.rights().ok_or("it is not granted")?;
-        rights.secret(name)?;
-        if rights.custody.secrets().may_go_to(name, host, port) {
-            return Ok(());
-        }
-        Err(format!(
-            "it must not go to `{host}:{port}`; to permit it, add that to its `hosts` in `secrets`"
-        ))
-    }
-
     async fn taken(&mut self, name: &str) -> Result<Arc<str>, SecretFault> {
         let secrets = self.rights().map(|rights| rights.custody.secrets_held());
-        let secret = secrets.ok_or(SecretFault::NotFound)?.read(name).await?;
+        let secrets = secrets.ok_or(SecretFault::NotFound)?;
+        let secret = secrets.read(name, self.patience()).await?;
         self.ledger.entries().aside.mask.add(&secret);
         Ok(secret)
     }

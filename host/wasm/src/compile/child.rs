@@ -14,6 +14,7 @@ use crate::{
     load::{self, LoadError, world},
     run::{Ending, Runner},
     settings::PluginSettings,
+    stage::Stage,
 };
 use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, setrlimit};
 use std::{
@@ -131,17 +132,21 @@ fn describe_twice(job: &Job, pre: &Arc<PluginPre<Guest>>) -> Result<types::Plugi
         .build()
         .map_err(internal)?;
     runtime.block_on(async {
-        let described = describe(&runner, pre).await?;
-        if described == describe(&runner, pre).await? {
+        let described = describe(&runner, pre, Stage::First).await?;
+        if described == describe(&runner, pre, Stage::Second).await? {
             return Ok(described);
         }
         Err(LoadError::Describe(
-            "answers differently each time it is asked".to_owned(),
+            "answers differently at another time, or by chance".to_owned(),
         ))
     })
 }
 
-async fn describe(runner: &Runner, pre: &Arc<PluginPre<Guest>>) -> Result<types::PluginInfo, LoadError> {
+async fn describe(
+    runner: &Runner,
+    pre: &Arc<PluginPre<Guest>>,
+    stage: Stage,
+) -> Result<types::PluginInfo, LoadError> {
     let cpu = runner.limits().describe_cpu();
     let errand = Errand {
         plugin: "(being described)".into(),
@@ -154,7 +159,7 @@ async fn describe(runner: &Runner, pre: &Arc<PluginPre<Guest>>) -> Result<types:
         stats: runner.stats(),
     };
     let line = runner.line(0);
-    concluded(runner.describe(pre, &line, errand).await.ending, cpu)
+    concluded(runner.describe(pre, &line, errand, stage).await.ending, cpu)
 }
 
 fn concluded(ending: Ending<types::PluginInfo>, due: Duration) -> Result<types::PluginInfo, LoadError> {

@@ -55,7 +55,7 @@ impl Shared {
             let allowed = |loaded: &Loaded| {
                 let pinned = pins.judge(path, &loaded.digest, required);
                 pinned.map_err(|error| Standing::Barred(error.to_string()))?;
-                if decisions.disabled.contains(&loaded.plugin.name) {
+                if decisions.is_disabled(&loaded.plugin.name, &loaded.digest) {
                     return Err(Standing::Disabled);
                 }
                 Ok(())

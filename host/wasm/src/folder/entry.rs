@@ -83,6 +83,15 @@ impl Entry {
         matches!(self.phase, Phase::Loaded(_, Standing::Serves))
     }
 
+    /// The present content and the one that serves in its stead, as far as they are plugins.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = &Loaded> {
+        let present = match &self.phase {
+            Phase::Loaded(loaded, _) => Some(loaded),
+            _ => None,
+        };
+        present.into_iter().chain(&self.good)
+    }
+
     /// What is told of it.
     pub(crate) fn report(&self, path: &Path) -> PluginReport {
         let mut report = PluginReport::new(path.to_owned());

@@ -115,8 +115,13 @@ fn fit(path: &Path, target: &Metadata, root: &Path, folder: &Metadata) -> Result
     if shared && folder.mode() & STICKY == 0 {
         return Err(LoadError::OpenFolder(root.to_owned(), folder.mode() & 0o7777));
     }
+    own(path, target, folder)
+}
+
+/// Whether nobody else could have put the file there, or could change it.
+fn own(path: &Path, target: &Metadata, folder: &Metadata) -> Result<(), LoadError> {
     let me = rustix::process::geteuid().as_raw();
-    if shared {
+    if folder.mode() & OTHERS_WRITE != 0 {
         // A link, too: who owns it can lead it elsewhere between this look and the reading.
         let link = fs::symlink_metadata(path).map_err(LoadError::Unreadable)?;
         if let Some(other) = [target.uid(), link.uid()]
@@ -130,6 +135,16 @@ fn fit(path: &Path, target: &Metadata, root: &Path, folder: &Metadata) -> Result
         return Err(LoadError::OpenFile(target.mode() & 0o7777));
     }
     Ok(())
+}
+
+/// The facts of the signature of the plugin file `path`, by the rules for plugin files: nobody else must be able to bar
+/// a plugin by what lies beside it. Blocks.
+pub(crate) fn signature(path: &Path) -> Result<Metadata, LoadError> {
+    let name = signature_of(path);
+    let facts = fs::metadata(&name).map_err(LoadError::Unreadable)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = fs::metadata(folder.unwrap_or(Path::new("."))).map_err(LoadError::Unreadable)?;
+    own(&name, &facts, &folder).map(|()| facts)
 }
 
 /// How long ago a file was changed, by its own word; zero when that lies in the future.

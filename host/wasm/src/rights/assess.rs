@@ -54,15 +54,17 @@ pub fn diff(old: &[Capability], new: &[Capability]) -> Vec<String> {
 
 /// The setting that grants something to a plugin, as TOML has it.
 pub(crate) fn setting(plugin: &str, list: &str) -> String {
-    let bare = !plugin.is_empty()
-        && plugin
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     let dot = if list.is_empty() { "" } else { "." };
-    if bare {
-        format!("plugins.grants.{plugin}{dot}{list}")
+    format!("plugins.grants.{}{dot}{list}", key(plugin))
+}
+
+/// A name as a key of TOML.
+pub(super) fn key(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !name.is_empty() && name.chars().all(bare) {
+        name.to_owned()
     } else {
-        format!("plugins.grants.{plugin:?}{dot}{list}")
+        format!("{name:?}")
     }
 }
 

@@ -1,14 +1,17 @@
 //! The rights of one run: put together before it, asked during it, gone with it.
 
-use super::{Held, Map, Needs, Right, setting};
+use super::{Held, Map, Needs, Right, assess::key, setting};
 use crate::{
     custody::{Custody, Record},
     mask::Mask,
 };
-use lapwing_checks::net::{Scope, scope::Target};
+use lapwing_checks::net::{
+    Scope,
+    scope::{Destination, Target},
+};
 use lapwing_model::Clock;
 use serde_json::Value;
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 /// What rights one kind's runs can have at all, read when its plugin was loaded.
 #[derive(Debug)]
@@ -111,9 +114,41 @@ impl Rights {
         }
     }
 
-    /// Whether the host fills in the secret `name`; the error says what would have it so.
-    pub(crate) fn secret(&self, name: &str) -> Result<(), String> {
-        self.named(name, self.may_use(name), "secrets")
+    /// Whether the host fills in the secret `name` for `host` (a name in lower case, or an address) at `port`; the error
+    /// says what would have it so. That a monitor names a place is no leave to send it a secret: whoever adds monitors
+    /// would have them all.
+    pub(crate) fn secret(&self, name: &str, host: &str, port: u16) -> Result<(), String> {
+        self.named(name, self.may_use(name), "secrets")?;
+        let secrets = self.custody.secrets();
+        // That there is none is told by who wants to read it.
+        let Some(own) = secrets.hosts(name) else {
+            return Ok(());
+        };
+        let permitted = if own.is_empty() {
+            &self.held.grant.hosts
+        } else {
+            own
+        };
+        if within(permitted, host, port) {
+            return Ok(());
+        }
+        let why = if own.is_empty() {
+            ": it has no `hosts`, and the plugin is not granted that place"
+        } else {
+            ""
+        };
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        let place = format!("{host}:{port}");
+        let known = own.iter().map(ToString::to_string);
+        let hosts: Vec<String> = known.chain([place.clone()]).collect();
+        Err(format!(
+            "it must not go to `{place}`{why}; to permit it: `secrets.{}.hosts = {hosts:?}`",
+            key(name)
+        ))
     }
 
     /// Whether the guest may read the secret `name`.
@@ -149,6 +184,14 @@ impl Rights {
             "it is not granted; to permit it: `{setting} = [\"{name}\"]`"
         ))
     }
+}
+
+/// Whether one of `places` is `host` at `port`.
+fn within(places: &[Destination], host: &str, port: u16) -> bool {
+    places.iter().any(|place| match host.parse::<IpAddr>() {
+        Ok(address) => place.holds(address.to_canonical(), Some(port)),
+        Err(_) => place.names(host, Some(port)),
+    })
 }
 
 fn undeclared(right: Right) -> String {

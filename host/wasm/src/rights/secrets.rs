@@ -4,12 +4,11 @@ use lapwing_checks::net::scope::Destination;
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
-    net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 /// Largest secret, in bytes.
 const LARGEST: u64 = 64 << 10;
@@ -30,11 +29,21 @@ pub struct Secrets(BTreeMap<String, Secret>);
 
 struct Secret {
     source: SecretSource,
-    /// Where the host may send it; empty is anywhere the run may go.
+    /// Where the host may send it; empty is where the operator grants the plugin to go.
     hosts: Vec<Destination>,
-    /// Of a file, as it was.
-    last: Mutex<Option<Seen>>,
+    /// Of a file.
+    file: Arc<Mutex<FileState>>,
 }
+
+#[derive(Default)]
+struct FileState {
+    /// The file as it was.
+    last: Option<Seen>,
+    /// The look at it that is under way. A dead network drive holds its thread for as long as it likes, so there is one.
+    look: Option<watch::Receiver<Option<Looked>>>,
+}
+
+type Looked = Result<Arc<str>, String>;
 
 #[derive(Clone)]
 struct Seen {
@@ -51,51 +60,78 @@ pub(crate) enum SecretFault {
 }
 
 impl Secrets {
-    /// Adds one. With `hosts` the host sends it to these alone, wherever else the run may go.
+    /// Adds one. The host sends it to `hosts` alone, wherever else the run may go; without any, only where the operator
+    /// grants the plugin to go.
     pub fn insert(&mut self, name: impl Into<String>, source: SecretSource, hosts: Vec<Destination>) {
-        let last = Mutex::default();
-        self.0.insert(name.into(), Secret { source, hosts, last });
+        let file = Arc::default();
+        self.0.insert(name.into(), Secret { source, hosts, file });
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// Whether `name` may be sent to `host` (a name in lower case, or an address) at `port`.
-    pub(crate) fn may_go_to(&self, name: &str, host: &str, port: u16) -> bool {
-        let Some(secret) = self.0.get(name) else {
-            return true;
-        };
-        let fits = |place: &Destination| match host.parse::<IpAddr>() {
-            Ok(address) => place.holds(address.to_canonical(), Some(port)),
-            Err(_) => place.names(host, Some(port)),
-        };
-        secret.hosts.is_empty() || secret.hosts.iter().any(fits)
+    /// Where the host may send `name`, and nowhere else; empty when nothing is said of that. `None`: there is none.
+    pub(crate) fn hosts(&self, name: &str) -> Option<&[Destination]> {
+        self.0.get(name).map(|secret| secret.hosts.as_slice())
     }
 
-    /// The secret `name`. Cancel safe.
-    pub(crate) async fn read(&self, name: &str) -> Result<Arc<str>, SecretFault> {
+    /// The secret `name`, waited for no longer than `patience`. Cancel safe.
+    pub(crate) async fn read(&self, name: &str, patience: Duration) -> Result<Arc<str>, SecretFault> {
+        self.read_by(name, patience, look).await
+    }
+
+    async fn read_by(
+        &self,
+        name: &str,
+        patience: Duration,
+        look: impl FnOnce(&Path, Option<Seen>) -> io::Result<Seen> + Send + 'static,
+    ) -> Result<Arc<str>, SecretFault> {
         let secret = self.0.get(name).ok_or(SecretFault::NotFound)?;
         let path = match &secret.source {
             SecretSource::Value(text) => return Ok(text.as_str().into()),
             SecretSource::File(path) => path.clone(),
         };
-        let last = secret.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let work = tokio::task::spawn_blocking(move || look(&path, last));
-        let seen = match timeout(READ_TIMEOUT, work).await {
-            Ok(Ok(Ok(seen))) => seen,
-            Ok(Ok(Err(error))) => return Err(SecretFault::Unavailable(error.to_string())),
-            Ok(Err(error)) => return Err(SecretFault::Unavailable(error.to_string())),
-            Err(_) => {
-                return Err(SecretFault::Unavailable(
-                    "its file cannot be read in time".to_owned(),
-                ));
-            }
-        };
-        let text = seen.text.clone();
-        *secret.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
-        Ok(text)
+        let mut looked = begin(&secret.file, path, look);
+        let seen = timeout(patience.min(READ_TIMEOUT), looked.wait_for(Option::is_some)).await;
+        let failed = |why: &str| Err(SecretFault::Unavailable(why.to_owned()));
+        match seen.as_ref().map(|seen| seen.as_ref().map(|seen| seen.as_ref())) {
+            Ok(Ok(Some(Ok(text)))) => Ok(text.clone()),
+            Ok(Ok(Some(Err(why)))) => failed(why),
+            Ok(_) => failed("its file was not read"),
+            Err(_) => failed("its file cannot be read in time"),
+        }
     }
+}
+
+/// The look that is under way, or a new one.
+fn begin(
+    file: &Arc<Mutex<FileState>>,
+    path: PathBuf,
+    look: impl FnOnce(&Path, Option<Seen>) -> io::Result<Seen> + Send + 'static,
+) -> watch::Receiver<Option<Looked>> {
+    let mut state = locked(file);
+    // One that ended without a word is none.
+    if let Some(under_way) = state.look.clone().filter(|look| look.has_changed().is_ok()) {
+        return under_way;
+    }
+    let (tell, looked) = watch::channel(None);
+    state.look = Some(looked.clone());
+    let (last, file) = (state.last.clone(), file.clone());
+    tokio::task::spawn_blocking(move || {
+        let seen = look(&path, last);
+        let mut state = locked(&file);
+        // Whoever comes from here on looks anew.
+        state.look = None;
+        let text = seen.as_ref().map(|seen| seen.text.clone());
+        tell.send_replace(Some(text.map_err(ToString::to_string)));
+        state.last = seen.ok().or(state.last.take());
+    });
+    looked
+}
+
+fn locked(file: &Mutex<FileState>) -> MutexGuard<'_, FileState> {
+    file.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The file as it is; read only if it is not as it was.
@@ -133,44 +169,70 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    };
+
+    const PLENTY: Duration = Duration::from_secs(20);
+
+    fn of_file(path: &Path) -> Secrets {
+        let mut secrets = Secrets::default();
+        secrets.insert("token", SecretSource::File(path.to_owned()), Vec::new());
+        secrets
+    }
 
     #[tokio::test]
     async fn a_file_is_read_again_when_it_has_changed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        let mut secrets = Secrets::default();
-        secrets.insert("token", SecretSource::File(path.clone()), Vec::new());
-        assert!(matches!(
-            secrets.read("token").await,
-            Err(SecretFault::Unavailable(_))
-        ));
+        let secrets = of_file(&path);
+        let read = async || secrets.read("token", PLENTY).await;
+        assert!(matches!(read().await, Err(SecretFault::Unavailable(_))));
         fs::write(&path, "first\r\n").unwrap();
-        assert_eq!(&*secrets.read("token").await.unwrap(), "first");
+        assert_eq!(&*read().await.unwrap(), "first");
         fs::write(&path, "second one").unwrap();
-        assert_eq!(&*secrets.read("token").await.unwrap(), "second one");
+        assert_eq!(&*read().await.unwrap(), "second one");
         fs::write(&path, vec![b'x'; 70_000]).unwrap();
-        assert!(matches!(
-            secrets.read("token").await,
-            Err(SecretFault::Unavailable(_))
-        ));
-        assert_eq!(secrets.read("other").await, Err(SecretFault::NotFound));
+        assert!(matches!(read().await, Err(SecretFault::Unavailable(_))));
+        assert_eq!(secrets.read("other", PLENTY).await, Err(SecretFault::NotFound));
+        assert!(!format!("{secrets:?}").contains("second"));
     }
 
-    #[test]
-    fn a_bound_secret_goes_nowhere_else() {
-        let mut secrets = Secrets::default();
-        let hosts = vec!["*.a.test:443".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
-        secrets.insert("bound", SecretSource::Value("x".into()), hosts);
-        secrets.insert("free", SecretSource::Value("x".into()), Vec::new());
-        for (host, port, fits) in [
-            ("x.a.test", 443, true),
-            ("x.a.test", 80, false),
-            ("10.1.1.1", 80, true),
-            ("11.1.1.1", 80, false),
-        ] {
-            assert_eq!(secrets.may_go_to("bound", host, port), fits, "{host}:{port}");
-            assert!(secrets.may_go_to("free", host, port));
+    #[tokio::test]
+    async fn a_file_on_a_dead_drive_holds_one_thread_however_many_ask() {
+        let secrets = of_file(Path::new("token"));
+        let looks = Arc::new(AtomicUsize::new(0));
+        let (alive, dead) = mpsc::channel::<()>();
+        let dead = Arc::new(Mutex::new(dead));
+        let read = async |patience| {
+            let (looks, dead) = (looks.clone(), dead.clone());
+            let look = move |_: &Path, _| {
+                looks.fetch_add(1, SeqCst);
+                let _ = dead.lock().unwrap().recv();
+                Ok(Seen {
+                    changed: None,
+                    length: 0,
+                    text: "found".into(),
+                })
+            };
+            secrets.read_by("token", patience, look).await
+        };
+        for _ in 0..100 {
+            let why = read(Duration::from_micros(1)).await.unwrap_err();
+            assert_eq!(
+                why,
+                SecretFault::Unavailable("its file cannot be read in time".into())
+            );
         }
-        assert!(!format!("{secrets:?}").contains('x'));
+        // The drive is back: who waits gets what the one look found, and the next one looks anew.
+        drop(alive);
+        for _ in 0..2 {
+            while secrets.0["token"].file.lock().unwrap().look.is_some() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(&*read(PLENTY).await.unwrap(), "found");
+        }
+        assert_eq!(looks.load(SeqCst), 3);
     }
 }

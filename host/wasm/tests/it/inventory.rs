@@ -3,16 +3,17 @@
 use crate::support::dist;
 use std::{collections::BTreeSet, fs, path::Path};
 
-const TESTS: [&str; 11] = [
+const TESTS: [&str; 12] = [
     include_str!("conduct.rs"),
     include_str!("hostile.rs"),
     include_str!("limits.rs"),
     include_str!("loading.rs"),
     include_str!("misdeeds.rs"),
     include_str!("network.rs"),
+    include_str!("reuse.rs"),
     include_str!("rights.rs"),
     include_str!("travels.rs"),
-    include_str!("reuse.rs"),
+    include_str!("validating.rs"),
     include_str!("wasi_http.rs"),
     include_str!("wasi_sockets.rs"),
 ];

@@ -23,7 +23,14 @@ async fn unfit_descriptions_are_refused() {
     for (name, part) in [
         ("spin_describe", "`describe` used up its processor time (100 ms"),
         ("trap_describe", "`describe` trapped"),
-        ("nondeterministic_describe", "answers differently each time"),
+        (
+            "nondeterministic_describe",
+            "answers differently at another time, or by chance",
+        ),
+        (
+            "late_describe",
+            "answers differently at another time, or by chance",
+        ),
         ("bad_kind_name", "kind name `Fixture Kind!` does not match ^[a-z]"),
         ("no_kinds", "provides 0 kinds"),
         ("broken_schema", "config-schema: "),

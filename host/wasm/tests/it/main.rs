@@ -38,5 +38,6 @@ mod smtp;
 mod ssh;
 mod support;
 mod travels;
+mod validating;
 mod wasi_http;
 mod wasi_sockets;

@@ -1,12 +1,12 @@
 //! WASI's own HTTP, as unmodified programs use it: the same guard, TLS and limits as everything else on the network.
 
-use crate::support::{Bench, PLENTY, context, eventually, small, unknown};
+use crate::support::{Bench, PLENTY, context, eventually, fixture, small, unknown};
 use lapwing_checks::{
     CheckError, Net, ProbeContext,
     net::{EgressPolicy, policy::Rule},
 };
 use lapwing_model::{Observation, Reason, Status};
-use lapwing_wasm::{PluginSettings, RunLimits};
+use lapwing_wasm::{PluginHost, PluginSettings, RunLimits, TrialOptions};
 use serde_json::{Value, json};
 use std::{
     sync::{Arc, Mutex},
@@ -185,6 +185,37 @@ async fn a_request_is_answered_and_measured() {
         "{asked:?}"
     );
     eventually("the connection is closed", async || scene.web.is_idle()).await;
+}
+
+#[tokio::test]
+async fn a_trial_run_tells_each_request() {
+    let web = Web::start().await;
+    let host = PluginHost::new(small()).unwrap();
+    let report = host.load_file(fixture("wasi_http")).await;
+    let plugin = report.plugin().unwrap();
+    let traced = async |path: &str, deny: &[&str]| {
+        let policy = EgressPolicy {
+            deny: deny.iter().map(|rule| rule.parse::<Rule>().unwrap()).collect(),
+            ..EgressPolicy::default()
+        };
+        let cx = ProbeContext {
+            net: Net::new(policy),
+            ..context(PLENTY)
+        };
+        let config = web.config(path, &json!({}));
+        let trial = plugin
+            .trial(&report.kinds[0], &config, &cx, TrialOptions::default())
+            .await;
+        let [call] = <[_; 1]>::try_from(trial.unwrap().calls).unwrap();
+        assert_eq!((call.call, call.elapsed_us.is_some()), ("wasi-http.send", true));
+        assert_eq!(call.detail, format!("GET http://127.0.0.1:{}{path}", web.port));
+        (call.failed, call.outcome)
+    };
+    assert_eq!(traced("/hello?name=x", &[]).await, (false, "200".to_owned()));
+    let (failed, why) = traced("/garbage", &[]).await;
+    assert!(failed && !why.is_empty(), "{why}");
+    let (failed, why) = traced("/hello?name=x", &["127.0.0.0/8"]).await;
+    assert!(failed && why.contains("127.0.0.0/8"), "{why}");
 }
 
 #[tokio::test]

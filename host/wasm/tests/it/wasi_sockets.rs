@@ -1,12 +1,12 @@
 //! WASI's own sockets, as `std::net` uses them: names, connections and datagrams within the run's rights and quotas.
 
-use crate::support::{Bench, PLENTY, context, eventually, run, small, unknown};
+use crate::support::{Bench, PLENTY, context, eventually, fixture, run, small, unknown};
 use lapwing_checks::{
     Net, ProbeContext,
     net::{EgressPolicy, policy::Rule},
 };
 use lapwing_model::{Observation, Reason, Status};
-use lapwing_wasm::{PluginSettings, RunLimits};
+use lapwing_wasm::{PluginHost, PluginSettings, RunLimits, TrialOptions};
 use serde_json::{Value, json};
 use std::{
     sync::{
@@ -186,6 +186,76 @@ async fn a_refused_peer_is_no_outage_and_gets_no_packet() {
     assert_eq!(echo.accepted.load(SeqCst), 0);
     let mut nothing = [0; 10];
     assert!(udp.try_recv(&mut nothing).is_err());
+}
+
+/// The calls of a trial run, each with its target, what came of it, and whether it failed.
+async fn traced(config: &str) -> Vec<(&'static str, String, String, bool)> {
+    let host = PluginHost::new(small()).unwrap();
+    let report = host.load_file(fixture("wasi_net")).await;
+    let plugin = report.plugin().unwrap();
+    let trial = plugin
+        .trial(
+            "fixture-wasi-net",
+            config,
+            &context(PLENTY),
+            TrialOptions::default(),
+        )
+        .await
+        .unwrap();
+    assert!(
+        trial.calls.iter().all(|call| call.elapsed_us.is_some()),
+        "{trial:?}"
+    );
+    let calls = trial.calls.into_iter();
+    calls
+        .map(|call| (call.call, call.detail, call.outcome, call.failed))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_trial_run_tells_each_call() {
+    let echo = Echo::start(true).await;
+    let peer = format!("127.0.0.1:{}", echo.port);
+    let calls = traced(&echo.tcp(&json!({ "name": "localhost" }))).await;
+    let names: Vec<_> = calls.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(
+        names,
+        [
+            "wasi-sockets.resolve",
+            "wasi-sockets.connect",
+            "wasi-sockets.write",
+            "wasi-sockets.read"
+        ],
+        "{calls:?}"
+    );
+    assert_eq!((&*calls[0].1, calls[0].3), ("localhost", false));
+    assert!(calls[0].2.contains("127.0.0.1"), "{calls:?}");
+    assert_eq!((&*calls[1].1, calls[1].3), (&*peer, false));
+    assert_eq!((&*calls[2].2, &*calls[3].2), ("5 bytes", "5 bytes"));
+
+    // The name is its target; the place is not.
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stranger = closed.local_addr().unwrap();
+    drop(closed);
+    let config = json!({ "do": "udp", "to": peer, "say": "x", "then": stranger.to_string() }).to_string();
+    let calls = traced(&config).await;
+    let refused = calls.last().unwrap();
+    assert_eq!(
+        (refused.0, &*refused.1, refused.3),
+        ("wasi-sockets.send", &*stranger.to_string(), true)
+    );
+    assert!(
+        refused.2.contains("plugins.grants.fixture-wasi-net.hosts"),
+        "{calls:?}"
+    );
+    let closed = json!({ "do": "tcp", "to": stranger.to_string() }).to_string();
+    let failed = traced(&closed).await;
+    assert_eq!(
+        (failed[0].0, failed[0].3),
+        ("wasi-sockets.connect", true),
+        "{failed:?}"
+    );
+    assert!(failed[0].2.contains("refused"), "{failed:?}");
 }
 
 #[tokio::test]

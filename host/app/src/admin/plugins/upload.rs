@@ -87,9 +87,9 @@ pub(crate) async fn upload(
     }
     let name = report.name.clone();
     let target = vacancy(folder, &report)?;
-    let (kinds, path, plugin) = (state.prober.kinds.clone(), target.clone(), name.clone());
+    let (kinds, path) = (state.prober.kinds.clone(), target.clone());
     let place = move || match kinds.folder() {
-        Some(folder) => place(folder, &plugin, draft, &path),
+        Some(folder) => place(folder, &report, draft, &path),
         None => Err(failed("this process has no plugin folder")),
     };
     tokio::task::spawn_blocking(place).await.map_err(failed)??;
@@ -112,14 +112,24 @@ pub(crate) async fn upload(
 }
 
 /// Switches the plugin off, then puts it in the folder: at no time could it serve. Blocks.
-fn place(folder: &PluginFolder, name: &str, draft: NamedTempFile, target: &Path) -> Result<(), ApiError> {
-    let was_off = folder.data().decisions().disabled.contains(name);
-    folder.set_enabled(name, false).map_err(failed)?;
+fn place(
+    folder: &PluginFolder,
+    report: &PluginReport,
+    draft: NamedTempFile,
+    target: &Path,
+) -> Result<(), ApiError> {
+    let (data, name, digest) = (folder.data(), &*report.name, report.digest.clone());
+    let was_off = data
+        .decisions()
+        .is_disabled(name, digest.as_deref().unwrap_or_default());
+    data.change(|decisions| decisions.disable(name, digest.clone()))
+        .map_err(failed)?;
     let Err(error) = draft.persist_noclobber(target) else {
         return Ok(());
     };
     if !was_off {
-        folder.set_enabled(name, true).map_err(failed)?;
+        data.change(|decisions| decisions.enable(name, digest))
+            .map_err(failed)?;
     }
     Err(match error.error.kind() {
         io::ErrorKind::AlreadyExists => taken(name),

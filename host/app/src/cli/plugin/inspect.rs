@@ -74,7 +74,8 @@ pub(crate) fn main(args: &InspectArgs, environment: &Environment) -> anyhow::Res
 /// Why a plugin would not serve from a folder, whole as it is: as the worker decides it.
 fn standing(report: &PluginReport, host: &PluginHost, data: &Arc<Data>) -> Option<PluginState> {
     let about = report.about.as_ref()?;
-    if data.decisions().disabled.contains(&report.name) {
+    let digest = report.digest.as_deref().unwrap_or_default();
+    if data.decisions().is_disabled(&report.name, digest) {
         return Some(PluginState::Disabled);
     }
     consent::enforce(host.custody(), data);

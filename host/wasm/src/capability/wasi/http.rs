@@ -10,7 +10,8 @@ mod exchange;
 
 use super::counted::Meter;
 use crate::{
-    abi::v1::wit::net_types::NetError as GuestError, guest::Guest, ledger::Flight, quota::Seat, rights::Right,
+    abi::v1::wit::net_types::NetError as GuestError, guest::Guest, ledger::Flight, quota::Seat,
+    rights::Right, trace::Begun,
 };
 use exchange::Answer;
 use http::Request;
@@ -25,7 +26,10 @@ use wasmtime::{
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
     p2::{
-        bindings::http::{outgoing_handler::Host as _, types::ErrorCode},
+        bindings::http::{
+            outgoing_handler::Host as _,
+            types::{ErrorCode, Method, Scheme},
+        },
         types::{HostFutureIncomingResponse, HostOutgoingRequest},
     },
 };
@@ -55,6 +59,8 @@ struct Ticket {
     meter: Meter,
     flight: Flight,
     seat: Seat,
+    /// The call that ends with the head of the answer.
+    begun: Option<Begun>,
     deadline: Instant,
 }
 
@@ -91,9 +97,12 @@ impl Guest {
         request: Resource<HostOutgoingRequest>,
         options: Option<Resource<RequestOptions>>,
     ) -> Result<std::result::Result<Resource<HostFutureIncomingResponse>, ErrorCode>> {
-        match self.ticket() {
+        let asked = self.table.get(&request)?;
+        let begun = self.call_begins("wasi-http.send", || shown(asked));
+        match self.ticket(begun) {
             Ok(ticket) => self.http.hooks.ticket = Some(ticket),
             Err(refusal) => {
+                self.call_ends(begun, &Err::<(), _>(&refusal), |()| String::new());
                 self.table.delete(request)?;
                 return Ok(Err(match refusal {
                     GuestError::Limit(_) => ErrorCode::ConnectionLimitReached,
@@ -106,11 +115,15 @@ impl Guest {
         self.http.hooks.ticket = None;
         match handled {
             Ok(answer) => Ok(Ok(answer)),
-            Err(error) => error.downcast().map(Err),
+            Err(error) => {
+                let code: ErrorCode = error.downcast()?;
+                self.call_ends(begun, &Err::<(), _>(format!("{code:?}")), |()| String::new());
+                Ok(Err(code))
+            }
         }
     }
 
-    fn ticket(&mut self) -> std::result::Result<Ticket, GuestError> {
+    fn ticket(&mut self, begun: Option<Begun>) -> std::result::Result<Ticket, GuestError> {
         let net = self.permit(Right::WasiHttp)?;
         let seat = self.take_connect()?;
         let Some(network) = &self.errand.network else {
@@ -125,9 +138,35 @@ impl Guest {
             },
             flight: Flight::begin(&self.ledger, NetError::ConnectTimeout("a request".to_owned())),
             seat,
+            begun,
             deadline: Instant::from_std(self.errand.deadline) + GRACE,
         })
     }
+}
+
+/// Method and address, as for our own `http`.
+fn shown(request: &HostOutgoingRequest) -> String {
+    let HostOutgoingRequest {
+        method,
+        scheme,
+        authority,
+        path_with_query,
+        ..
+    } = request;
+    let scheme = match scheme {
+        Some(Scheme::Http) => "http",
+        Some(Scheme::Other(other)) => other,
+        Some(Scheme::Https) | None => "https",
+    };
+    let method = match method {
+        Method::Other(other) => other.clone(),
+        method => format!("{method:?}")
+            .trim_start_matches("Method::")
+            .to_uppercase(),
+    };
+    let authority = authority.as_deref().unwrap_or_default();
+    let path = path_with_query.as_deref().unwrap_or("/");
+    format!("{method} {scheme}://{authority}{path}")
 }
 
 impl WasiHttpView for Guest {

@@ -10,7 +10,7 @@ mod stream;
 mod tcp;
 mod udp;
 
-use super::counted::Meter;
+use super::{super::Answer, counted::Meter};
 use crate::{abi::v1::wit::net_types::NetError as GuestError, guest::Guest, rights::Right, text};
 use code::{Code, Said};
 use lapwing_checks::net::{Host, IpFamily, NetError};
@@ -75,28 +75,22 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> Result<()> {
 
 impl ip_name_lookup::Host for Guest {
     async fn resolve_addresses(&mut self, _: Resource<Network>, name: String) -> Said<Resource<Answers>> {
-        let net = match self
-            .permit(Right::WasiSockets)
-            .and_then(|net| self.take_question().map(|()| net))
-        {
-            Ok(net) => net,
-            Err(refusal) => return Ok(Err(code::of_refusal(&refusal))),
-        };
-        let step = NetError::DnsTimeout(text::line(&name, 100));
-        let asked = name.clone();
-        let work = async move |deadline| net.resolve(&asked, None, IpFamily::Any, deadline).await;
-        let done = self.on_network(step, u64::MAX, work).await?;
-        self.ledger.spend("resolve", done.elapsed);
-        match self.settle(done)? {
-            Ok(found) => {
+        let begun = self.call_begins("wasi-sockets.resolve", || name.clone());
+        let found = self.look_up(&name).await?;
+        self.call_ends(begun, &found, |addresses| {
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            addresses.join(", ")
+        });
+        match found {
+            Ok(addresses) => {
                 // As it is judged: a name in other letters than ASCII has two spellings.
                 let name = match Host::parse(&name) {
                     Ok(host) => host.to_string(),
                     Err(_) => name,
                 };
-                let pins = found.addresses.iter().map(|address| (*address, name.clone()));
+                let pins = addresses.iter().map(|address| (*address, name.clone()));
                 self.pins.extend(pins);
-                Ok(Ok(self.table.push(Answers(found.addresses.into_iter()))?))
+                Ok(Ok(self.table.push(Answers(addresses.into_iter()))?))
             }
             Err(error) => Ok(Err(code::of_look_up(&error))),
         }
@@ -125,6 +119,22 @@ impl Pollable for Answers {
 }
 
 impl Guest {
+    async fn look_up(&mut self, name: &str) -> Answer<Vec<IpAddr>> {
+        let net = match self
+            .permit(Right::WasiSockets)
+            .and_then(|net| self.take_question().map(|()| net))
+        {
+            Ok(net) => net,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let step = NetError::DnsTimeout(text::line(name, 100));
+        let asked = name.to_owned();
+        let work = async move |deadline| net.resolve(&asked, None, IpFamily::Any, deadline).await;
+        let done = self.on_network(step, u64::MAX, work).await?;
+        self.ledger.spend("resolve", done.elapsed);
+        Ok(self.settle(done)?.map(|found| found.addresses))
+    }
+
     /// Whether sockets of WASI are for this run at all; asked before one is made.
     fn admit_socket(&self) -> std::result::Result<(), Code> {
         self.permit(Right::WasiSockets)
@@ -134,10 +144,8 @@ impl Guest {
 
     /// Judges `address` as a peer: under the names this run found it for, or as the literal address it is. What to
     /// call it.
-    fn admit_peer(&self, address: SocketAddr) -> std::result::Result<String, Code> {
-        let net = self
-            .permit(Right::WasiSockets)
-            .map_err(|refusal| code::of_refusal(&refusal))?;
+    fn admit_peer(&self, address: SocketAddr) -> std::result::Result<String, GuestError> {
+        let net = self.permit(Right::WasiSockets)?;
         let (ip, port) = (address.ip().to_canonical(), address.port());
         let names = self.pins.iter().filter(|(pinned, _)| *pinned == ip);
         let literal = ip.to_string();
@@ -149,8 +157,7 @@ impl Guest {
             };
         }
         let rule = denied.map_or_else(|| literal.clone(), |rule| rule.to_string());
-        self.refuse(&rule);
-        Err(Code::AccessDenied)
+        Err(self.refuse(&rule))
     }
 
     /// A socket gets its local address when it connects; to ask for one is to ask to be reached.
@@ -169,12 +176,6 @@ impl Guest {
             quota: self.quotas.shared.clone(),
             ledger: self.ledger.clone(),
         }
-    }
-
-    /// Room for one more peer.
-    fn take_peer(&mut self) -> std::result::Result<crate::quota::Seat, Code> {
-        self.take_connect()
-            .map_err(|refusal: GuestError| code::of_refusal(&refusal))
     }
 }
 

@@ -40,7 +40,8 @@ async fn mirror(elsewhere: u16) -> (u16, Arc<Mutex<Vec<String>>>) {
 async fn steps(grant: Value) -> Steps {
     let steps = Steps::granted(grant).await;
     let mut secrets = Secrets::default();
-    secrets.insert("token", SecretSource::Value(TOKEN.into()), Vec::new());
+    let here = || vec!["127.0.0.1".parse().unwrap()];
+    secrets.insert("token", SecretSource::Value(TOKEN.into()), here());
     secrets.insert(
         "certificate",
         SecretSource::Value("no certificate".into()),
@@ -128,11 +129,55 @@ async fn a_secret_takes_a_request_a_grant_and_a_permitted_place() {
     rich.host.custody().set_secrets(secrets);
     let why = refusal(rich.step(MORE, target.clone(), fill("token")).await);
     assert!(
-        why.contains(&format!("it must not go to `127.0.0.1:{port}`")),
+        why.contains(&format!(
+            "it must not go to `127.0.0.1:{port}`; \
+             to permit it: `secrets.token.hosts = [\"api.example.com:443\", \"127.0.0.1:{port}\"]`"
+        )),
         "{why}"
     );
     // The handshake's own connection aside, nobody was sent a request.
     assert!(heard.lock().unwrap().iter().all(String::is_empty), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_secret_without_hosts_goes_where_the_operator_lets_the_plugin_go_and_to_no_monitors_target() {
+    let (port, heard) = mirror(0).await;
+    let url = format!("http://127.0.0.1:{port}/");
+    let target = json!({ "url": url, "host": "127.0.0.1" });
+    let fill = json!({ "do": "http", "to": url, "secret": "token" });
+    let identity = json!({ "do": "tls", "to": "127.0.0.1", "port": port, "identity": "certificate" });
+    let steps = steps(json!({ "secrets": ["token", "certificate"] })).await;
+    let mut secrets = Secrets::default();
+    for name in ["token", "certificate"] {
+        secrets.insert(name, SecretSource::Value(TOKEN.into()), Vec::new());
+    }
+    steps.host.custody().set_secrets(secrets);
+    for (name, step) in [("token", &fill), ("certificate", &identity)] {
+        let why = refusal(steps.step(MORE, target.clone(), step.clone()).await);
+        assert!(
+            why.contains(&format!(
+                "it must not go to `127.0.0.1:{port}`: it has no `hosts`, and the plugin is not granted that place; \
+                 to permit it: `secrets.{name}.hosts = [\"127.0.0.1:{port}\"]`"
+            )),
+            "{why}"
+        );
+    }
+    assert!(heard.lock().unwrap().iter().all(String::is_empty), "{heard:?}");
+    for (hosts, permitted) in [
+        (json!(["127.0.0.1:1", "*.test"]), false),
+        (json!([format!("127.0.0.1:{port}")]), true),
+    ] {
+        steps.grant(json!({ "secrets": ["token"], "hosts": hosts }));
+        let seen = steps.step(MORE, target.clone(), fill.clone()).await;
+        assert_eq!(seen.status == Status::Down, permitted, "{seen:?}");
+    }
+    assert!(
+        heard
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|request| request.contains(TOKEN))
+    );
 }
 
 /// Every text a run leaves behind.

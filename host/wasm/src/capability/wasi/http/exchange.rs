@@ -29,8 +29,38 @@ pub(super) type Answer = Result<(Response<WasiBody>, Rest), Error>;
 /// The most of the answer's head that is held.
 const HEAD_BYTES: usize = 256 << 10;
 
+/// Why there is no answer: as the guest is told it, and as the trace tells it.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+struct Failure {
+    told: Error,
+    why: String,
+}
+
+impl From<Error> for Failure {
+    fn from(told: Error) -> Self {
+        Self {
+            why: told.to_string(),
+            told,
+        }
+    }
+}
+
 /// Sends `request`. Bytes are counted on their way; failures are written down as they come.
 pub(super) async fn exchange(ticket: Ticket, request: Request<WasiBody>, options: RequestOptions) -> Answer {
+    let (ledger, begun) = (ticket.meter.ledger.clone(), ticket.begun);
+    let answer = attempt(ticket, request, options).await;
+    ledger.call_ends(begun, &answer, |(response, _)| {
+        response.status().as_str().to_owned()
+    });
+    answer.map_err(|failure| failure.told)
+}
+
+async fn attempt(
+    ticket: Ticket,
+    request: Request<WasiBody>,
+    options: RequestOptions,
+) -> Result<(Response<WasiBody>, Rest), Failure> {
     let target = Target::of(&request)?;
     let stream = match ticket.reach(&target, options.connect_timeout).await {
         Ok(stream) => stream,
@@ -38,14 +68,17 @@ pub(super) async fn exchange(ticket: Ticket, request: Request<WasiBody>, options
             let denied = matches!(error, NetError::Denied(_)) && target.is_denied_by_name(&ticket);
             ticket.meter.ledger.book_failure(&error);
             ticket.flight.land();
-            return Err(if denied {
-                Error::HttpRequestDenied
-            } else {
-                code::of(&error)
+            return Err(Failure {
+                told: if denied {
+                    Error::HttpRequestDenied
+                } else {
+                    code::of(&error)
+                },
+                why: error.to_string(),
             });
         }
     };
-    ticket.converse(stream, target, request, options).await
+    Ok(ticket.converse(stream, target, request, options).await?)
 }
 
 /// Whom a request is for.

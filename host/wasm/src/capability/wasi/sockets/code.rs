@@ -7,6 +7,32 @@ pub(super) use wasmtime_wasi::p2::bindings::sockets::network::ErrorCode as Code;
 /// What a function of the interface answers: the outer error ends the run, the inner one is the guest's.
 pub(super) type Said<T> = wasmtime::Result<Result<T, Code>>;
 
+/// A refusal or a failure, as the guest is told it and as the trace tells it.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub(super) struct Fault {
+    pub(super) code: Code,
+    pub(super) why: String,
+}
+
+impl From<Code> for Fault {
+    fn from(code: Code) -> Self {
+        Self {
+            code,
+            why: format!("{code:?}"),
+        }
+    }
+}
+
+impl From<GuestError> for Fault {
+    fn from(refusal: GuestError) -> Self {
+        Self {
+            code: of_refusal(&refusal),
+            why: refusal.to_string(),
+        }
+    }
+}
+
 /// A missing right, or a quota.
 pub(super) fn of_refusal(refusal: &GuestError) -> Code {
     match refusal {

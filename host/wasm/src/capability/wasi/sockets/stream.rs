@@ -120,6 +120,7 @@ impl Wire {
             Ok(read) => {
                 self.heard.store(true, Relaxed);
                 self.meter.count(read);
+                self.trace("wasi-sockets.read", read);
                 Ok(buffer.into_inner().freeze())
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Bytes::new()),
@@ -142,6 +143,7 @@ impl Wire {
             return Err(exhausted(self.meter.exhausted()));
         }
         self.meter.count(bytes.len());
+        self.trace("wasi-sockets.write", bytes.len());
         outbox.pending = bytes;
         self.push_out(&mut outbox).map_err(|error| self.failed(&error))
     }
@@ -183,6 +185,15 @@ impl Wire {
         let _ = work.await;
         flight.land();
         self.meter.ledger.spend(phase, begun.elapsed());
+    }
+
+    /// Writes down that so much was read or written. How a connection ends is told by its streams.
+    fn trace(&self, call: &'static str, bytes: usize) {
+        let begun = self.meter.ledger.call_begins(call, || self.name.clone());
+        let moved = Ok::<_, NetError>(bytes);
+        self.meter
+            .ledger
+            .call_ends(begun, &moved, |bytes| format!("{bytes} bytes"));
     }
 
     fn failed(&self, error: &io::Error) -> StreamError {

@@ -6,7 +6,7 @@ use super::{
     stream::{Reader, Wire, Writer},
     wit::{tcp, tcp_create_socket},
 };
-use crate::{guest::Guest, ledger::Flight};
+use crate::{abi::v1::wit::net_types::NetError as GuestError, guest::Guest, ledger::Flight, trace::Begun};
 use futures_util::FutureExt;
 use lapwing_checks::net::NetError;
 use std::{
@@ -132,9 +132,13 @@ impl tcp::HostTcpSocket for Guest {
             State::Binding | State::Connecting(_) => return Ok(Err(Code::ConcurrencyConflict)),
             _ => return Ok(Err(Code::InvalidState)),
         }
-        let dial = match self.dial(address) {
+        let begun = self.call_begins("wasi-sockets.connect", || address.to_string());
+        let dial = match self.dial(address, begun) {
             Ok(dial) => dial,
-            Err(refusal) => return Ok(Err(refusal)),
+            Err(refusal) => {
+                self.call_ends(begun, &Err::<(), _>(&refusal), |()| String::new());
+                return Ok(Err(code::of_refusal(&refusal)));
+            }
         };
         self.table.get_mut(&this)?.state = State::Connecting(dial);
         Ok(Ok(()))
@@ -296,19 +300,25 @@ impl tcp::HostTcpSocket for Guest {
 }
 
 impl Guest {
-    /// Begins to connect to `address` once it is judged.
-    fn dial(&mut self, address: SocketAddr) -> std::result::Result<AbortOnDropHandle<Dialled>, Code> {
+    /// Begins to connect to `address` once it is judged; the call `begun` ends with it.
+    fn dial(
+        &mut self,
+        address: SocketAddr,
+        begun: Option<Begun>,
+    ) -> std::result::Result<AbortOnDropHandle<Dialled>, GuestError> {
         let name = self.admit_peer(address)?;
-        let seat = self.take_peer()?;
+        let seat = self.take_connect()?;
         let (meter, Some(network)) = (self.meter(), &self.errand.network) else {
-            return Err(Code::AccessDenied);
+            return Err(self.refuse("no network"));
         };
         let flight = Flight::begin(&self.ledger, NetError::ConnectTimeout(name.clone()));
         let connect = async move {
-            let begun = Instant::now();
+            let since = Instant::now();
             let stream = TcpStream::connect(address).await;
-            meter.ledger.spend("connect", begun.elapsed());
+            meter.ledger.spend("connect", since.elapsed());
             flight.land();
+            let stream = stream.map_err(|error| NetError::from_io(&error, &name));
+            meter.ledger.call_ends(begun, &stream, |_| name.clone());
             match stream {
                 Ok(stream) => {
                     // As for every connection of the worker: small writes are not to wait for each other.
@@ -316,7 +326,6 @@ impl Guest {
                     Ok(Arc::new(Wire::new(stream, address, name, meter, seat)))
                 }
                 Err(error) => {
-                    let error = NetError::from_io(&error, &name);
                     meter.ledger.book_failure(&error);
                     Err(code::of(&error))
                 }

@@ -2,7 +2,7 @@
 
 use super::{
     super::counted::Meter,
-    code::{self, Code, Said},
+    code::{self, Code, Fault, Said},
     fits,
     tcp::unspecified,
     wit::{udp, udp_create_socket},
@@ -138,10 +138,13 @@ impl udp::HostUdpSocket for Guest {
             socket: OnceLock::new(),
             meter: self.meter(),
         });
-        if let Some(remote) = remote
-            && let Err(refusal) = self.befriend(&port, remote)
-        {
-            return Ok(Err(refusal));
+        if let Some(remote) = remote {
+            let begun = self.call_begins("wasi-sockets.peer", || remote.to_string());
+            let befriended = self.befriend(&port, remote);
+            self.call_ends(begun, &befriended, |()| "may be sent to".to_owned());
+            if let Err(fault) = befriended {
+                return Ok(Err(fault.code));
+            }
         }
         self.table.get_mut(&this)?.port = Some(port.clone());
         let incoming = self.table.push_child(Incoming(port.clone()), &this)?;
@@ -210,7 +213,15 @@ impl udp::HostIncomingDatagramStream for Guest {
     fn receive(&mut self, this: Resource<Incoming>, most: u64) -> Said<Vec<udp::IncomingDatagram>> {
         let port = &self.table.get(&this)?.0;
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(BATCH);
-        Ok(port.receive(most))
+        let received = port.receive(most);
+        for datagram in received.iter().flatten() {
+            let begun = self.call_begins("wasi-sockets.receive", || {
+                SocketAddr::from(datagram.remote_address).to_string()
+            });
+            let length = datagram.data.len();
+            self.call_ends(begun, &Ok::<_, Fault>(length), |length| format!("{length} bytes"));
+        }
+        Ok(received)
     }
 
     fn subscribe(&mut self, this: Resource<Incoming>) -> Result<Resource<DynPollable>> {
@@ -245,9 +256,21 @@ impl udp::HostOutgoingDatagramStream for Guest {
         let port = outgoing.port.clone();
         let mut sent = 0;
         for datagram in datagrams {
-            match self.send_one(&port, &datagram) {
+            let to = datagram.remote_address.map(SocketAddr::from).or(port.remote);
+            let begun = self.call_begins("wasi-sockets.send", || {
+                to.map_or_else(String::new, |to| to.to_string())
+            });
+            let taken = self.send_one(&port, &datagram);
+            self.call_ends(begun, &taken, |taken| {
+                if *taken {
+                    format!("{} bytes", datagram.data.len())
+                } else {
+                    "not now".to_owned()
+                }
+            });
+            match taken {
                 Ok(true) => sent += 1,
-                Err(code) if sent == 0 => return Ok(Err(code)),
+                Err(fault) if sent == 0 => return Ok(Err(fault.code)),
                 Ok(false) | Err(_) => break,
             }
         }
@@ -266,22 +289,28 @@ impl udp::HostOutgoingDatagramStream for Guest {
 
 impl Guest {
     /// Sends one datagram. Whether the kernel took it.
-    fn send_one(&mut self, port: &Port, datagram: &udp::OutgoingDatagram) -> std::result::Result<bool, Code> {
+    fn send_one(
+        &mut self,
+        port: &Port,
+        datagram: &udp::OutgoingDatagram,
+    ) -> std::result::Result<bool, Fault> {
         let to = match (port.remote, datagram.remote_address.map(SocketAddr::from)) {
             (Some(remote), None) => remote,
             (Some(remote), Some(to)) if to == remote => remote,
             (None, Some(to)) => to,
-            _ => return Err(Code::InvalidArgument),
+            _ => return Err(Code::InvalidArgument.into()),
         };
         self.befriend(port, to)?;
         let Some((socket, _)) = port.socket.get() else {
-            return Err(Code::Unknown);
+            return Err(Code::Unknown.into());
         };
         if datagram.data.len() > DATAGRAM {
-            return Err(Code::DatagramTooLarge);
+            return Err(Code::DatagramTooLarge.into());
         }
-        self.take_bytes(datagram.data.len())
-            .map_err(|_| Code::AccessDenied)?;
+        self.take_bytes(datagram.data.len()).map_err(|refusal| Fault {
+            code: Code::AccessDenied,
+            why: refusal.to_string(),
+        })?;
         let sent = match port.remote {
             Some(_) => socket.try_send(&datagram.data),
             None => socket.try_send_to(&datagram.data, to),
@@ -289,20 +318,20 @@ impl Guest {
         match sent {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(port.failed(&error, to)),
+            Err(error) => Err(port.failed(&error, to).into()),
         }
     }
 
     /// Makes `peer` one of the socket's peers if it may be, and opens the socket for the first.
-    fn befriend(&mut self, port: &Port, peer: SocketAddr) -> std::result::Result<(), Code> {
+    fn befriend(&mut self, port: &Port, peer: SocketAddr) -> std::result::Result<(), Fault> {
         if port.peers().contains(&peer) {
             return Ok(());
         }
         if !fits(port.family, peer) {
-            return Err(Code::InvalidArgument);
+            return Err(Code::InvalidArgument.into());
         }
         self.admit_peer(peer)?;
-        let seat = self.take_peer()?;
+        let seat = self.take_connect()?;
         if port.socket.get().is_none() {
             let socket = self.open(port).map_err(|error| port.failed(&error, peer))?;
             // Nobody else opens it: a guest does one thing at a time.
