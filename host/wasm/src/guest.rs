@@ -150,7 +150,7 @@ impl Guest {
 
     /// Ready for one more run: nothing stays but what is in the guest's own memory, the streams and clocks it holds, and
     /// what must not be shown of earlier runs.
-    pub(crate) fn renew(&mut self, errand: Errand, ledger: Arc<Ledger>, mask: Mask, limits: &RunLimits) {
+    pub(crate) fn renew(&mut self, errand: Errand, ledger: &Arc<Ledger>, mask: Mask, limits: &RunLimits) {
         let aside = &mut ledger.entries().aside;
         aside.mask = mask;
         aside.reused = true;

@@ -77,7 +77,7 @@ pub(crate) struct Report<T> {
 pub(crate) struct Runner {
     threads: Threads,
     slots: Slots,
-    shelf: Arc<Shelf>,
+    instances: Arc<Shelf>,
     live: Arc<AtomicU64>,
     limits: RunLimits,
 }
@@ -87,7 +87,7 @@ impl Runner {
         Ok(Self {
             threads: Threads::start(settings.guest_threads())?,
             slots: Slots::new(settings),
-            shelf: Arc::new(Shelf::new(settings)),
+            instances: Arc::new(Shelf::new(settings)),
             live: Arc::default(),
             limits: settings.limits,
         })
@@ -102,7 +102,7 @@ impl Runner {
         let (slots_used, slots_total, waiting) = self.slots.counts();
         Usage {
             live_stores: self.live.load(Relaxed),
-            kept: self.shelf.count(),
+            kept: self.instances.count(),
             slots_used,
             slots_total,
             waiting,
@@ -121,7 +121,7 @@ impl Runner {
 
     /// Drops the instances kept of a plugin.
     pub(crate) fn forget(&self, digest: &str) {
-        self.shelf.clear(digest);
+        self.instances.clear(digest);
     }
 
     /// Calls `check`: on the instance kept for `tenant`, or a fresh one, which is then kept if it may be. Cancel safe:
@@ -134,16 +134,16 @@ impl Runner {
         tenant: Option<(Tenant, u32)>,
         request: impl FnOnce(Duration) -> types::Request + Send + 'static,
     ) -> Report<Checked> {
-        let (pre, limits, shelf) = (pre.clone(), self.limits, self.shelf.clone());
+        let (pre, limits, instances) = (pre.clone(), self.limits, self.instances.clone());
         self.run(line, errand, move |errand, ledger| async move {
-            let kept = tenant.as_ref().and_then(|(tenant, _)| shelf.take(tenant));
+            let kept = tenant.as_ref().and_then(|(tenant, _)| instances.take(tenant));
             let request = request(errand.time_left());
             let (ending, instance) = check_once(&pre, kept, errand, ledger, &request, &limits).await;
             if let (Some((tenant, most)), Some(instance)) = (tenant, instance) {
                 let guest = instance.store.data();
                 if instance.runs < most && guest.is_clean(&limits) {
                     let memory = guest.limiter.memory();
-                    shelf.put(tenant, instance, memory);
+                    instances.put(tenant, instance, memory);
                 }
             }
             ending
@@ -243,7 +243,7 @@ pub(crate) async fn check_once(
             mask,
             runs,
         }) => {
-            store.data_mut().renew(errand, ledger.clone(), mask, limits);
+            store.data_mut().renew(errand, &ledger, mask, limits);
             store.set_epoch_deadline(1);
             (store, Some(plugin), runs)
         }
