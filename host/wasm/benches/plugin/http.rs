@@ -17,7 +17,7 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// Checks under way at a time.
+/// Monitors, each with one check under way at a time.
 const AT_ONCE: usize = 64;
 /// Checks of one way; a tenth for those that take milliseconds.
 const CHECKS: usize = 6400;
@@ -122,7 +122,7 @@ pub(crate) async fn compare() {
         row(
             "fork and exec of check_http",
             Some(native),
-            processes(&port, CHECKS / 10).await,
+            processes(port, CHECKS / 10).await,
         );
     } else {
         println!(
@@ -166,24 +166,21 @@ struct Cost {
 
 async fn executors(executor: &Arc<dyn Executor>, config: &str, checks: usize) -> Cost {
     let (config, net): (Arc<str>, _) = (config.into(), Net::new(EgressPolicy::default()));
-    measured(checks, move |turn| {
+    measured(checks, move |monitor| {
         let (executor, config, net) = (executor.clone(), config.clone(), net.clone());
         async move {
-            let seen = executor
-                .execute(&config, &context(net, turn % AT_ONCE))
-                .await
-                .unwrap();
+            let seen = executor.execute(&config, &context(net, monitor)).await.unwrap();
             assert_eq!(seen.status, Status::Up, "{seen:?}");
         }
     })
     .await
 }
 
-async fn processes(port: &str, checks: usize) -> Cost {
-    measured(checks, |_| {
+async fn processes(port: String, checks: usize) -> Cost {
+    measured(checks, move |_| {
         let mut command = Command::new(CHECK_HTTP);
         command
-            .args(["-I", "127.0.0.1", "-p", port])
+            .args(["-I", "127.0.0.1", "-p", &port])
             .stdout(Stdio::null());
         async move {
             let status = tokio::task::spawn_blocking(move || command.status())
@@ -207,24 +204,25 @@ async fn measured<F: Future<Output = ()> + Send + 'static>(
     Cost { processor, took }
 }
 
+/// Each monitor checks again as soon as it has its result.
 async fn spread<F: Future<Output = ()> + Send + 'static>(
     checks: usize,
-    check: &impl Fn(usize) -> F,
+    check: &(impl Fn(usize) -> F + Clone + Send + 'static),
 ) -> Vec<Duration> {
-    let mut running = JoinSet::new();
-    let mut took = Vec::with_capacity(checks);
-    for turn in 0..checks {
-        if running.len() == AT_ONCE {
-            took.push(running.join_next().await.unwrap().unwrap());
-        }
-        let check = check(turn);
-        running.spawn(async move {
-            let begun = Instant::now();
-            check.await;
-            begun.elapsed()
+    let mut monitors = JoinSet::new();
+    for monitor in 0..AT_ONCE {
+        let check = check.clone();
+        monitors.spawn(async move {
+            let mut took = Vec::new();
+            for _ in 0..checks / AT_ONCE {
+                let begun = Instant::now();
+                check(monitor).await;
+                took.push(begun.elapsed());
+            }
+            took
         });
     }
-    took.extend(running.join_all().await);
+    let mut took: Vec<_> = monitors.join_all().await.concat();
     took.sort_unstable();
     took
 }

@@ -27,8 +27,8 @@ pub(super) const JS_TOOLS: &[File] = files!("sdk/js/tools" => "": ["package.json
 
 const RUST: &[File] = files!(
     "plugins/sdk" => "lapwing-plugin-sdk/": [
-        "README.md", "src/bindings.rs", "src/checker.rs", "src/dns.rs", "src/failure.rs", "src/glue.rs", "src/harness.rs",
-        "src/harness/sys.rs", "src/harness/sys/tcp.rs", "src/harness/sys/udp.rs", "src/http.rs", "src/lib.rs", "src/log.rs",
+        "README.md", "src/bindings.rs", "src/checker.rs", "src/config_check.rs", "src/dns.rs", "src/failure.rs", "src/glue.rs",
+        "src/harness.rs", "src/harness/sys.rs", "src/harness/sys/tcp.rs", "src/harness/sys/udp.rs", "src/http.rs", "src/lib.rs", "src/log.rs",
         "src/net.rs", "src/outcome.rs", "src/panic.rs", "src/sys.rs", "src/tcp.rs", "src/udp.rs", "src/udp/exchange.rs",
     ],
     "sdk/rust" => "lapwing-plugin-sdk/": ["Cargo.toml"],
