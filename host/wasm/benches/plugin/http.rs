@@ -165,7 +165,8 @@ struct Cost {
 }
 
 async fn executors(executor: &Arc<dyn Executor>, config: &str, checks: usize) -> Cost {
-    let (config, net): (Arc<str>, _) = (config.into(), Net::new(EgressPolicy::default()));
+    let (executor, config, net): (_, Arc<str>, _) =
+        (executor.clone(), config.into(), Net::new(EgressPolicy::default()));
     measured(checks, move |monitor| {
         let (executor, config, net) = (executor.clone(), config.clone(), net.clone());
         async move {
@@ -195,19 +196,20 @@ async fn processes(port: String, checks: usize) -> Cost {
 /// A first tenth is not counted: caches and pools fill.
 async fn measured<F: Future<Output = ()> + Send + 'static>(
     checks: usize,
-    check: impl Fn(usize) -> F,
+    check: impl Fn(usize) -> F + Send + Sync + 'static,
 ) -> Cost {
+    let check = Arc::new(check);
     spread(checks / 10, &check).await;
     let before = processor();
     let took = spread(checks, &check).await;
-    let processor = (processor() - before) / u32::try_from(checks).unwrap();
+    let processor = processor().saturating_sub(before) / u32::try_from(checks).unwrap();
     Cost { processor, took }
 }
 
 /// Each monitor checks again as soon as it has its result.
 async fn spread<F: Future<Output = ()> + Send + 'static>(
     checks: usize,
-    check: &(impl Fn(usize) -> F + Clone + Send + 'static),
+    check: &Arc<impl Fn(usize) -> F + Send + Sync + 'static>,
 ) -> Vec<Duration> {
     let mut monitors = JoinSet::new();
     for monitor in 0..AT_ONCE {

@@ -205,7 +205,7 @@ fn rate(subject: &Subject, threads: usize) -> (f64, f64) {
         }
     });
     let runs = (RUNS * threads) as f64;
-    let (took, processor) = (begun.elapsed(), http::processor() - processor);
+    let (took, processor) = (begun.elapsed(), http::processor().saturating_sub(processor));
     (runs / took.as_secs_f64(), runs / processor.as_secs_f64())
 }
 
