@@ -32,6 +32,11 @@ const SLOT_BYTES: usize = 256 << 20;
 /// Stack for the host's own code in a guest's call.
 const HOST_STACK: usize = 512 << 10;
 
+/// Most of each in one component; the settings' limits do not go beyond.
+const MEMORIES: u32 = 4;
+const TABLES: u32 = 16;
+const CORE_INSTANCES: u32 = 64;
+
 /// Slots that are cleaned together.
 const BATCH: u32 = 16;
 
@@ -104,16 +109,17 @@ fn pool(settings: &PluginSettings) -> PoolingAllocationConfig {
         + Shelf::<Instance>::slots(settings)
         + BATCH * (settings.guest_threads() + 1);
     let mut pool = PoolingAllocationConfig::new();
+    // Whatever runs and rests at a time fits, each as large as it may be: what has more than one memory counts as heavy.
     pool.total_component_instances(slots)
         .total_stacks(slots)
-        .total_memories(slots)
-        .total_tables(slots.saturating_mul(4))
-        .total_core_instances(slots.saturating_mul(8))
+        .total_memories(slots + settings.concurrent_heavy_runs.min(slots) * (MEMORIES - 1))
+        .total_tables(slots.saturating_mul(TABLES))
+        .total_core_instances(slots.saturating_mul(CORE_INSTANCES))
         .max_memory_size(SLOT_BYTES)
         .table_elements(20_000)
-        .max_core_instances_per_component(64)
-        .max_memories_per_component(4)
-        .max_tables_per_component(16)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
         .max_memories_per_module(1)
         .max_tables_per_module(4)
         .max_component_instance_size(1 << 20)

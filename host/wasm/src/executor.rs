@@ -22,10 +22,13 @@ use lapwing_checks::{
     BoxFuture, CheckError, Executor, KindInfo, ProbeContext,
     schema::{Fault, Schema},
 };
-use lapwing_model::{Heartbeat, Observation, Reason, Task};
+use lapwing_model::{Heartbeat, Observation, Reason, Status, Task};
 use std::{
     fmt,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{
@@ -33,7 +36,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// Tries beyond the first, for a plugin that asks for one or trapped for reasons of old.
+/// So many faults of instances that had served before, and the kind's instances serve once only.
+const TIRED: u32 = 5;
+/// Tries beyond the first.
 const RETRIES: u32 = 1;
 /// Less time than this is not worth a second try.
 const RETRY_MIN: Duration = Duration::from_millis(20);
@@ -68,6 +73,8 @@ pub(crate) struct PluginExecutor {
     schema: Schema,
     sphere: Sphere,
     quarantine: Quarantine,
+    /// Faults of instances that had served before.
+    tired: AtomicU32,
     program: Arc<Program>,
 }
 
@@ -110,6 +117,7 @@ impl PluginExecutor {
             schema,
             sphere,
             quarantine,
+            tired: AtomicU32::new(0),
             program,
         }
     }
@@ -179,7 +187,7 @@ impl PluginExecutor {
         rights: Rights,
         retry: u32,
     ) -> Attempt {
-        let tenant = self.tenant(config, &rights, cx);
+        let tenant = self.tenant(config, &rights, cx, retry > 0);
         let errand = Errand {
             plugin: self.program.name.clone(),
             kind: self.kind.clone(),
@@ -217,10 +225,12 @@ impl PluginExecutor {
 
     /// For whom an instance may be kept after the run, and for how many runs in all. Not where somebody looks on: that
     /// is to show what a first run does.
-    fn tenant(&self, config: &Fit, rights: &Rights, cx: &ProbeContext) -> Option<(Tenant, u32)> {
+    fn tenant(&self, config: &Fit, rights: &Rights, cx: &ProbeContext, anew: bool) -> Option<(Tenant, u32)> {
         let most = self.program.max_reuse;
         let monitor = &cx.task.monitor.id;
-        (most > 1 && !rights.traced && !monitor.is_empty()).then(|| {
+        let looked_at = rights.traced || cx.task.scheduled_at.is_none();
+        let tired = self.tired.load(Relaxed) >= TIRED;
+        (most > 1 && !looked_at && !tired && !monitor.is_empty()).then(|| {
             let place = Place {
                 digest: self.program.digest.clone(),
                 kind: self.kind.clone(),
@@ -230,14 +240,15 @@ impl PluginExecutor {
                 place,
                 config: blake3::hash(config.text.as_bytes()),
                 held: rights.held.clone(),
+                anew,
             };
             (tenant, most)
         })
     }
 
-    /// Keeps what the guest wanted remembered, if it ended well, and counts. No verdict waits long for it, and none
+    /// Keeps what the guest wanted remembered, if it was the `last` try and ended well, and counts. No verdict waits long for it, and none
     /// changes by it.
-    async fn settle(&self, attempt: Attempt, cx: &ProbeContext) -> Verdict {
+    async fn settle(&self, attempt: Attempt, cx: &ProbeContext, last: bool) -> Verdict {
         let Attempt {
             verdict,
             aside,
@@ -259,7 +270,7 @@ impl PluginExecutor {
         record
             .limits
             .fetch_add(aside.limits + u64::from(at_limit), Relaxed);
-        let memo = aside.memo.and_then(|memo| memo.changes());
+        let memo = aside.memo.filter(|_| last).and_then(|memo| memo.changes());
         if let (Some(memo), true) = (memo, verdict.conduct == Conduct::Well && verdict.result.is_ok()) {
             let (plugin, monitor) = (&*self.program.name, &*cx.task.monitor.id);
             let (key, store) = (
@@ -279,6 +290,18 @@ impl PluginExecutor {
             );
         }
         verdict
+    }
+
+    /// An instance that had served before went wrong. Its run is tried again, which must not go on for ever.
+    fn tire(&self) {
+        if self.tired.fetch_add(1, Relaxed) + 1 == TIRED {
+            let (plugin, kind) = (&*self.program.name, &*self.kind);
+            tracing::warn!(
+                plugin,
+                check.kind = kind,
+                "instances go wrong when they serve again; each serves once from now on (`max-reuse`)"
+            );
+        }
     }
 
     /// What to say of it while it rests.
@@ -328,12 +351,21 @@ impl Executor for PluginExecutor {
             let mut retry = 0;
             let verdict = loop {
                 let attempt = self.attempt(&config, cx, rights.clone(), retry).await;
-                let reused = attempt.aside.reused;
-                let verdict = self.settle(attempt, cx).await;
-                // What an instance piles up over several runs is not the target's fault, nor this run's.
-                let again =
-                    verdict.conduct == Conduct::Retry || (reused && verdict.conduct == Conduct::Fault);
-                if !again || retry == RETRIES || cx.remaining() <= RETRY_MIN {
+                let (reused, conduct) = (attempt.aside.reused, attempt.verdict.conduct);
+                let again = match conduct {
+                    Conduct::Retry => true,
+                    // What an instance has piled up is neither the target's fault nor this run's, and what it
+                    // remembers is no evidence: bad news is heard from a fresh one.
+                    Conduct::Fault => reused,
+                    Conduct::Well => reused && is_bad_news(&attempt.verdict.result, &cx.task),
+                    Conduct::Unseen => false,
+                };
+                if reused && conduct == Conduct::Fault {
+                    self.tire();
+                }
+                let last = !again || retry == RETRIES || cx.remaining() <= RETRY_MIN;
+                let verdict = self.settle(attempt, cx, last).await;
+                if last {
                     break verdict;
                 }
                 retry += 1;
@@ -368,6 +400,15 @@ fn request(kind: &str, config: String, task: &Task, attempt: u32, left: Duration
         budget: nanoseconds(left),
         attempt,
         previous: task.last_heartbeat.as_ref().and_then(previous),
+    }
+}
+
+/// Whether a result is worse than what is known of the target.
+fn is_bad_news(result: &Result<Observation, CheckError>, task: &Task) -> bool {
+    let known = task.last_heartbeat.as_ref().and_then(previous);
+    match result {
+        Ok(observation) => observation.status == Status::Down && known != Some(types::Status::Down),
+        Err(_) => true,
     }
 }
 

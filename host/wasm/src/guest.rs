@@ -12,7 +12,7 @@ use crate::{
     rights::Rights,
     settings::RunLimits,
     settings::kib,
-    stage::Stage,
+    stage::{self, Stage},
     stats::{Live, Stats},
     trace::Trace,
 };
@@ -25,6 +25,8 @@ use tokio::runtime::Handle;
 use wasmtime::{Store, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+/// Most things the host may keep for a guest between two runs: runtimes hold on to their streams.
+const HELD: usize = 64;
 /// How much of its output is kept for somebody who looks, in bytes.
 const OUTPUT: usize = 4096;
 
@@ -76,6 +78,8 @@ pub(crate) struct Guest {
     pub(crate) quotas: Quotas,
     pub(crate) http: wasi::http::Courier,
     pub(crate) pins: wasi::sockets::Pins,
+    /// On a stage, time stands.
+    staged: bool,
     wasi: WasiCtx,
     /// Tells that this store exists, until it is dropped.
     _live: Live,
@@ -136,6 +140,7 @@ impl Guest {
             limiter: Limiter::new(limits),
             http: wasi::http::Courier::new(),
             pins: wasi::sockets::Pins::new(),
+            staged: false,
             quotas: Quotas::new(limits),
         }
     }
@@ -145,6 +150,7 @@ impl Guest {
         let mut wasi = closed_wasi(&self.output, limits);
         stage.set(&mut wasi);
         self.wasi = wasi.build();
+        self.staged = true;
         self
     }
 
@@ -153,6 +159,9 @@ impl Guest {
     pub(crate) fn renew(&mut self, errand: Errand, ledger: &Arc<Ledger>, mask: Mask, limits: &RunLimits) {
         let aside = &mut ledger.entries().aside;
         aside.mask = mask;
+        if let Some(rights) = errand.network.as_ref().map(|network| &network.rights) {
+            aside.mask.join(&rights.mask);
+        }
         aside.reused = true;
         self.errand = errand;
         self.ledger = ledger.clone();
@@ -163,12 +172,22 @@ impl Guest {
     }
 
     /// Whether the run that is over leaves an instance that another may follow in: nothing was refused, no limit was
-    /// met, no time ran out; no socket is open, nothing under way, and memory is left.
-    pub(crate) fn is_clean(&self, limits: &RunLimits) -> bool {
-        self.limiter.hit().is_none()
+    /// met, no time ran out; it has no socket, opened or not, nothing is under way, and there is room for more: memory,
+    /// things the host keeps for it, secrets.
+    pub(crate) fn is_clean(&mut self, limits: &RunLimits) -> bool {
+        self.time_left() > Duration::ZERO
+            && !self.ledger.entries().aside.mask.is_half_full()
+            && self.limiter.hit().is_none()
             && self.limiter.memory() <= limits.memory_bytes() / 2
             && self.quotas.shared.sockets() == limits.open_sockets
             && self.ledger.is_clean()
+            && self.table.iter_mut().count() <= HELD
+            && !self.table.iter_mut().any(|held| wasi::sockets::is_socket(held))
+    }
+
+    /// Bytes it holds: its memory, and whatever the largest thing is that the host keeps for it.
+    pub(crate) fn bytes(&mut self) -> usize {
+        self.limiter.memory() + self.table.iter_mut().count() * wasi::http::FIELDS_BYTES
     }
 
     /// A store with every limit set.
@@ -217,6 +236,14 @@ impl Guest {
     /// Time until the deadline.
     pub(crate) fn time_left(&self) -> Duration {
         self.errand.time_left()
+    }
+
+    /// Time until the deadline, as the guest is told.
+    pub(crate) fn time_shown(&self) -> Duration {
+        if self.staged {
+            return stage::BUDGET;
+        }
+        self.time_left()
     }
 }
 

@@ -87,6 +87,8 @@ pub(crate) struct Entries {
     pub(crate) dropped_lines: u64,
     /// What the verdict does not rest on.
     pub(crate) aside: Aside,
+    /// The caller has taken the book, or gone away: what the guest still does is too late.
+    pub(crate) closed: bool,
 }
 
 /// What else is noted of a run.
@@ -248,10 +250,23 @@ impl Ledger {
     /// Whether the run went without refusals, limits, faults of ours and time-outs, and nothing is under way.
     pub(crate) fn is_clean(&self) -> bool {
         let entries = self.entries();
-        entries.hindrance.is_none()
+        !entries.closed
+            && entries.hindrance.is_none()
             && entries.dropped_lines == 0
             && !entries.timed_out
             && self.flights.load(Relaxed) == 0
+    }
+
+    /// Takes what was written down. A guest whose time is over may hold its thread for a moment more: what must not be
+    /// shown stays behind, for what it says then.
+    pub(crate) fn close(&self) -> Entries {
+        let mut entries = self.entries();
+        let mut rest = Entries {
+            closed: true,
+            ..Entries::default()
+        };
+        rest.aside.mask = entries.aside.mask.clone();
+        std::mem::replace(&mut *entries, rest)
     }
 
     /// The entries, to write in.

@@ -178,9 +178,11 @@ impl Loader {
         digest: &str,
         code: Hold,
     ) -> Result<Plugin, LoadError> {
-        let memory_kib = world::memory_kib(component, &self.settings.limits)?;
+        let (memory_kib, memories) = world::memory(component, &self.settings.limits)?;
         let name = crate::text::line(&record.made.described.name, 64);
-        let max_reuse = record.made.described.max_reuse.clamp(1, self.settings.max_reuse);
+        // The pool has room to keep one memory for each.
+        let most = if memories > 1 { 1 } else { self.settings.max_reuse };
+        let max_reuse = record.made.described.max_reuse.clamp(1, most);
         let program = Program {
             record: self.custody.record(&name),
             name: name.into(),
@@ -189,7 +191,7 @@ impl Loader {
             validation: Validation::of(component)?,
             runner: self.runner.clone(),
             custody: self.custody.clone(),
-            line: self.runner.line(memory_kib),
+            line: self.runner.line(memory_kib, memories),
             max_reuse,
             stats: self.runner.stats(),
             _code: code,

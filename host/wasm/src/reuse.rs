@@ -22,18 +22,22 @@ use std::{
 use tokio::time::Instant;
 use wasmtime::Store;
 
+/// Time between two sweeps.
+pub(crate) const SWEEP: Duration = Duration::from_mins(1);
 /// Longest rest between two runs: a monitor that checks less often pays for a start.
 const REST: Duration = Duration::from_mins(10);
 /// What an instance holds beside its memory, rounded up. The pool has a slot for each MiB: see [`Shelf::slots`].
 const OVERHEAD: usize = 1 << 20;
 
-/// Whom an instance serves: one monitor, as it is configured and as its plugin is granted now.
+/// Whom an instance serves: one monitor, as it is configured, until an operator changes a grant.
 #[derive(Debug, Clone)]
 pub(crate) struct Tenant {
     pub(crate) place: Place,
     /// Digest of its configuration, defaults filled in.
     pub(crate) config: blake3::Hash,
     pub(crate) held: Arc<Held>,
+    /// It wants a fresh one now; what is kept goes.
+    pub(crate) anew: bool,
 }
 
 /// Where its instance is kept; there is one at most.
@@ -90,8 +94,8 @@ impl<T> Shelf<T> {
     /// What is kept for a tenant. What is not fit for it any more is dropped.
     pub(crate) fn take(&self, tenant: &Tenant) -> Option<T> {
         let kept = self.change(|kept| kept.remove(&tenant.place))?;
-        let same = tenant.config == kept.config && tenant.held.grant == kept.held.grant;
-        (same && kept.since.elapsed() < REST).then_some(kept.what)
+        let same = tenant.config == kept.config && Arc::ptr_eq(&tenant.held, &kept.held);
+        (same && !tenant.anew && kept.since.elapsed() < REST).then_some(kept.what)
     }
 
     /// Keeps something with `memory` bytes for its tenant's next run. What rests longest makes room for it.
@@ -100,7 +104,9 @@ impl<T> Shelf<T> {
         if bytes > self.room {
             return;
         }
-        let Tenant { place, config, held } = tenant;
+        let Tenant {
+            place, config, held, ..
+        } = tenant;
         let since = Instant::now();
         let entry = Kept {
             what,
@@ -111,10 +117,6 @@ impl<T> Shelf<T> {
         };
         let _gone = self.change(|kept| {
             let mut gone = Vec::from_iter(kept.insert(place, entry));
-            gone.extend(
-                kept.extract_if(|_, kept| kept.since + REST <= since)
-                    .map(|(_, kept)| kept),
-            );
             while kept.values().map(|kept| kept.bytes).sum::<usize>() > self.room {
                 let oldest = kept.iter().min_by_key(|(_, kept)| kept.since);
                 let Some(place) = oldest.map(|(place, _)| place.clone()) else {
@@ -124,6 +126,12 @@ impl<T> Shelf<T> {
             }
             gone
         });
+    }
+
+    /// Drops what has rested too long.
+    pub(crate) fn sweep(&self) {
+        let _gone: Vec<_> =
+            self.change(|kept| kept.extract_if(|_, kept| kept.since.elapsed() >= REST).collect());
     }
 
     /// Drops what is kept of a plugin: it is no longer loaded.
@@ -157,7 +165,7 @@ impl std::fmt::Debug for Instance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rights::Grant;
+    use std::sync::LazyLock;
     use tokio::time::advance;
 
     fn shelf(mib: u32) -> Shelf<u32> {
@@ -167,6 +175,8 @@ mod tests {
         })
     }
 
+    static HELD: LazyLock<Arc<Held>> = LazyLock::new(Arc::default);
+
     fn tenant(monitor: &str) -> Tenant {
         Tenant {
             place: Place {
@@ -175,7 +185,8 @@ mod tests {
                 monitor: monitor.into(),
             },
             config: blake3::hash(b"{}"),
-            held: Arc::default(),
+            held: HELD.clone(),
+            anew: false,
         }
     }
 
@@ -188,17 +199,13 @@ mod tests {
             (shelf.take(&tenant("a")), shelf.take(&tenant("a"))),
             (Some(1), None)
         );
-        let others: [fn(&mut Tenant); 5] = [
+        let others: [fn(&mut Tenant); 6] = [
             |tenant| tenant.place.digest = "e".into(),
             |tenant| tenant.place.kind = "l".into(),
             |tenant| tenant.place.monitor = "b".into(),
             |tenant| tenant.config = blake3::hash(b"[]"),
-            |tenant| {
-                tenant.held = Arc::new(Held::from(Grant {
-                    state: true,
-                    ..Grant::default()
-                }));
-            },
+            |tenant| tenant.held = Arc::default(),
+            |tenant| tenant.anew = true,
         ];
         for (number, change) in others.into_iter().enumerate() {
             shelf.put(tenant("a"), 1, 0);
@@ -235,8 +242,9 @@ mod tests {
         }
         advance(REST).await;
         assert_eq!(shelf.take(&tenant("a")), None);
-        shelf.put(tenant("c"), 1, 0);
-        assert_eq!(shelf.count(), 1);
+        assert_eq!(shelf.count(), 1, "nobody came for it");
+        shelf.sweep();
+        assert_eq!(shelf.count(), 0);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
     abi::v1::{PluginPre, wit::types},
     guest::{Errand, Guest, Stop},
     ledger::{Entries, Ledger},
-    reuse::{Instance, Shelf, Tenant},
+    reuse::{self, Instance, Shelf, Tenant},
     settings::RunLimits,
     slots::{Line, Slots},
     stage::Stage,
@@ -84,10 +84,22 @@ pub(crate) struct Runner {
 
 impl Runner {
     pub(crate) fn new(settings: &crate::PluginSettings) -> std::io::Result<Self> {
+        let threads = Threads::start(settings.guest_threads())?;
+        let instances = Arc::new(Shelf::new(settings));
+        let shelf = Arc::downgrade(&instances);
+        threads.handle().spawn(async move {
+            loop {
+                tokio::time::sleep(reuse::SWEEP).await;
+                let Some(shelf): Option<Arc<Shelf>> = shelf.upgrade() else {
+                    break;
+                };
+                shelf.sweep();
+            }
+        });
         Ok(Self {
-            threads: Threads::start(settings.guest_threads())?,
+            threads,
             slots: Slots::new(settings),
-            instances: Arc::new(Shelf::new(settings)),
+            instances,
             live: Arc::default(),
             limits: settings.limits,
         })
@@ -114,9 +126,9 @@ impl Runner {
         Arc::new(Stats::new(self.live.clone()))
     }
 
-    /// A line to the slots for one more plugin, which starts with so much memory.
-    pub(crate) fn line(&self, memory_kib: u64) -> Line {
-        self.slots.line(memory_kib)
+    /// A line to the slots for one more plugin, which starts with so much memory, in so many pieces.
+    pub(crate) fn line(&self, memory_kib: u64, memories: u32) -> Line {
+        self.slots.line(memory_kib, memories)
     }
 
     /// Drops the instances kept of a plugin.
@@ -139,11 +151,12 @@ impl Runner {
             let kept = tenant.as_ref().and_then(|(tenant, _)| instances.take(tenant));
             let request = request(errand.time_left());
             let (ending, instance) = check_once(&pre, kept, errand, ledger, &request, &limits).await;
-            if let (Some((tenant, most)), Some(instance)) = (tenant, instance) {
-                let guest = instance.store.data();
-                if instance.runs < most && guest.is_clean(&limits) {
-                    let memory = guest.limiter.memory();
-                    instances.put(tenant, instance, memory);
+            if let (Some((tenant, most)), Some(mut instance)) = (tenant, instance) {
+                let runs = instance.runs;
+                let guest = instance.store.data_mut();
+                if runs < most && guest.is_clean(&limits) {
+                    let bytes = guest.bytes();
+                    instances.put(tenant, instance, bytes);
                 }
             }
             ending
@@ -184,6 +197,7 @@ impl Runner {
         let waited = queued.elapsed();
         let ledger = Arc::new(Ledger::new());
         let gate = slot.as_ref().map_or_else(|gate| *gate, |slot| slot.gate);
+        let _closed = Close(&ledger);
         let ending = if let Ok(slot) = slot {
             let book = ledger.clone();
             let task = self.threads.handle().spawn(async move {
@@ -199,7 +213,7 @@ impl Runner {
         } else {
             Ending::NoSlot
         };
-        let entries = std::mem::take(&mut *ledger.entries());
+        let entries = ledger.close();
         Report {
             ending,
             entries,
@@ -208,6 +222,15 @@ impl Runner {
             queued: ledger.queued(),
             elapsed: ledger.elapsed(),
         }
+    }
+}
+
+/// Closes a book, also that of a run that is given up.
+struct Close<'a>(&'a Ledger);
+
+impl Drop for Close<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -397,7 +420,7 @@ mod tests {
             ..crate::PluginSettings::default()
         })
         .unwrap();
-        let line = runner.line(0);
+        let line = runner.line(0, 1);
         let errand = || Errand {
             plugin: "test".into(),
             kind: "test".into(),

@@ -13,7 +13,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// A plugin that starts with more memory than this is heavy: an interpreter and its heap, megabytes a run.
+/// A plugin that starts with more memory than this is heavy (an interpreter and its heap, megabytes a run), and one with
+/// several memories, for which the pool has less room.
 const HEAVY_KIB: u64 = 4 << 10;
 
 /// All places of a host.
@@ -68,11 +69,11 @@ impl Slots {
         }
     }
 
-    /// The line of a plugin that starts with so much memory.
-    pub(crate) fn line(&self, memory_kib: u64) -> Line {
+    /// The line of a plugin that starts with so much memory, in so many pieces.
+    pub(crate) fn line(&self, memory_kib: u64, memories: u32) -> Line {
         Line {
             own: Gate::new(self.each, "plugins.concurrent_runs_per_plugin"),
-            heavy: memory_kib > HEAVY_KIB,
+            heavy: memory_kib > HEAVY_KIB || memories > 1,
         }
     }
 
@@ -147,10 +148,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_setting_stops_what_it_is_for() {
         let slots = slots(3, 2, 1);
-        let (light, other, heavy) = (slots.line(1088), slots.line(1088), slots.line(9280));
+        let (light, other, heavy) = (slots.line(1088, 1), slots.line(1088, 1), slots.line(9280, 1));
         let held = take(&slots, &heavy).await.unwrap();
         assert_eq!(
-            take(&slots, &slots.line(9280)).await.unwrap_err(),
+            take(&slots, &slots.line(9280, 1)).await.unwrap_err(),
+            "plugins.concurrent_heavy_runs"
+        );
+        assert_eq!(
+            take(&slots, &slots.line(64, 2)).await.unwrap_err(),
             "plugins.concurrent_heavy_runs"
         );
         drop(held);
@@ -172,7 +177,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_wait_ends_when_a_place_is_free_and_counts_until_then() {
         let slots = slots(1, 1, 1);
-        let line = slots.line(0);
+        let line = slots.line(0, 1);
         let held = take(&slots, &line).await.unwrap();
         let patient = take(&slots, &line);
         tokio::pin!(patient);
@@ -186,7 +191,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_wait_that_is_given_up_leaves_nothing() {
         let slots = slots(1, 1, 1);
-        let line = slots.line(0);
+        let line = slots.line(0, 1);
         let held = take(&slots, &line).await.unwrap();
         let given_up = take(&slots, &line);
         assert!(timeout(Duration::from_millis(1), given_up).await.is_err());

@@ -4,16 +4,26 @@
 //! stages, far apart in time and chance, and refused when that makes a difference; what passes can be no different
 //! another day or elsewhere, for no third stage is ever set.
 
+use crate::guest::Guest;
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder, random::Deterministic};
+use wasmtime::{
+    Result,
+    component::{Linker, Resource},
+};
+use wasmtime_wasi::{
+    HostMonotonicClock, HostWallClock, WasiCtxBuilder, p2::DynPollable, random::Deterministic,
+};
 
 /// Random bytes before they come again.
 const BYTES: usize = 4096;
 /// Between two looks at the clock, so that who waits for a time to come sees it come.
 const STEP: Duration = Duration::from_millis(1);
+
+/// Time that is always left.
+pub(crate) const BUDGET: Duration = Duration::from_secs(1);
 
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +65,28 @@ impl Stage {
             .insecure_random(Deterministic::new(chance("insecure")))
             .insecure_random_seed(seed);
     }
+}
+
+/// Nobody waits on a stage: how long that takes is this machine's affair, and would tell one machine from another.
+pub(crate) fn forbid_waiting(linker: &mut Linker<Guest>) -> Result<()> {
+    fn refusal<T>() -> Result<T> {
+        Err(wasmtime::Error::msg(
+            "it waits for something (`wasi:io/poll`), which `describe` must not",
+        ))
+    }
+    linker.allow_shadowing(true);
+    let mut poll = linker.instance("wasi:io/poll@0.2.12")?;
+    poll.func_wrap("poll", |_, (_,): (Vec<Resource<DynPollable>>,)| {
+        refusal::<(Vec<u32>,)>()
+    })?;
+    poll.func_wrap("[method]pollable.block", |_, (_,): (Resource<DynPollable>,)| {
+        refusal::<()>()
+    })?;
+    poll.func_wrap("[method]pollable.ready", |_, (_,): (Resource<DynPollable>,)| {
+        refusal::<(bool,)>()
+    })?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 /// A clock that goes on when it is looked at.

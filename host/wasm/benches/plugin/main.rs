@@ -243,7 +243,7 @@ fn context(net: Net, monitor: usize) -> ProbeContext {
     };
     let task = Task {
         monitor,
-        scheduled_at: None,
+        scheduled_at: Some("2026-04-11T08:15:00Z".parse().unwrap()),
         attempt: 1,
         under_maintenance: false,
         check_cert_expiry: false,

@@ -5,7 +5,7 @@ use wasmtime::Result;
 
 impl Host for Guest {
     fn remaining(&mut self) -> Result<u64> {
-        Ok(super::convert::nanoseconds(self.time_left()))
+        Ok(super::convert::nanoseconds(self.time_shown()))
     }
 
     fn granted(&mut self, capability: String) -> Result<bool> {

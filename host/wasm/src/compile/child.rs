@@ -14,7 +14,7 @@ use crate::{
     load::{self, LoadError, world},
     run::{Ending, Runner},
     settings::PluginSettings,
-    stage::Stage,
+    stage::{self, Stage},
 };
 use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, setrlimit};
 use std::{
@@ -100,12 +100,13 @@ fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
 fn compile(job: &Job, bytes: &[u8]) -> Result<(Made, Vec<u8>), LoadError> {
     let internal = |error: wasmtime::Error| LoadError::Internal(format!("{error:#}"));
     let engine = engine::build_compiler(job.layout, &job.limits).map_err(internal)?;
-    let linker = v1::linker(&engine).map_err(internal)?;
+    let mut linker = v1::linker(&engine).map_err(internal)?;
+    stage::forbid_waiting(&mut linker).map_err(internal)?;
     let begun = Instant::now();
     let component =
         Component::from_binary(&engine, bytes).map_err(|error| load::invalid(&format!("{error:#}")))?;
     let compile_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    world::memory_kib(&component, &job.limits)?;
+    world::memory(&component, &job.limits)?;
     let pre = Arc::new(load::link(&linker, &component)?);
     let code = component.serialize().map_err(internal)?;
     let made = Made {
@@ -158,7 +159,7 @@ async fn describe(
         network: None,
         stats: runner.stats(),
     };
-    let line = runner.line(0);
+    let line = runner.line(0, 1);
     concluded(runner.describe(pre, &line, errand, stage).await.ending, cpu)
 }
 

@@ -97,11 +97,13 @@ fn is_offered(import: &str) -> bool {
 }
 
 /// Initial memory in KiB (the largest one's), refused when it is over the limit: better told at load than at every run.
-pub(crate) fn memory_kib(component: &Component, limits: &RunLimits) -> Result<u64, LoadError> {
+pub(crate) fn memory(component: &Component, limits: &RunLimits) -> Result<(u64, u32), LoadError> {
     let Some(needed) = component.resources_required() else {
         return Err(LoadError::Invalid("it imports core modules".to_owned()));
     };
-    let bytes = needed.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE);
+    // No memory is larger than the largest.
+    let pages = needed.max_initial_memory_size.unwrap_or(0) * u64::from(needed.num_memories);
+    let bytes = pages.saturating_mul(PAGE);
     if bytes > limits.memory_bytes() as u64 {
         let (needs, limit) = (bytes >> 20, limits.memory_mib);
         return Err(LoadError::Resources(format!(
@@ -125,7 +127,7 @@ pub(crate) fn memory_kib(component: &Component, limits: &RunLimits) -> Result<u6
             "a table of {elements} elements at the start; the limit is {limit} (`plugins.limits.table_elements`)"
         )));
     }
-    Ok(bytes >> 10)
+    Ok((bytes >> 10, needed.num_memories))
 }
 
 #[cfg(test)]

@@ -95,6 +95,8 @@ pub struct Grants {
 struct Book {
     api: BTreeMap<String, Vec<Grant>>,
     entries: BTreeMap<String, Entry>,
+    /// What all others hold: nothing.
+    nothing: Arc<Held>,
 }
 
 /// One plugin's.
@@ -128,7 +130,12 @@ impl Grants {
             .into_iter()
             .map(|(name, grants)| (name.to_owned(), Entry::new(&grants)))
             .collect();
-        self.book.store(Arc::new(Book { api, entries }));
+        let nothing = Arc::default();
+        self.book.store(Arc::new(Book {
+            api,
+            entries,
+            nothing,
+        }));
     }
 
     /// Those made through the API, by plugin.
@@ -146,12 +153,14 @@ impl Grants {
         self.held(name, digest).grant.clone()
     }
 
+    /// As [`Grants::of`]; another one after every change, whoever's it was.
     pub(crate) fn held(&self, name: &str, digest: &str) -> Arc<Held> {
         let book = self.book.load();
-        let entry = book.entries.get(name);
-        entry.map_or_else(Arc::default, |entry| {
-            entry.bound.get(digest).unwrap_or(&entry.any).clone()
-        })
+        let held = match book.entries.get(name) {
+            Some(entry) => entry.bound.get(digest).unwrap_or(&entry.any),
+            None => &book.nothing,
+        };
+        held.clone()
     }
 }
 

@@ -31,6 +31,7 @@ async fn unfit_descriptions_are_refused() {
             "late_describe",
             "answers differently at another time, or by chance",
         ),
+        ("waiting_describe", "`describe` must not"),
         ("bad_kind_name", "kind name `Fixture Kind!` does not match ^[a-z]"),
         ("no_kinds", "provides 0 kinds"),
         ("broken_schema", "config-schema: "),
@@ -47,6 +48,14 @@ async fn unfit_descriptions_are_refused() {
         assert!(reason.contains(part), "{name}: {reason}");
         assert!(report.digest.is_some() && report.size_bytes.is_some());
     }
+}
+
+#[tokio::test]
+async fn a_description_does_not_tell_how_fast_this_machine_is() {
+    let host = PluginHost::new(small()).unwrap();
+    let report = host.load_file(fixture("hurried_describe")).await;
+    assert_eq!(report.failure(), None);
+    assert_eq!(report.kinds, ["fixture-hurried-1000"]);
 }
 
 #[tokio::test]

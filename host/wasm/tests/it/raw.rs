@@ -156,6 +156,27 @@ fn with_module(component: &[u8], module: &[u8]) -> Vec<u8> {
     }
 }
 
+/// A component with so many more core instances, of a module with nothing in it.
+pub(crate) fn crowded(component: &[u8], instances: u8) -> Vec<u8> {
+    let (mut at, mut modules) = (8, 0_u8);
+    while at < component.len() {
+        let (size, digits) = number(&component[at + 1..]);
+        modules += u8::from(component[at] == 1);
+        at += 1 + digits + size;
+    }
+    assert!(instances < 42 * 2 && modules < 128);
+    // A core instance section (id 2): each is made (0) of that module, with no arguments.
+    let section: Vec<_> = [instances]
+        .into_iter()
+        .chain([0, modules, 0].repeat(instances.into()))
+        .collect();
+    let length = [
+        u8::try_from(section.len() % 128).unwrap() | 128,
+        u8::try_from(section.len() / 128).unwrap(),
+    ];
+    [component, b"\x01\x08\0asm\x01\0\0\0\x02", &length, &section].concat()
+}
+
 /// An unsigned LEB128 number and its length.
 fn number(bytes: &[u8]) -> (usize, usize) {
     let digits = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;

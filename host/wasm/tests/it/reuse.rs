@@ -1,11 +1,14 @@
 //! Instances that serve several runs: of the same monitor, as long as nothing is amiss. The guest counts its runs.
 
-use crate::support::{Bench, PLENTY, add, at_rest, context, context_of, eventually, fixture, small};
+use crate::{
+    raw,
+    support::{Bench, PLENTY, add, at_rest, context, context_of, eventually, fixture, small},
+};
 use lapwing_checks::ProbeContext;
-use lapwing_model::{Observation, Status};
+use lapwing_model::{Heartbeat, Observation, Status, Task};
 use lapwing_wasm::{Grant, PluginSettings, SecretSource, Secrets};
 use serde_json::json;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 
 const ANSWER: &str = r#"{"act":"answer"}"#;
@@ -101,11 +104,12 @@ async fn an_instance_is_not_kept_after_anything_amiss() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     for (act, status) in [
-        ("error", Status::Unknown),
         ("stray", Status::Up),
         ("hold", Status::Up),
         ("flood", Status::Up),
         ("hoard", Status::Up),
+        ("litter", Status::Up),
+        ("socket", Status::Up),
     ] {
         let bench = keeper().await;
         let config = format!(r#"{{"act":"{act}","host":"127.0.0.1","port":{port}}}"#);
@@ -115,23 +119,85 @@ async fn an_instance_is_not_kept_after_anything_amiss() {
         assert_eq!(bench.host.usage().kept, 0, "{act}");
         assert_eq!(count(&bench, &config).await, 1, "{act}");
     }
-    let bench = keeper().await;
-    for expected in [1, 2] {
-        let seen = run(&bench, r#"{"act":"down"}"#).await;
-        assert_eq!(seen.status == Status::Down, expected == 2, "{seen:?}");
-    }
-    assert_eq!(
-        count(&bench, r#"{"act":"down"}"#).await,
-        3,
-        "the target's trouble is none of its own"
-    );
 }
 
 #[tokio::test]
-async fn a_fault_of_a_used_instance_is_tried_again_on_a_fresh_one() {
+async fn bad_news_of_a_used_instance_is_heard_again_from_a_fresh_one() {
     let bench = keeper().await;
-    for _ in 0..6 {
+    let down = r#"{"act":"down"}"#;
+    for config in [r#"{"act":"error"}"#, down] {
+        for _ in 0..4 {
+            assert_eq!(count(&bench, config).await, 1, "the fresh one finds it up");
+        }
+    }
+    // Known to be down already, it is no news, and nothing amiss either.
+    let cx = context(PLENTY);
+    let mut task = Task::clone(&cx.task);
+    let known: Heartbeat = serde_json::from_value(json!({ "status": 0 })).unwrap();
+    task.last_heartbeat = Some(known);
+    let cx = ProbeContext {
+        task: Arc::new(task),
+        ..cx
+    };
+    assert_eq!(run_in(&bench, down, &cx).await.status, Status::Down);
+    assert_eq!(count(&bench, down).await, 3);
+}
+
+#[tokio::test]
+async fn a_fault_of_a_used_instance_is_tried_again_on_a_fresh_one_until_it_is_one_too_many() {
+    let bench = keeper().await;
+    for _ in 0..8 {
         assert_eq!(count(&bench, r#"{"act":"trap"}"#).await, 1);
+    }
+    let tally = bench.host.custody().record("fixtures").tally();
+    assert_eq!((tally.reused, tally.faults), (5, 5));
+}
+
+#[tokio::test]
+async fn an_answer_after_the_end_leaves_nothing_either() {
+    let bench = keeper().await;
+    let late = r#"{"act":"late"}"#;
+    for _ in 0..5 {
+        assert_eq!(count(&bench, late).await, 1);
+        let seen = run_in(&bench, late, &context(Duration::from_millis(50))).await;
+        assert_eq!(seen.status, Status::Unknown, "{seen:?}");
+        eventually("it is gone", async || bench.host.usage().live_stores == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_leaves_room_for_all_that_may_run() {
+    let component = std::fs::read(fixture("keeper")).unwrap();
+    let crowd = raw::file(&raw::crowded(&component, 58));
+    let bench = Bench::of(crowd.path(), small()).await;
+    for monitor in 0..60 {
+        let cx = context_of(&monitor.to_string(), PLENTY);
+        assert_eq!(counted(&run_in(&bench, ANSWER, &cx).await), 1, "{monitor}");
+    }
+    assert_eq!(bench.host.usage().kept, 60);
+    let mut registry = lapwing_checks::Registry::default();
+    let echo = add(&bench.host, &mut registry, &fixture("echo")).await;
+    let runs = (0..16).map(|_| {
+        let executor = registry.executor(&echo).unwrap().clone();
+        tokio::spawn(async move { executor.execute("{}", &context(PLENTY)).await })
+    });
+    for run in runs.collect::<Vec<_>>() {
+        assert_eq!(run.await.unwrap().unwrap().status, Status::Up);
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_looks_at_is_a_first_run() {
+    let bench = keeper().await;
+    let cx = context(PLENTY);
+    let mut task = Task::clone(&cx.task);
+    task.scheduled_at = None;
+    let cx = ProbeContext {
+        task: Arc::new(task),
+        ..cx
+    };
+    for _ in 0..2 {
+        assert_eq!(counted(&run_in(&bench, ANSWER, &cx).await), 1);
     }
 }
 

@@ -35,7 +35,7 @@ use wasmtime_wasi_http::{
 };
 
 /// Largest set of fields, in bytes of memory.
-const FIELDS_BYTES: usize = 64 << 10;
+pub(crate) const FIELDS_BYTES: usize = 64 << 10;
 /// Most a guest may write to a body at once.
 const CHUNK: usize = 64 << 10;
 /// The run ends at its deadline, with the word for what was awaited. What is under way must not get ahead of that.

@@ -15,6 +15,7 @@ use crate::{abi::v1::wit::net_types::NetError as GuestError, guest::Guest, right
 use code::{Code, Said};
 use lapwing_checks::net::{Host, IpFamily, NetError};
 use std::{
+    any::Any,
     net::{IpAddr, SocketAddr},
     vec,
 };
@@ -60,6 +61,14 @@ pub(crate) type Pins = Vec<(IpAddr, String)>;
 /// What a look-up found, handed out one by one.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Answers(vec::IntoIter<IpAddr>);
+
+/// Whether it is a socket, opened or not.
+pub(crate) fn is_socket(held: &(dyn Any + Send)) -> bool {
+    held.is::<tcp::TcpSocket>()
+        || held.is::<udp::UdpSocket>()
+        || held.is::<udp::Incoming>()
+        || held.is::<udp::Outgoing>()
+}
 
 /// Replaces the stock sockets in a linker that has all of WASI.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> Result<()> {
