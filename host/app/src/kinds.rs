@@ -3,63 +3,143 @@
 use crate::{cli::Usage, consent};
 use lapwing_checks::{CheckError, Executor, Registry, native};
 use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginSettings, PluginState};
-use std::{path::Path, sync::Arc};
-use tokio::sync::watch;
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{SetOnce, watch},
+    time::timeout,
+};
+
+/// How long loading goes on before it is told that it does: what was compiled before is there sooner.
+const QUICK: Duration = Duration::from_millis(500);
+/// Until a folder that could not be read is looked at again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Holds the registry in force. Running checks keep the executor they started with.
 pub(crate) struct Kinds {
+    native: Arc<Registry>,
     /// `None` where only native kinds are wanted.
-    folder: Option<PluginFolder>,
-    custody: Option<Arc<Custody>>,
+    plugins: Option<Plugins>,
+}
+
+/// The plugin folder, and what is there before it.
+struct Plugins {
+    path: PathBuf,
+    host: Arc<PluginHost>,
+    data: Arc<Data>,
+    /// Set once every file that was there at the start is loaded or refused.
+    folder: SetOnce<Folder>,
+}
+
+struct Folder {
+    folder: PluginFolder,
     registry: watch::Receiver<Arc<Registry>>,
 }
 
 impl Kinds {
-    /// The native kinds and the plugins of `folder`. A broken plugin is reported and stops nothing; a folder that is
-    /// `required` and is not there is an error.
-    pub(crate) async fn load(
-        folder: &Path,
-        required: bool,
-        settings: PluginSettings,
-    ) -> anyhow::Result<Self> {
+    /// The native kinds, at once; [`Self::look`] adds the plugins of `folder`. A folder that cannot be read is an error,
+    /// and so is one that is `required` and is not there.
+    pub(crate) fn new(folder: &Path, required: bool, settings: PluginSettings) -> anyhow::Result<Self> {
         if required {
             present(folder)?;
         }
+        match folder.read_dir() {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(unreadable(folder, &error)),
+            _ => {}
+        }
         let data = Arc::new(Data::open(settings.data.as_deref())?);
         let host = PluginHost::new(settings)?;
-        let custody = host.custody().clone();
-        consent::enforce(&custody, &data);
-        let approver = consent::approver(&host, &data);
-        let opened = PluginFolder::open(host, folder, native_kinds()?, data, approver).await;
-        let folder = opened
-            .map_err(|error| anyhow::anyhow!("cannot read plugin folder `{}`: {error}", folder.display()))?;
+        consent::enforce(host.custody(), &data);
         Ok(Self {
-            registry: folder.registry(),
-            folder: Some(folder),
-            custody: Some(custody),
+            native: Arc::new(native_kinds()?),
+            plugins: Some(Plugins {
+                path: folder.to_owned(),
+                host,
+                data,
+                folder: SetOnce::new(),
+            }),
         })
     }
 
     /// The native kinds alone: quicker, where no plugin is asked for.
     pub(crate) fn native() -> anyhow::Result<Self> {
         Ok(Self {
-            folder: None,
-            custody: None,
-            registry: watch::channel(Arc::new(native_kinds()?)).1,
+            native: Arc::new(native_kinds()?),
+            plugins: None,
         })
     }
 
-    /// From now on, changes of the folder take effect by themselves.
-    pub(crate) fn watch(&self) {
-        if let Some(folder) = &self.folder {
+    /// Loads the plugins of the folder; `slow` is called when that takes a while. A broken plugin is reported and stops
+    /// nothing. Cancel safe: what is being compiled ends.
+    pub(crate) async fn look(&self, slow: impl FnOnce(&Path)) -> anyhow::Result<()> {
+        let Some(Plugins {
+            path,
+            host,
+            data,
+            folder,
+        }) = &self.plugins
+        else {
+            return Ok(());
+        };
+        let native = Registry::clone(&self.native);
+        let approver = consent::approver(host, data);
+        let mut opening = pin!(PluginFolder::open(host.clone(), path, native, data.clone(), approver));
+        let opened = match timeout(QUICK, &mut opening).await {
+            Ok(opened) => opened,
+            Err(_) => {
+                slow(path);
+                opening.await
+            }
+        };
+        let opened = opened.map_err(|error| unreadable(path, &error))?;
+        let _ = folder.set(Folder {
+            registry: opened.registry(),
+            folder: opened,
+        });
+        Ok(())
+    }
+
+    /// As [`Self::look`], until it works; from then on, changes of the folder take effect by themselves.
+    pub(crate) async fn look_and_watch(&self) {
+        let slow = |path: &Path| {
+            tracing::info!(
+                "compiling the plugins of `{}`; native kinds are there already",
+                path.display()
+            );
+        };
+        while let Err(error) = self.look(slow).await {
+            tracing::warn!("{error:#}; trying again");
+            tokio::time::sleep(AGAIN).await;
+        }
+        if let Some(folder) = self.folder() {
             folder.watch();
+        }
+    }
+
+    /// Waits until the plugins that were there at the start are loaded. Cancel safe.
+    pub(crate) async fn loaded(&self) {
+        if let Some(plugins) = &self.plugins {
+            plugins.folder.wait().await;
+        }
+    }
+
+    /// Waits until it is known who provides `kind`: not at all for a native one. Cancel safe.
+    pub(crate) async fn settled(&self, kind: &str) {
+        if self.native.executor(kind).is_err() {
+            self.loaded().await;
         }
     }
 
     /// Looks at the folder again, tries anew what was refused, and waits for the result. Files that did not change are
     /// not loaded again.
     pub(crate) async fn reload(&self) -> anyhow::Result<Arc<Vec<PluginReport>>> {
-        if let Some(folder) = &self.folder {
+        self.loaded().await;
+        if let Some(folder) = self.folder() {
             folder.reload().await?;
         }
         Ok(self.plugins())
@@ -67,12 +147,13 @@ impl Kinds {
 
     /// What plugins are lent and granted, and the records of each; none where only native kinds are wanted.
     pub(crate) fn custody(&self) -> Option<&Arc<Custody>> {
-        self.custody.as_ref()
+        self.host().map(|host| host.custody())
     }
 
     /// The registry in force.
     pub(crate) fn registry(&self) -> Arc<Registry> {
-        self.registry.borrow().clone()
+        self.open()
+            .map_or_else(|| self.native.clone(), |open| open.registry.borrow().clone())
     }
 
     /// The executor of `kind`; the error says which plugin would provide it, where the folder knows one.
@@ -90,7 +171,12 @@ impl Kinds {
 
     /// Why a plugin that would provide `kind` does not. Of a file that never told its kinds its name must do.
     fn away(&self, kind: &str) -> Option<String> {
-        let reports = self.folder.as_ref()?.reports();
+        let plugins = self.plugins.as_ref()?;
+        let Some(open) = plugins.folder.get() else {
+            let folder = plugins.path.display();
+            return Some(format!("the plugins of `{folder}` are still being compiled"));
+        };
+        let reports = open.folder.reports();
         let away = |report: &&PluginReport| !report.is_active();
         let provides = |report: &&PluginReport| report.kinds.iter().any(|its| its == kind);
         let named = |report: &&PluginReport| {
@@ -118,19 +204,27 @@ impl Kinds {
 
     /// What became of each file of the folder, as of now.
     pub(crate) fn plugins(&self) -> Arc<Vec<PluginReport>> {
-        let reports = self.folder.as_ref().map(PluginFolder::reports);
+        let reports = self.folder().map(PluginFolder::reports);
         Arc::new(reports.unwrap_or_default())
     }
 
     /// What runs the plugins; `None` where only native kinds are wanted.
     pub(crate) fn host(&self) -> Option<&Arc<PluginHost>> {
-        self.folder().map(PluginFolder::host)
+        self.plugins.as_ref().map(|plugins| &plugins.host)
     }
 
-    /// The folder, to switch plugins on and off, approve and grant.
+    /// The folder, to switch plugins on and off, approve and grant; `None` until it is loaded.
     pub(crate) fn folder(&self) -> Option<&PluginFolder> {
-        self.folder.as_ref()
+        self.open().map(|open| &open.folder)
     }
+
+    fn open(&self) -> Option<&Folder> {
+        self.plugins.as_ref()?.folder.get()
+    }
+}
+
+fn unreadable(folder: &Path, error: &std::io::Error) -> anyhow::Error {
+    anyhow::anyhow!("cannot read plugin folder `{}`: {error}", folder.display())
 }
 
 /// Whether there is a plugin folder where somebody said that there is.
@@ -151,4 +245,38 @@ fn native_kinds() -> anyhow::Result<Registry> {
     let mut registry = Registry::default();
     native::register(&mut registry)?;
     Ok(registry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{admin::checks::adhoc, probe::Prober, producer};
+    use lapwing_checks::Net;
+    use lapwing_model::{Reason, SystemClock, WorkerIdentity};
+
+    #[tokio::test(start_paused = true)]
+    async fn native_kinds_are_there_before_any_plugin_is_and_others_are_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let kinds = Arc::new(Kinds::new(folder.path(), true, PluginSettings::default()).unwrap());
+        assert!(kinds.executor("tcp").is_ok());
+        kinds.settled("tcp").await;
+        let prober = Prober {
+            kinds: kinds.clone(),
+            net: Net::new(Default::default()),
+            clock: Arc::new(SystemClock),
+            identity: WorkerIdentity {
+                name: "test".to_owned(),
+                region: None,
+            },
+        };
+        let monitor = adhoc("smtp", serde_json::Map::new(), Duration::from_secs(3));
+        let task = Arc::new(producer::task(&monitor, &*prober.clock));
+        let seen = prober.run(&task).await.observation;
+        assert_eq!(seen.reason, Some(Reason::UnknownKind));
+        assert!(seen.message.contains("still being compiled"), "{}", seen.message);
+        let (looked, result) = tokio::join!(kinds.look(|_| ()), prober.run(&task));
+        looked.unwrap();
+        let message = result.observation.message;
+        assert!(!message.contains("compiled"), "{message}");
+    }
 }

@@ -53,7 +53,7 @@ pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Resul
     let given = read(&args.config)?;
     let console = Console::new(args.json);
     role::block_on(async {
-        let role = Role::load_for(&args.kind, &config).await?;
+        let role = Role::load_for(&args.kind, &config, !args.json).await?;
         let monitor = adhoc(&args.kind, given, args.timeout.unwrap_or(DEFAULT_TIMEOUT));
         let task = Arc::new(producer::task(&monitor, &*role.prober.clock));
         let result = role.prober.try_out(&task).await;

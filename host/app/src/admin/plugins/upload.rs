@@ -72,6 +72,7 @@ pub(crate) async fn upload(
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_uploads", message)
     })?;
     let kinds = state.prober.kinds.clone();
+    kinds.loaded().await;
     let folder = kinds
         .folder()
         .ok_or_else(|| failed("this process has no plugin folder"))?;

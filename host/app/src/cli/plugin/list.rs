@@ -25,7 +25,7 @@ pub(crate) fn main(args: &ListArgs, environment: &Environment) -> anyhow::Result
     config.log.folder = args.shared.log_level.is_some();
     config.start_logging();
     role::block_on(async {
-        let plugins = Role::load(&config).await?.prober.kinds.plugins();
+        let plugins = Role::load(&config, !args.json).await?.prober.kinds.plugins();
         console::line(&if args.json {
             serde_json::to_string_pretty(&plugins)?
         } else {
