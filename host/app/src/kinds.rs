@@ -1,22 +1,21 @@
 //! The kinds of check this process can run: the native ones and those of the plugin folder, as one registry.
 
-use crate::{cli::Usage, consent};
+use crate::{
+    cli::Usage,
+    config::Config,
+    consent,
+    console::{self, one_line},
+};
 use lapwing_checks::{CheckError, Executor, Registry, native};
-use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginSettings, PluginState};
+use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginState};
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    sync::{SetOnce, watch},
-    time::timeout,
-};
+use tokio::sync::{SetOnce, watch};
 
-/// How long loading goes on before it is told that it does: what was compiled before is there sooner.
-const QUICK: Duration = Duration::from_millis(500);
 /// Until a folder that could not be read is looked at again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -32,6 +31,10 @@ struct Plugins {
     path: PathBuf,
     host: Arc<PluginHost>,
     data: Arc<Data>,
+    /// The file of `data`.
+    decisions: Option<PathBuf>,
+    /// The plugins that the settings file grants something.
+    granted: Vec<String>,
     /// Set once every file that was there at the start is loaded or refused.
     folder: SetOnce<Folder>,
 }
@@ -42,16 +45,19 @@ struct Folder {
 }
 
 impl Kinds {
-    /// The native kinds, at once; [`Self::look`] adds the plugins of `folder`. A folder that cannot be read is an error,
-    /// and so is one that is `required` and is not there.
-    pub(crate) fn new(folder: &Path, required: bool, settings: PluginSettings) -> anyhow::Result<Self> {
-        if required {
+    /// The native kinds, at once; [`Self::look`] adds the plugins of the folder. One that cannot be read is an error,
+    /// and so is one that was asked for and is not there.
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let (folder, settings) = (&*config.plugins, config.plugin_settings.clone());
+        if config.plugins_required {
             present(folder)?;
         }
         match folder.read_dir() {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(unreadable(folder, &error)),
             _ => {}
         }
+        let decisions = settings.data.as_ref().map(|data| data.join("plugins.json"));
+        let granted = settings.grants.keys().cloned().collect();
         let data = Arc::new(Data::open(settings.data.as_deref())?);
         let host = PluginHost::new(settings)?;
         consent::enforce(host.custody(), &data);
@@ -61,6 +67,8 @@ impl Kinds {
                 path: folder.to_owned(),
                 host,
                 data,
+                decisions,
+                granted,
                 folder: SetOnce::new(),
             }),
         })
@@ -81,26 +89,30 @@ impl Kinds {
             path,
             host,
             data,
+            granted,
             folder,
+            ..
         }) = &self.plugins
         else {
             return Ok(());
         };
         let native = Registry::clone(&self.native);
         let approver = consent::approver(host, data);
-        let mut opening = pin!(PluginFolder::open(host.clone(), path, native, data.clone(), approver));
-        let opened = match timeout(QUICK, &mut opening).await {
-            Ok(opened) => opened,
-            Err(_) => {
-                slow(path);
-                opening.await
-            }
-        };
+        let opening = PluginFolder::open(host.clone(), path, native, data.clone(), approver);
+        let opened = console::patiently(opening, || slow(path)).await;
         let opened = opened.map_err(|error| unreadable(path, &error))?;
         let _ = folder.set(Folder {
             registry: opened.registry(),
             folder: opened,
         });
+        let there = self.plugins();
+        for name in granted
+            .iter()
+            .filter(|name| there.iter().all(|plugin| plugin.name != **name))
+        {
+            let (name, folder) = (one_line(name), path.display());
+            tracing::warn!("`plugins.grants` has `{name}`, but no plugin in `{folder}` has that name");
+        }
         Ok(())
     }
 
@@ -161,7 +173,7 @@ impl Kinds {
         let found = self.registry().executor(kind).cloned();
         found.map_err(|error| match error {
             CheckError::UnknownKind { kind, known, .. } => CheckError::UnknownKind {
-                away: self.away(&kind),
+                away: self.away(&kind).or_else(|| self.hint(&kind, &known)),
                 kind,
                 known,
             },
@@ -188,7 +200,11 @@ impl Kinds {
         };
         if let Some(PluginReport { name, state, .. }) = reports.iter().filter(away).find(provides) {
             let next = match state {
-                PluginState::Disabled => format!("; `POST /api/v1/plugins/{name}/enable` lets it serve"),
+                PluginState::Disabled => format!(
+                    "{}; `lapwing plugin enable {name}` or `POST /api/v1/plugins/{name}/enable` lets it serve",
+                    self.decisions()
+                        .map_or_else(String::new, |file| format!(" in `{}`", file.display()))
+                ),
                 PluginState::PendingApproval { .. } => {
                     format!("; grant it, or `POST /api/v1/plugins/{name}/approve`")
                 }
@@ -202,6 +218,17 @@ impl Kinds {
         Some(format!("plugin file `{file}` {}", standing(state)))
     }
 
+    /// Of a kind that nobody has heard of: the known one it may be meant for, and where plugins are looked for.
+    fn hint(&self, kind: &str, known: &[String]) -> Option<String> {
+        let meant = nearest(kind, known).map(|near| format!("did you mean `{near}`?"));
+        let looked = self.plugins.as_ref().map(|plugins| {
+            let folder = plugins.path.display();
+            format!("no plugin in `{folder}` provides it (--plugins names another folder)")
+        });
+        let hints: Vec<_> = meant.into_iter().chain(looked).collect();
+        (!hints.is_empty()).then(|| hints.join(" "))
+    }
+
     /// What became of each file of the folder, as of now.
     pub(crate) fn plugins(&self) -> Arc<Vec<PluginReport>> {
         let reports = self.folder().map(PluginFolder::reports);
@@ -211,6 +238,11 @@ impl Kinds {
     /// What runs the plugins; `None` where only native kinds are wanted.
     pub(crate) fn host(&self) -> Option<&Arc<PluginHost>> {
         self.plugins.as_ref().map(|plugins| &plugins.host)
+    }
+
+    /// The file that decisions on plugins are kept in, if they are kept.
+    pub(crate) fn decisions(&self) -> Option<&Path> {
+        self.plugins.as_ref()?.decisions.as_deref()
     }
 
     /// The folder, to switch plugins on and off, approve and grant; `None` until it is loaded.
@@ -225,6 +257,38 @@ impl Kinds {
 
 fn unreadable(folder: &Path, error: &std::io::Error) -> anyhow::Error {
     anyhow::anyhow!("cannot read plugin folder `{}`: {error}", folder.display())
+}
+
+/// The one of `known` that `word` may be a slip of the fingers for.
+fn nearest<'a>(word: &str, known: &'a [String]) -> Option<&'a str> {
+    let distances = known.iter().map(|name| (distance(word, name), name.as_str()));
+    let (slips, name) = distances.min()?;
+    (slips <= 1 + word.chars().count() / 4).then_some(name)
+}
+
+/// How many letters must be left out, put in, changed or swapped with the next to make `b` of `a`.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut last = None;
+    for (i, c) in a.chars().take(64).enumerate() {
+        let mut next = vec![i + 1];
+        for (j, (d, costs)) in b.iter().zip(row.windows(2)).enumerate() {
+            let &[diagonal, above] = costs else { continue };
+            let mut cost = (diagonal + usize::from(c != *d))
+                .min(above + 1)
+                .min(next.last().map_or(i, |left| left + 1));
+            let swapped = j > 0 && last == Some(*d) && b.get(j - 1) == Some(&c);
+            if let Some(two_ago) = before.get(j.wrapping_sub(1)).filter(|_| swapped) {
+                cost = cost.min(two_ago + 1);
+            }
+            next.push(cost);
+        }
+        before = std::mem::replace(&mut row, next);
+        last = Some(c);
+    }
+    row.last().copied().unwrap_or(0)
 }
 
 /// Whether there is a plugin folder where somebody said that there is.
@@ -254,10 +318,32 @@ mod tests {
     use lapwing_checks::Net;
     use lapwing_model::{Reason, SystemClock, WorkerIdentity};
 
+    #[test]
+    fn a_slip_of_the_fingers_is_forgiven_and_a_guess_is_not() {
+        let known = ["http", "http-keyword", "tcp", "smtp"].map(str::to_owned);
+        for (word, meant) in [
+            ("htpt", Some("http")),
+            ("htttp", Some("http")),
+            ("tpc", Some("tcp")),
+            ("http-keywrd", Some("http-keyword")),
+            ("telepathy", None),
+            ("", None),
+            ("websockets", None),
+        ] {
+            assert_eq!(nearest(word, &known), meant, "{word}");
+        }
+        assert_eq!(distance("abc", ""), 3);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn native_kinds_are_there_before_any_plugin_is_and_others_are_waited_for() {
         let folder = tempfile::tempdir().unwrap();
-        let kinds = Arc::new(Kinds::new(folder.path(), true, PluginSettings::default()).unwrap());
+        let shared = crate::cli::Shared {
+            plugins: Some(folder.path().to_owned()),
+            ..Default::default()
+        };
+        let config = Config::load(&shared, &crate::config::Environment::default()).unwrap();
+        let kinds = Arc::new(Kinds::new(&config).unwrap());
         assert!(kinds.executor("tcp").is_ok());
         kinds.settled("tcp").await;
         let prober = Prober {

@@ -14,8 +14,19 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// How long all of them may take.
 const ALL: Duration = Duration::from_secs(10);
 
-/// Holds each configuration of a plugin's kind against its schema: what is wrong with it goes to `faults`. Then asks the
-/// plugin, whose findings are only warned of, as unknown kinds are: no plugin can keep other monitors from being watched.
+/// Holds each configuration of a plugin's kind against its schema: what is wrong with it goes to `faults`.
+pub(crate) fn hold(kinds: &Kinds, monitors: &[Numbered], faults: &mut Faults) {
+    for Numbered { index, monitor } in monitors {
+        if let Ok(executor) = kinds.executor(&monitor.kind)
+            && executor.info().origin != Origin::Native
+        {
+            let value = serde_json::from_str(&monitor.config).unwrap_or(Value::Null);
+            faults.hold(executor.info(), &value, &format!("monitors[{index}].config"));
+        }
+    }
+}
+
+/// As [`hold`]; then asks each plugin, whose findings are only warned of, as unknown kinds are: no plugin can keep other monitors from being watched.
 /// A plugin that cannot say, or not soon, is not asked again.
 pub(crate) async fn monitors(kinds: &Kinds, monitors: &[Numbered], faults: &mut Faults) {
     let end = Instant::now() + ALL;

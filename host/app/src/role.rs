@@ -61,9 +61,7 @@ fn of_settings(error: anyhow::Error, config: &Config) -> anyhow::Error {
 impl Role {
     /// Builds the parts, with native kinds alone until the plugins are looked for: [`Self::plugins`].
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
-        let settings = config.plugin_settings.clone();
-        let kinds = Kinds::new(&config.plugins, config.plugins_required, settings)
-            .map_err(|error| of_settings(error, config))?;
+        let kinds = Kinds::new(config).map_err(|error| of_settings(error, config))?;
         Ok(Self::build(config, kinds))
     }
 
@@ -92,8 +90,9 @@ impl Role {
     /// fault with. Ends with the handle.
     pub(crate) fn plugins(&self, config: &Config) -> AbortOnDropHandle<()> {
         let (kinds, monitors) = (self.prober.kinds.clone(), config.monitors.clone());
-        let mut faults = Faults::of(config.file.as_ref());
+        let (mut faults, folder) = (Faults::of(config.file.as_ref()), config.plugins.clone());
         AbortOnDropHandle::new(tokio::spawn(async move {
+            let _ = tokio::task::spawn_blocking(move || admin::plugins::upload::sweep(&folder)).await;
             kinds.look_and_watch().await;
             review::monitors(&kinds, &monitors, &mut faults).await;
             if !faults.is_empty() {

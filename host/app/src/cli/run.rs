@@ -47,10 +47,11 @@ pub(crate) fn main(args: &RunArgs, environment: &Environment) -> anyhow::Result<
     config.start_logging();
     if config.monitors.is_empty() {
         let mut faults = Faults::of(config.file.as_ref());
-        faults.push(
-            "monitors",
-            "there is nothing to watch; add a [[monitors]] table, or name a file with --config",
-        );
+        let next = match config.file {
+            Some(_) => "there is nothing to watch; add a [[monitors]] table",
+            None => "there is nothing to watch; name a file with [[monitors]] tables with --config",
+        };
+        faults.push("monitors", next);
         return Err(faults.into());
     }
     let console = Console::new(args.json);

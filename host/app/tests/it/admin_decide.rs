@@ -249,6 +249,31 @@ async fn an_upload_needs_its_own_token_and_lands_disabled() {
     assert!(!daemon.log().contains("courier"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_the_folder_refuses_leaves_nothing_behind() {
+    let home = Home::new(
+        &[],
+        "token = \"admin\"\nupload = true\nupload_token = \"courier\"",
+    );
+    fs::write(home.plugins().join("plugins.lock"), "# nothing is pinned\n").unwrap();
+    let daemon = home.daemon();
+    let smtp = fs::read(plugins().join("smtp.wasm")).unwrap();
+    let (code, answer) = upload(&daemon, Some("courier"), smtp).await;
+    assert_eq!(
+        (code, &answer["error"]["code"]),
+        (422, &json!("not_a_plugin")),
+        "{answer}"
+    );
+    assert!(!home.plugins().join("smtp.wasm").exists());
+    let kept = fs::read(home.0.path().join("data/plugins.json")).unwrap();
+    let kept: Value = serde_json::from_slice(&kept).unwrap();
+    assert_eq!(
+        (&kept["disabled"], &kept["disabled_files"]),
+        (&json!([]), &Value::Null),
+        "{kept}"
+    );
+}
+
 /// An upload that stops after its first byte; it has come as far as the daemon asking for the body.
 fn stalled(daemon: &Daemon) -> TcpStream {
     let mut stream = TcpStream::connect(daemon.admin.trim_start_matches("http://")).unwrap();
@@ -377,7 +402,7 @@ async fn an_unknown_kind_is_told_with_the_plugin_that_would_provide_it() {
             "imap",
             "`imap`: plugin file `imap.wasm` was refused: WebAssembly text",
         ),
-        ("htpt", "unknown monitor type `htpt`; known: http"),
+        ("htpt", "unknown monitor type `htpt`: did you mean `http`? "),
     ];
     for (kind, part) in told {
         let (code, answer) = daemon.post("/api/v1/checks", &json!({ "kind": kind })).await;

@@ -191,4 +191,30 @@ fn what_plugins_find_wrong_with_monitors_is_told_at_the_start_with_its_place() {
     ]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("`config-check` trapped"), "{said}");
+    // One that takes too long is asked only once.
+    let slow = |name: &str| monitor(name, serde_json::json!({"from": 1, "misdeed": "spin"}));
+    let (code, said) = start(&[slow("One"), slow("Two"), slow("Three")]);
+    assert_eq!(code, Some(0), "{said}");
+    let warned = said
+        .lines()
+        .filter(|line| line.contains("WARN") && line.contains("monitor `"));
+    assert_eq!(warned.count(), 1, "{said}");
+}
+
+#[test]
+fn a_file_without_monitors_is_told_as_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lapwing.toml");
+    for (text, part) in [
+        ("", "add a [[monitors]] table"),
+        ("[admin]\nlisten = \"8085\"\n", "such as `127.0.0.1:8085`"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let output = lapwing().arg("run").arg("--config").arg(&file).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(64) && err.contains(part) && !err.contains("--config"),
+            "{err}"
+        );
+    }
 }
