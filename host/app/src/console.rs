@@ -100,13 +100,11 @@ pub(crate) fn note(text: &str) {
 /// Does `work`; `slow` is called when that takes longer than what needs no compiling.
 pub(crate) async fn patiently<T>(work: impl Future<Output = T>, slow: impl FnOnce()) -> T {
     let mut work = pin!(work);
-    match timeout(QUICK, &mut work).await {
-        Ok(done) => done,
-        Err(_) => {
-            slow();
-            work.await
-        }
+    if let Ok(done) = timeout(QUICK, &mut work).await {
+        return done;
     }
+    slow();
+    work.await
 }
 
 /// What others wrote, fit for a terminal: control characters and those that reorder text would break the line, or the

@@ -172,6 +172,10 @@ impl Kinds {
     pub(crate) fn executor(&self, kind: &str) -> Result<Arc<dyn Executor>, CheckError> {
         let found = self.registry().executor(kind).cloned();
         found.map_err(|error| match error {
+            // Nobody knows yet whether there is such a kind; on the wire an unknown one is down.
+            CheckError::UnknownKind { kind, .. } if self.is_loading() => CheckError::Internal(format!(
+                "monitor type `{kind}` is not there yet: the plugins are still being compiled"
+            )),
             CheckError::UnknownKind { kind, known, .. } => CheckError::UnknownKind {
                 away: self.away(&kind).or_else(|| self.hint(&kind, &known)),
                 kind,
@@ -183,12 +187,7 @@ impl Kinds {
 
     /// Why a plugin that would provide `kind` does not. Of a file that never told its kinds its name must do.
     fn away(&self, kind: &str) -> Option<String> {
-        let plugins = self.plugins.as_ref()?;
-        let Some(open) = plugins.folder.get() else {
-            let folder = plugins.path.display();
-            return Some(format!("the plugins of `{folder}` are still being compiled"));
-        };
-        let reports = open.folder.reports();
+        let reports = self.folder()?.reports();
         let away = |report: &&PluginReport| !report.is_active();
         let provides = |report: &&PluginReport| report.kinds.iter().any(|its| its == kind);
         let named = |report: &&PluginReport| {
@@ -248,6 +247,10 @@ impl Kinds {
     /// The folder, to switch plugins on and off, approve and grant; `None` until it is loaded.
     pub(crate) fn folder(&self) -> Option<&PluginFolder> {
         self.open().map(|open| &open.folder)
+    }
+
+    fn is_loading(&self) -> bool {
+        self.plugins.is_some() && self.open().is_none()
     }
 
     fn open(&self) -> Option<&Folder> {
@@ -348,7 +351,7 @@ mod tests {
         kinds.settled("tcp").await;
         let prober = Prober {
             kinds: kinds.clone(),
-            net: Net::new(Default::default()),
+            net: Net::new(config.network),
             clock: Arc::new(SystemClock),
             identity: WorkerIdentity {
                 name: "test".to_owned(),
@@ -358,11 +361,10 @@ mod tests {
         let monitor = adhoc("smtp", serde_json::Map::new(), Duration::from_secs(3));
         let task = Arc::new(producer::task(&monitor, &*prober.clock));
         let seen = prober.run(&task).await.observation;
-        assert_eq!(seen.reason, Some(Reason::UnknownKind));
+        assert_eq!(seen.reason, Some(Reason::Internal));
         assert!(seen.message.contains("still being compiled"), "{}", seen.message);
         let (looked, result) = tokio::join!(kinds.look(|_| ()), prober.run(&task));
         looked.unwrap();
-        let message = result.observation.message;
-        assert!(!message.contains("compiled"), "{message}");
+        assert_eq!(result.observation.reason, Some(Reason::UnknownKind));
     }
 }
