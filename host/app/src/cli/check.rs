@@ -96,7 +96,7 @@ pub(super) fn read(config: &str) -> anyhow::Result<Map<String, Value>> {
         serde_json::from_str(&text).with_context(|| match config.strip_prefix('@') {
             Some("-") => "--config: standard input is no JSON object".to_owned(),
             Some(file) => format!("--config: `{file}` is no JSON object"),
-            None if Path::new(config).is_file() => {
+            None if Path::new(config).extension().is_some_and(|end| end == "json") && Path::new(config).is_file() => {
                 format!("--config: did you mean `@{config}`?")
             }
             None => "--config: expected a JSON object, the check's configuration, or `@FILE`; a settings file goes \

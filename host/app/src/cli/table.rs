@@ -118,6 +118,14 @@ pub(crate) fn of_kinds(kinds: &[&KindInfo]) -> String {
     grid(["KIND", "FROM", "WHAT IT CHECKS"], &rows)
 }
 
+/// Where it is kept that a plugin is disabled, and what lets it serve.
+pub(crate) fn disabled(name: &str, decisions: &Path) -> String {
+    format!(
+        "disabled in `{}`; `lapwing plugin enable {name}` lets it serve",
+        decisions.display()
+    )
+}
+
 /// One line a file; `decisions` is where it is kept which are disabled.
 pub(crate) fn of_plugins(plugins: &[PluginReport], folder: &Path, decisions: Option<&Path>) -> String {
     if plugins.is_empty() {
@@ -135,13 +143,7 @@ pub(crate) fn of_plugins(plugins: &[PluginReport], folder: &Path, decisions: Opt
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default();
             let state = match (&plugin.state, &plugin.degraded, decisions) {
-                (PluginState::Disabled, _, Some(file)) => {
-                    format!(
-                        "disabled in `{}`; `lapwing plugin enable {}` lets it serve",
-                        file.display(),
-                        plugin.name
-                    )
-                }
+                (PluginState::Disabled, _, Some(file)) => disabled(&plugin.name, file),
                 (state, Some(why), _) => format!("{state}; degraded: {why}"),
                 (state, None, _) => state.to_string(),
             };

@@ -274,6 +274,35 @@ async fn an_upload_that_the_folder_refuses_leaves_nothing_behind() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_client_hangs_up_is_taken_all_the_same() {
+    let home = Home::new(&[], "upload = true\nupload_token = \"courier\"");
+    let daemon = home.daemon();
+    let smtp = fs::read(plugins().join("smtp.wasm")).unwrap();
+    let mut stream = TcpStream::connect(daemon.admin.trim_start_matches("http://")).unwrap();
+    let head = format!(
+        "POST /api/v1/plugins HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer courier\r\ncontent-length: {}\r\n\r\n",
+        smtp.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&smtp).unwrap();
+    // It has all of it once it is at work with the only draft.
+    let whole = |name: &String| {
+        fs::metadata(home.plugins().join(name)).is_ok_and(|file| file.len() == smtp.len() as u64)
+    };
+    eventually("the whole file", Duration::from_secs(20), async || {
+        files(&home.plugins()).iter().any(whole)
+    })
+    .await;
+    drop(stream);
+    eventually("a plugin that is disabled", Duration::from_secs(20), async || {
+        let (_, answer) = daemon.get("/api/v1/plugins").await;
+        answer["plugins"][0]["state"] == "disabled"
+    })
+    .await;
+    assert_eq!(files(&home.plugins()), ["smtp.wasm"]);
+}
+
 /// An upload that stops after its first byte; it has come as far as the daemon asking for the body.
 fn stalled(daemon: &Daemon) -> TcpStream {
     let mut stream = TcpStream::connect(daemon.admin.trim_start_matches("http://")).unwrap();

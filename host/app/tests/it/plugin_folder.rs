@@ -277,6 +277,13 @@ fn a_plugin_is_switched_off_and_on_from_the_command_line() {
         "{}",
         said.out
     );
+    let greedy = root.path().join("plugins/greedy.wasm");
+    let said = plugin("inspect", &[greedy.to_str().unwrap()]);
+    assert!(
+        said.out.contains(&format!("disabled in `{kept}`")),
+        "{}",
+        said.out
+    );
     let said = say(&["check", "fixture-greedy", "--settings", &file]);
     assert!(
         said.code == 64 && said.out.contains(kept) && said.out.contains("`lapwing plugin enable fixtures`"),

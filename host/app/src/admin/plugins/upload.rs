@@ -83,12 +83,12 @@ pub(crate) async fn upload(
         let message = "too many uploads are under way; try again later";
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_uploads", message)
     })?;
-    let kinds = state.prober.kinds.clone();
-    kinds.loaded().await;
-    let draft = receive(folder_of(&kinds)?, body, state.upload_limit).await?;
-    // Whoever hangs up from here on leaves nothing half done.
+    // Whoever hangs up with half a body ends it; whoever does later leaves nothing half done.
     let done = tokio::spawn(async move {
         let _place = place;
+        let kinds = &state.prober.kinds;
+        kinds.loaded().await;
+        let draft = receive(folder_of(kinds)?, body, state.upload_limit).await?;
         accept(&state, draft).await
     });
     done.await.map_err(failed)?

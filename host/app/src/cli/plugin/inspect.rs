@@ -50,6 +50,11 @@ pub(crate) fn main(args: &InspectArgs, environment: &Environment) -> anyhow::Res
     role::block_on(async {
         let host = Role::host(&config)?;
         let mut report = subject::load(&args.file, &host, !args.json).await;
+        let decisions = config
+            .plugin_settings
+            .data
+            .as_ref()
+            .map(|data| data.join("plugins.json"));
         let data = Arc::new(Data::open(config.plugin_settings.data.as_deref())?);
         if let Some(standing) = standing(&report, &host, &data) {
             report.state = standing;
@@ -63,7 +68,7 @@ pub(crate) fn main(args: &InspectArgs, environment: &Environment) -> anyhow::Res
             serde_json::to_string_pretty(&seen)?
         } else {
             let grants = grants::table(&seen.report, &config.plugin_settings.grants);
-            std::iter::once(seen.page())
+            std::iter::once(seen.page(decisions.as_deref()))
                 .chain(grants)
                 .collect::<Vec<_>>()
                 .join("\n\n")
