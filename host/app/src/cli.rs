@@ -78,6 +78,32 @@ pub(crate) struct Shared {
     pub(crate) log_level: Option<String>,
 }
 
+/// Flags of the commands that work on the plugin folder alone.
+#[derive(Debug, Args)]
+pub(crate) struct Folder {
+    /// Settings file, TOML or YAML [env: LAPWING_CONFIG]
+    #[arg(long, visible_alias = "settings", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of plugins [env: LAPWING_PLUGINS]
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
+    /// Least severe log level: debug, info, warn or error [default: warn]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl Folder {
+    /// The flags that other commands have in their place.
+    pub(crate) fn shared(&self) -> Shared {
+        Shared {
+            config: self.config.clone(),
+            plugins: self.plugins.clone(),
+            log_level: self.log_level.clone(),
+            listen: None,
+        }
+    }
+}
+
 impl Shared {
     /// As a command has it that answers and ends: what is wrong is logged, not what is done, whatever level the
     /// environment sets for the worker.

@@ -4,7 +4,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use lapwing_model::{CheckResult, Status, Task, observation::milliseconds};
 use lapwing_queue::{QueueError, Sink};
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    pin::pin,
+    time::Duration,
+};
+use tokio::time::timeout;
+
+/// How long loading goes on before it is told that it does: what was compiled before is there sooner.
+const QUICK: Duration = Duration::from_millis(500);
 
 /// How to print results.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +97,16 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// Does `work`; `slow` is called when that takes longer than what needs no compiling.
+pub(crate) async fn patiently<T>(work: impl Future<Output = T>, slow: impl FnOnce()) -> T {
+    let mut work = pin!(work);
+    if let Ok(done) = timeout(QUICK, &mut work).await {
+        return done;
+    }
+    slow();
+    work.await
+}
+
 /// What others wrote, fit for a terminal: control characters and those that reorder text would break the line, or the
 /// reader's trust in it.
 pub(crate) fn one_line(text: &str) -> String {
@@ -102,4 +120,18 @@ pub(crate) fn one_line(text: &str) -> String {
 /// The last word of a failed command, on standard error.
 pub(crate) fn error(error: &anyhow::Error) {
     let _ = writeln!(io::stderr().lock(), "lapwing: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_takes_a_while_is_told() {
+        for (millis, expected) in [(100, false), (5000, true)] {
+            let mut told = false;
+            patiently(tokio::time::sleep(Duration::from_millis(millis)), || told = true).await;
+            assert_eq!(told, expected, "{millis}");
+        }
+    }
 }

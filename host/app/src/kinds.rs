@@ -1,65 +1,157 @@
 //! The kinds of check this process can run: the native ones and those of the plugin folder, as one registry.
 
-use crate::{cli::Usage, consent};
+use crate::{
+    cli::Usage,
+    config::Config,
+    consent,
+    console::{self, one_line},
+};
 use lapwing_checks::{CheckError, Executor, Registry, native};
-use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginSettings, PluginState};
-use std::{path::Path, sync::Arc};
-use tokio::sync::watch;
+use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginState};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{SetOnce, watch};
+
+/// Until a folder that could not be read is looked at again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Holds the registry in force. Running checks keep the executor they started with.
 pub(crate) struct Kinds {
+    native: Arc<Registry>,
     /// `None` where only native kinds are wanted.
-    folder: Option<PluginFolder>,
-    custody: Option<Arc<Custody>>,
+    plugins: Option<Plugins>,
+}
+
+/// The plugin folder, and what is there before it.
+struct Plugins {
+    path: PathBuf,
+    host: Arc<PluginHost>,
+    data: Arc<Data>,
+    /// The file of `data`.
+    decisions: Option<PathBuf>,
+    /// The plugins that the settings file grants something.
+    granted: Vec<String>,
+    /// Set once every file that was there at the start is loaded or refused.
+    folder: SetOnce<Folder>,
+}
+
+struct Folder {
+    folder: PluginFolder,
     registry: watch::Receiver<Arc<Registry>>,
 }
 
 impl Kinds {
-    /// The native kinds and the plugins of `folder`. A broken plugin is reported and stops nothing; a folder that is
-    /// `required` and is not there is an error.
-    pub(crate) async fn load(
-        folder: &Path,
-        required: bool,
-        settings: PluginSettings,
-    ) -> anyhow::Result<Self> {
-        if required {
+    /// The native kinds, at once; [`Self::look`] adds the plugins of the folder. One that cannot be read is an error,
+    /// and so is one that was asked for and is not there.
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let (folder, settings) = (&*config.plugins, config.plugin_settings.clone());
+        if config.plugins_required {
             present(folder)?;
         }
+        match folder.read_dir() {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(unreadable(folder, &error)),
+            _ => {}
+        }
+        let decisions = settings.data.as_ref().map(|data| data.join("plugins.json"));
+        let granted = settings.grants.keys().cloned().collect();
         let data = Arc::new(Data::open(settings.data.as_deref())?);
         let host = PluginHost::new(settings)?;
-        let custody = host.custody().clone();
-        consent::enforce(&custody, &data);
-        let approver = consent::approver(&host, &data);
-        let opened = PluginFolder::open(host, folder, native_kinds()?, data, approver).await;
-        let folder = opened
-            .map_err(|error| anyhow::anyhow!("cannot read plugin folder `{}`: {error}", folder.display()))?;
+        consent::enforce(host.custody(), &data);
         Ok(Self {
-            registry: folder.registry(),
-            folder: Some(folder),
-            custody: Some(custody),
+            native: Arc::new(native_kinds()?),
+            plugins: Some(Plugins {
+                path: folder.to_owned(),
+                host,
+                data,
+                decisions,
+                granted,
+                folder: SetOnce::new(),
+            }),
         })
     }
 
     /// The native kinds alone: quicker, where no plugin is asked for.
     pub(crate) fn native() -> anyhow::Result<Self> {
         Ok(Self {
-            folder: None,
-            custody: None,
-            registry: watch::channel(Arc::new(native_kinds()?)).1,
+            native: Arc::new(native_kinds()?),
+            plugins: None,
         })
     }
 
-    /// From now on, changes of the folder take effect by themselves.
-    pub(crate) fn watch(&self) {
-        if let Some(folder) = &self.folder {
+    /// Loads the plugins of the folder; `slow` is called when that takes a while. A broken plugin is reported and stops
+    /// nothing. Cancel safe: what is being compiled ends.
+    pub(crate) async fn look(&self, slow: impl FnOnce(&Path)) -> anyhow::Result<()> {
+        let Some(Plugins {
+            path,
+            host,
+            data,
+            granted,
+            folder,
+            ..
+        }) = &self.plugins
+        else {
+            return Ok(());
+        };
+        let native = Registry::clone(&self.native);
+        let approver = consent::approver(host, data);
+        let opening = PluginFolder::open(host.clone(), path, native, data.clone(), approver);
+        let opened = console::patiently(opening, || slow(path)).await;
+        let opened = opened.map_err(|error| unreadable(path, &error))?;
+        let _ = folder.set(Folder {
+            registry: opened.registry(),
+            folder: opened,
+        });
+        let there = self.plugins();
+        for name in granted
+            .iter()
+            .filter(|name| there.iter().all(|plugin| plugin.name != **name))
+        {
+            let (name, folder) = (one_line(name), path.display());
+            tracing::warn!("`plugins.grants` has `{name}`, but no plugin in `{folder}` has that name");
+        }
+        Ok(())
+    }
+
+    /// As [`Self::look`], until it works; from then on, changes of the folder take effect by themselves.
+    pub(crate) async fn look_and_watch(&self) {
+        let slow = |path: &Path| {
+            tracing::info!(
+                "compiling the plugins of `{}`; native kinds are there already",
+                path.display()
+            );
+        };
+        while let Err(error) = self.look(slow).await {
+            tracing::warn!("{error:#}; trying again");
+            tokio::time::sleep(AGAIN).await;
+        }
+        if let Some(folder) = self.folder() {
             folder.watch();
+        }
+    }
+
+    /// Waits until the plugins that were there at the start are loaded. Cancel safe.
+    pub(crate) async fn loaded(&self) {
+        if let Some(plugins) = &self.plugins {
+            plugins.folder.wait().await;
+        }
+    }
+
+    /// Waits until it is known who provides `kind`: not at all for a native one. Cancel safe.
+    pub(crate) async fn settled(&self, kind: &str) {
+        if self.native.executor(kind).is_err() {
+            self.loaded().await;
         }
     }
 
     /// Looks at the folder again, tries anew what was refused, and waits for the result. Files that did not change are
     /// not loaded again.
     pub(crate) async fn reload(&self) -> anyhow::Result<Arc<Vec<PluginReport>>> {
-        if let Some(folder) = &self.folder {
+        self.loaded().await;
+        if let Some(folder) = self.folder() {
             folder.reload().await?;
         }
         Ok(self.plugins())
@@ -67,20 +159,25 @@ impl Kinds {
 
     /// What plugins are lent and granted, and the records of each; none where only native kinds are wanted.
     pub(crate) fn custody(&self) -> Option<&Arc<Custody>> {
-        self.custody.as_ref()
+        self.host().map(|host| host.custody())
     }
 
     /// The registry in force.
     pub(crate) fn registry(&self) -> Arc<Registry> {
-        self.registry.borrow().clone()
+        self.open()
+            .map_or_else(|| self.native.clone(), |open| open.registry.borrow().clone())
     }
 
     /// The executor of `kind`; the error says which plugin would provide it, where the folder knows one.
     pub(crate) fn executor(&self, kind: &str) -> Result<Arc<dyn Executor>, CheckError> {
         let found = self.registry().executor(kind).cloned();
         found.map_err(|error| match error {
+            // Nobody knows yet whether there is such a kind; on the wire an unknown one is down.
+            CheckError::UnknownKind { kind, .. } if self.is_loading() => CheckError::Internal(format!(
+                "monitor type `{kind}` is not there yet: the plugins are still being compiled"
+            )),
             CheckError::UnknownKind { kind, known, .. } => CheckError::UnknownKind {
-                away: self.away(&kind),
+                away: self.away(&kind).or_else(|| self.hint(&kind, &known)),
                 kind,
                 known,
             },
@@ -90,7 +187,7 @@ impl Kinds {
 
     /// Why a plugin that would provide `kind` does not. Of a file that never told its kinds its name must do.
     fn away(&self, kind: &str) -> Option<String> {
-        let reports = self.folder.as_ref()?.reports();
+        let reports = self.folder()?.reports();
         let away = |report: &&PluginReport| !report.is_active();
         let provides = |report: &&PluginReport| report.kinds.iter().any(|its| its == kind);
         let named = |report: &&PluginReport| {
@@ -102,7 +199,11 @@ impl Kinds {
         };
         if let Some(PluginReport { name, state, .. }) = reports.iter().filter(away).find(provides) {
             let next = match state {
-                PluginState::Disabled => format!("; `POST /api/v1/plugins/{name}/enable` lets it serve"),
+                PluginState::Disabled => format!(
+                    "{}; `lapwing plugin enable {name}` or `POST /api/v1/plugins/{name}/enable` lets it serve",
+                    self.decisions()
+                        .map_or_else(String::new, |file| format!(" in `{}`", file.display()))
+                ),
                 PluginState::PendingApproval { .. } => {
                     format!("; grant it, or `POST /api/v1/plugins/{name}/approve`")
                 }
@@ -116,21 +217,81 @@ impl Kinds {
         Some(format!("plugin file `{file}` {}", standing(state)))
     }
 
+    /// Of a kind that nobody has heard of: the known one it may be meant for, and where plugins are looked for.
+    fn hint(&self, kind: &str, known: &[String]) -> Option<String> {
+        let meant = nearest(kind, known).map(|near| format!("did you mean `{near}`?"));
+        let looked = self.plugins.as_ref().map(|plugins| {
+            let folder = plugins.path.display();
+            format!("no plugin in `{folder}` provides it (--plugins names another folder)")
+        });
+        let hints: Vec<_> = meant.into_iter().chain(looked).collect();
+        (!hints.is_empty()).then(|| hints.join(" "))
+    }
+
     /// What became of each file of the folder, as of now.
     pub(crate) fn plugins(&self) -> Arc<Vec<PluginReport>> {
-        let reports = self.folder.as_ref().map(PluginFolder::reports);
+        let reports = self.folder().map(PluginFolder::reports);
         Arc::new(reports.unwrap_or_default())
     }
 
     /// What runs the plugins; `None` where only native kinds are wanted.
     pub(crate) fn host(&self) -> Option<&Arc<PluginHost>> {
-        self.folder().map(PluginFolder::host)
+        self.plugins.as_ref().map(|plugins| &plugins.host)
     }
 
-    /// The folder, to switch plugins on and off, approve and grant.
-    pub(crate) fn folder(&self) -> Option<&PluginFolder> {
-        self.folder.as_ref()
+    /// The file that decisions on plugins are kept in, if they are kept.
+    pub(crate) fn decisions(&self) -> Option<&Path> {
+        self.plugins.as_ref()?.decisions.as_deref()
     }
+
+    /// The folder, to switch plugins on and off, approve and grant; `None` until it is loaded.
+    pub(crate) fn folder(&self) -> Option<&PluginFolder> {
+        self.open().map(|open| &open.folder)
+    }
+
+    fn is_loading(&self) -> bool {
+        self.plugins.is_some() && self.open().is_none()
+    }
+
+    fn open(&self) -> Option<&Folder> {
+        self.plugins.as_ref()?.folder.get()
+    }
+}
+
+fn unreadable(folder: &Path, error: &std::io::Error) -> anyhow::Error {
+    anyhow::anyhow!("cannot read plugin folder `{}`: {error}", folder.display())
+}
+
+/// The one of `known` that `word` may be a slip of the fingers for.
+fn nearest<'a>(word: &str, known: &'a [String]) -> Option<&'a str> {
+    let distances = known.iter().map(|name| (distance(word, name), name.as_str()));
+    let (slips, name) = distances.min()?;
+    (slips <= 1 + word.chars().count() / 4).then_some(name)
+}
+
+/// How many letters must be left out, put in, changed or swapped with the next to make `b` of `a`.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut last = None;
+    for (i, c) in a.chars().take(64).enumerate() {
+        let mut next = vec![i + 1];
+        for (j, (d, costs)) in b.iter().zip(row.windows(2)).enumerate() {
+            let &[diagonal, above] = costs else { continue };
+            let mut cost = (diagonal + usize::from(c != *d))
+                .min(above + 1)
+                .min(next.last().map_or(i, |left| left + 1));
+            let swapped = j > 0 && last == Some(*d) && b.get(j - 1) == Some(&c);
+            if let Some(two_ago) = before.get(j.wrapping_sub(1)).filter(|_| swapped) {
+                cost = cost.min(two_ago + 1);
+            }
+            next.push(cost);
+        }
+        before = std::mem::replace(&mut row, next);
+        last = Some(c);
+    }
+    row.last().copied().unwrap_or(0)
 }
 
 /// Whether there is a plugin folder where somebody said that there is.
@@ -151,4 +312,59 @@ fn native_kinds() -> anyhow::Result<Registry> {
     let mut registry = Registry::default();
     native::register(&mut registry)?;
     Ok(registry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{admin::checks::adhoc, probe::Prober, producer};
+    use lapwing_checks::Net;
+    use lapwing_model::{Reason, SystemClock, WorkerIdentity};
+
+    #[test]
+    fn a_slip_of_the_fingers_is_forgiven_and_a_guess_is_not() {
+        let known = ["http", "http-keyword", "tcp", "smtp"].map(str::to_owned);
+        for (word, meant) in [
+            ("htpt", Some("http")),
+            ("htttp", Some("http")),
+            ("tpc", Some("tcp")),
+            ("http-keywrd", Some("http-keyword")),
+            ("telepathy", None),
+            ("", None),
+            ("websockets", None),
+        ] {
+            assert_eq!(nearest(word, &known), meant, "{word}");
+        }
+        assert_eq!(distance("abc", ""), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn native_kinds_are_there_before_any_plugin_is_and_others_are_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = crate::cli::Shared {
+            plugins: Some(folder.path().to_owned()),
+            ..Default::default()
+        };
+        let config = Config::load(&shared, &crate::config::Environment::default()).unwrap();
+        let kinds = Arc::new(Kinds::new(&config).unwrap());
+        assert!(kinds.executor("tcp").is_ok());
+        kinds.settled("tcp").await;
+        let prober = Prober {
+            kinds: kinds.clone(),
+            net: Net::new(config.network),
+            clock: Arc::new(SystemClock),
+            identity: WorkerIdentity {
+                name: "test".to_owned(),
+                region: None,
+            },
+        };
+        let monitor = adhoc("smtp", serde_json::Map::new(), Duration::from_secs(3));
+        let task = Arc::new(producer::task(&monitor, &*prober.clock));
+        let seen = prober.run(&task).await.observation;
+        assert_eq!(seen.reason, Some(Reason::Internal));
+        assert!(seen.message.contains("still being compiled"), "{}", seen.message);
+        let (looked, result) = tokio::join!(kinds.look(|_| ()), prober.run(&task));
+        looked.unwrap();
+        assert_eq!(result.observation.reason, Some(Reason::UnknownKind));
+    }
 }

@@ -13,6 +13,7 @@ mod producer;
 mod pulse;
 #[cfg(test)]
 mod reference;
+mod review;
 mod role;
 mod shutdown;
 mod state;

@@ -30,12 +30,15 @@ pub(crate) struct Prober {
 }
 
 impl Prober {
-    /// Runs `task` once. Never fails, never panics, and ends at most 50 ms after the task's budget. Cancel safe.
+    /// Runs `task` once. Never fails, never panics, and ends at most 50 ms after the task's
+    /// budget; at the start of the process once more as long, where the kind's plugin is still being compiled. Cancel safe.
     pub(crate) async fn run(&self, task: &Arc<Task>) -> CheckResult {
         let started_at = self.clock.now();
         let observation = if task.under_maintenance {
             Observation::unknown(Reason::Maintenance, "Monitor under maintenance")
         } else {
+            // What is still being compiled is waited for as long as the check might take, and does not shorten it.
+            let _ = tokio::time::timeout(task.budget(), self.kinds.settled(&task.monitor.kind)).await;
             let guarded = AssertUnwindSafe(self.try_probe(task)).catch_unwind().await;
             let outcome = guarded.unwrap_or_else(|panic| Err(panicked(task, &*panic)));
             outcome.unwrap_or_else(CheckError::into_observation)
@@ -55,6 +58,7 @@ impl Prober {
     }
 
     async fn review(&self, task: &Arc<Task>) -> Result<(), CheckError> {
+        let _ = tokio::time::timeout(task.budget(), self.kinds.settled(&task.monitor.kind)).await;
         let executor = self.kinds.executor(&task.monitor.kind)?;
         let deadline = Instant::now() + task.budget();
         let faults = executor.review(&task.monitor.config, "", deadline).await?;

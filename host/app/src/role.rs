@@ -2,27 +2,26 @@
 
 use crate::{
     admin,
-    config::{Config, Faults, Redis, monitors::Numbered},
-    consent,
+    config::{Config, Faults, Redis},
+    consent, console,
     kinds::Kinds,
     metrics::{Metrics, plugins::Plugins, queue::Queue},
     probe::Prober,
     pulse::Pulse,
+    review,
     state::RedisState,
     worker::Worker,
 };
 use anyhow::Context;
-use lapwing_checks::{Net, Origin};
+use lapwing_checks::Net;
 use lapwing_model::{SystemClock, WorkerIdentity};
 use lapwing_queue::{
     Memos, Sink, Source,
     asynq::{self, Asynq},
 };
 use lapwing_wasm::{HostError, PluginHost};
-use serde_json::Value;
-use std::{collections::HashSet, sync::Arc, time::Duration};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// Between two tries to reach a Redis that is away; each try itself takes up to two seconds.
 const RETRY: Duration = Duration::from_millis(250);
@@ -60,22 +59,46 @@ fn of_settings(error: anyhow::Error, config: &Config) -> anyhow::Error {
 }
 
 impl Role {
-    /// Loads plugins and builds the parts.
-    pub(crate) async fn load(config: &Config) -> anyhow::Result<Self> {
-        let settings = config.plugin_settings.clone();
-        let kinds = Kinds::load(&config.plugins, config.plugins_required, settings)
-            .await
-            .map_err(|error| of_settings(error, config))?;
+    /// Builds the parts, with native kinds alone until the plugins are looked for: [`Self::plugins`].
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let kinds = Kinds::new(config).map_err(|error| of_settings(error, config))?;
         Ok(Self::build(config, kinds))
     }
 
+    /// Builds the parts and loads the plugins; where some must be compiled, `note` has it told on standard error.
+    pub(crate) async fn load(config: &Config, note: bool) -> anyhow::Result<Self> {
+        let role = Self::new(config)?;
+        let slow = |path: &Path| {
+            if note {
+                console::note(&format!("compiling the plugins of `{}` …", path.display()));
+            }
+        };
+        role.prober.kinds.look(slow).await?;
+        Ok(role)
+    }
+
     /// Builds the parts to run `kind` alone: plugins are loaded only for a kind that is not native.
-    pub(crate) async fn load_for(kind: &str, config: &Config) -> anyhow::Result<Self> {
+    pub(crate) async fn load_for(kind: &str, config: &Config, note: bool) -> anyhow::Result<Self> {
         let native = Kinds::native()?;
         if native.registry().executor(kind).is_ok() {
             return Ok(Self::build(config, native));
         }
-        Self::load(config).await
+        Self::load(config, note).await
+    }
+
+    /// Loads the plugins beside all else, watches their folder from then on, and warns of the monitors that they find
+    /// fault with. Ends with the handle.
+    pub(crate) fn plugins(&self, config: &Config) -> AbortOnDropHandle<()> {
+        let (kinds, monitors) = (self.prober.kinds.clone(), config.monitors.clone());
+        let (mut faults, folder) = (Faults::of(config.file.as_ref()), config.plugins.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let _ = tokio::task::spawn_blocking(move || admin::plugins::upload::sweep(&folder)).await;
+            kinds.look_and_watch().await;
+            review::monitors(&kinds, &monitors, &mut faults).await;
+            if !faults.is_empty() {
+                tracing::warn!("{faults}");
+            }
+        }))
     }
 
     fn build(config: &Config, kinds: Kinds) -> Self {
@@ -99,42 +122,6 @@ impl Role {
             metrics: Arc::new(metrics),
             pulse: Arc::new(Pulse::new()),
         }
-    }
-
-    /// Holds the configuration of every plugin's monitor against its schema, and asks the plugin; those of native kinds
-    /// have been when the file was read. An unknown kind is only warned of, and so is a plugin that cannot say: it may be
-    /// mended while the other monitors are watched.
-    pub(crate) async fn check_monitors(&self, config: &Config) -> Result<(), Faults> {
-        let mut faults = Faults::of(config.file.as_ref());
-        // Who could not say once is not waited for again.
-        let mut mute = HashSet::new();
-        for Numbered { index, monitor } in &config.monitors {
-            let warn = |error| tracing::warn!(monitor.id, "monitor `{}`: {error}", monitor.name);
-            let executor = match self.prober.kinds.executor(&monitor.kind) {
-                Ok(executor) if executor.info().origin == Origin::Native => continue,
-                Ok(executor) => executor,
-                Err(error) => {
-                    warn(error);
-                    continue;
-                }
-            };
-            let (value, root) = (
-                serde_json::from_str(&monitor.config).unwrap_or(Value::Null),
-                format!("monitors[{index}].config"),
-            );
-            if !faults.hold(executor.info(), &value, &root) || mute.contains(&monitor.kind) {
-                continue;
-            }
-            let deadline = Instant::now() + monitor.timeout;
-            match executor.review(&monitor.config, &root, deadline).await {
-                Ok(found) => faults.add(found),
-                Err(error) => {
-                    mute.insert(&monitor.kind);
-                    warn(error);
-                }
-            }
-        }
-        faults.into_result(()).map(|_| ())
     }
 
     /// A plugin host by itself, to look into a file.
@@ -186,9 +173,8 @@ impl Role {
         Ok(None)
     }
 
-    /// The worker of this process. From here on the plugin folder is watched.
+    /// The worker of this process.
     pub(crate) fn worker(&self, config: &Config, source: Arc<dyn Source>, sink: Arc<dyn Sink>) -> Worker {
-        self.prober.kinds.watch();
         Worker {
             source,
             sink,

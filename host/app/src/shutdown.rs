@@ -17,7 +17,7 @@ pub(crate) fn on_signal() -> std::io::Result<CancellationToken> {
             }
         };
         next().await;
-        tracing::info!("stopping: no more tasks are taken, running checks may end (again to stop at once)");
+        tracing::info!("stopping: no more checks begin, those that run may end (again to stop at once)");
         token.cancel();
         let number = next().await;
         std::process::exit(128 + number);

@@ -58,9 +58,9 @@ impl Worker {
         self.source.drain().await;
         running.close();
         if tokio::time::timeout(self.grace, running.wait()).await.is_err() {
+            let (count, checks) = (running.len(), if running.len() == 1 { "check" } else { "checks" });
             info!(
-                "{} checks did not end within the grace of {:?}; their tasks go back",
-                running.len(),
+                "{count} {checks} did not end within the grace of {:?} and are given up",
                 self.grace
             );
             abort.cancel();

@@ -54,6 +54,13 @@ pub struct Trial {
     pub dns_queries: u32,
 }
 
+impl Trial {
+    /// One that did not come to a run.
+    pub fn never(why: CheckError) -> Self {
+        report(Attempt::never(why))
+    }
+}
+
 impl Plugin {
     /// Runs `config` (JSON) once, with each call to the host written down. `Err` when there is no such kind, the
     /// configuration does not fit its schema, or the plugin's own check finds fault with it. Ends by `cx.deadline`; cancel safe.
@@ -113,7 +120,8 @@ fn report(attempt: Attempt) -> Trial {
         refusals: aside.refusals,
         elapsed_us: micros(elapsed),
         queued_us: micros(queued),
-        cpu_us: micros(usage.cpu),
+        // Measured in ticks of the engine: of a short run its first tick is more than all of it.
+        cpu_us: micros(usage.cpu.min(elapsed)),
         memory_bytes: usage.memory_bytes,
         network_bytes: usage.network_bytes,
         connects: usage.connects,
@@ -123,4 +131,18 @@ fn report(attempt: Attempt) -> Trial {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_own_code_takes_no_longer_than_the_whole() {
+        let mut attempt = Attempt::never(CheckError::Internal(String::new()));
+        attempt.elapsed = Duration::from_micros(2660);
+        attempt.aside.usage.cpu = Duration::from_micros(5350);
+        let trial = report(attempt);
+        assert_eq!((trial.cpu_us, trial.elapsed_us), (2660, 2660));
+    }
 }

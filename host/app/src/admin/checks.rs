@@ -78,10 +78,10 @@ pub(super) fn slot(state: &State) -> Result<OwnedSemaphorePermit, ApiError> {
     })
 }
 
-/// A monitor for one run that no file names.
+/// A monitor for one run that no file names. Its id is empty, as no monitor's can be: it shares nothing with any.
 pub(crate) fn adhoc(kind: &str, config: Map<String, Value>, timeout: Duration) -> Monitor {
     Monitor {
-        id: "adhoc".to_owned(),
+        id: String::new(),
         name: "adhoc".to_owned(),
         kind: kind.to_owned(),
         interval: timeout,

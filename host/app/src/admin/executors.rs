@@ -17,6 +17,7 @@ pub(crate) struct Executors {
     (status = 200, description = "Who provides it, and the schema of its configuration", body = ref(refer::<Executors>()))
 ))]
 pub(crate) async fn list(extract::State(state): extract::State<State>) -> Json<Executors> {
+    state.prober.kinds.loaded().await;
     Json(Executors {
         executors: state.prober.kinds.registry().kinds().cloned().collect(),
     })

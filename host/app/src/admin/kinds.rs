@@ -24,6 +24,7 @@ pub(crate) async fn schema(
     extract::State(state): extract::State<State>,
     Path(kind): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
+    state.prober.kinds.settled(&kind).await;
     match state.prober.kinds.executor(&kind) {
         Ok(executor) => Ok(Json(executor.info().schema.clone())),
         Err(error) => Err(ApiError::new(

@@ -12,7 +12,19 @@ use anyhow::Context;
 use clap::Args;
 use lapwing_model::{Reason, task::DEFAULT_TIMEOUT};
 use serde_json::{Map, Value};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// What `lapwing plugin run` shows in place of the examples of `lapwing check`.
+pub(super) const RUN_EXAMPLES: &str = "\
+Examples:
+  lapwing plugin run smtp --plugins ./plugins --config '{\"host\": \"127.0.0.1\", \"port\": 25}'
+  lapwing plugin run my-check --plugins dist --config @example.json --json
+
+Exit codes: 0 up, 1 down, 2 could not tell, 64 unknown kind or unfit configuration";
 
 /// `lapwing check`
 #[derive(Debug, Args)]
@@ -53,7 +65,7 @@ pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Resul
     let given = read(&args.config)?;
     let console = Console::new(args.json);
     role::block_on(async {
-        let role = Role::load_for(&args.kind, &config).await?;
+        let role = Role::load_for(&args.kind, &config, !args.json).await?;
         let monitor = adhoc(&args.kind, given, args.timeout.unwrap_or(DEFAULT_TIMEOUT));
         let task = Arc::new(producer::task(&monitor, &*role.prober.clock));
         let result = role.prober.try_out(&task).await;
@@ -81,9 +93,16 @@ pub(super) fn read(config: &str) -> anyhow::Result<Map<String, Value>> {
         None => Ok(config.to_owned()),
     };
     let object = text.and_then(|text| {
-        serde_json::from_str(&text).context(
-            "--config: expected a JSON object, the check's configuration, or `@FILE`; a settings file goes with --settings",
-        )
+        serde_json::from_str(&text).with_context(|| match config.strip_prefix('@') {
+            Some("-") => "--config: standard input is no JSON object".to_owned(),
+            Some(file) => format!("--config: `{file}` is no JSON object"),
+            None if Path::new(config).extension().is_some_and(|end| end == "json") && Path::new(config).is_file() => {
+                format!("--config: did you mean `@{config}`?")
+            }
+            None => "--config: expected a JSON object, the check's configuration, or `@FILE`; a settings file goes \
+                     with --settings"
+                .to_owned(),
+        })
     });
     object.map_err(Usage::of)
 }

@@ -29,7 +29,7 @@ pub(crate) fn main(args: &KindsArgs, environment: &Environment) -> anyhow::Resul
     let config = Config::load(&args.shared.quiet(), environment)?;
     config.start_logging();
     role::block_on(async {
-        let there = Role::load(&config).await?.prober.kinds;
+        let there = Role::load(&config, !args.json).await?.prober.kinds;
         let registry = there.registry();
         let one = args.kind.as_ref().map(|kind| there.executor(kind));
         let one = one.transpose().map_err(Usage::of)?;

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod compile;
 mod conformance;
+mod grants;
 mod inspect;
 mod keygen;
 mod kit;
@@ -13,6 +14,7 @@ mod new;
 mod retarget;
 mod sign;
 mod subject;
+mod switch;
 mod test;
 mod verify;
 
@@ -30,6 +32,7 @@ pub(crate) enum PluginCommand {
     /// Run one file once, and see what it does
     Test(test::TestArgs),
     /// The same as `lapwing check`: run a kind of the plugin folder, or a native one
+    #[command(after_help = super::check::RUN_EXAMPLES)]
     Run(super::check::CheckArgs),
     /// Try one file against servers that misbehave: does it always tell the truth?
     Conformance(conformance::ConformanceArgs),
@@ -41,6 +44,10 @@ pub(crate) enum PluginCommand {
     Build(build::BuildArgs),
     /// Pin the plugin folder: from then on only these contents are loaded from it
     Lock(lock::LockArgs),
+    /// Let a plugin of the folder serve again
+    Enable(switch::SwitchArgs),
+    /// Keep a plugin of the folder from serving, over restarts
+    Disable(switch::SwitchArgs),
     /// Make a key pair to sign plugins with
     Keygen(keygen::KeygenArgs),
     /// Sign a plugin file
@@ -64,6 +71,8 @@ pub(crate) fn main(command: &PluginCommand, environment: &Environment) -> anyhow
         PluginCommand::New(args) => new::main(args),
         PluginCommand::Build(args) => build::main(args, environment),
         PluginCommand::Lock(args) => lock::main(args, environment),
+        PluginCommand::Enable(args) => switch::main(args, true, environment),
+        PluginCommand::Disable(args) => switch::main(args, false, environment),
         PluginCommand::Keygen(args) => keygen::main(args),
         PluginCommand::Sign(args) => sign::main(args),
         PluginCommand::Verify(args) => verify::main(args, environment),

@@ -6,6 +6,7 @@ use crate::{
     config::{Config, Environment, Faults, Numbered},
     console::{self, Console},
     producer::{self, Producer},
+    review,
     role::Role,
     shutdown,
 };
@@ -46,19 +47,23 @@ pub(crate) fn main(args: &RunArgs, environment: &Environment) -> anyhow::Result<
     config.start_logging();
     if config.monitors.is_empty() {
         let mut faults = Faults::of(config.file.as_ref());
-        faults.push(
-            "monitors",
-            "there is nothing to watch; add a [[monitors]] table, or name a file with --config",
-        );
+        let next = match config.file {
+            Some(_) => "there is nothing to watch; add a [[monitors]] table",
+            None => "there is nothing to watch; name a file with [[monitors]] tables with --config",
+        };
+        faults.push("monitors", next);
         return Err(faults.into());
     }
     let console = Console::new(args.json);
     crate::role::block_on(async {
-        let role = Role::load(&config).await?;
-        role.check_monitors(&config).await?;
         if args.once {
+            let role = Role::load(&config, !args.json).await?;
+            let mut faults = Faults::of(config.file.as_ref());
+            review::monitors(&role.prober.kinds, &config.monitors, &mut faults).await;
+            faults.into_result(())?;
             once(&config, &role, console).await
         } else {
+            let role = Role::new(&config)?;
             watch(config, role, console, args.r#for).await
         }
     })
@@ -111,6 +116,7 @@ async fn watch(
     limit: Option<Duration>,
 ) -> anyhow::Result<Exit> {
     let server = admin::Server::bind(config.listen).await?;
+    let _plugins = role.plugins(&config);
     let stop = shutdown::on_signal()?;
     if let Some(limit) = limit {
         let stop = stop.clone();

@@ -3,7 +3,8 @@
 use crate::console::{Console, one_line};
 use lapwing_checks::KindInfo;
 use lapwing_model::{CheckResult, Status, observation::milliseconds};
-use lapwing_wasm::PluginReport;
+use lapwing_wasm::{PluginReport, PluginState};
+use serde_json::{Value, json};
 use std::path::Path;
 use unicode_width::UnicodeWidthChar;
 
@@ -74,7 +75,12 @@ pub(crate) fn of_result(result: &CheckResult, console: Console) -> String {
             phases.join(", ")
         ));
     }
+    // Most plugins time their own target; JSON says which numbers are a plugin's word.
+    let usual = |name: &str, value: &Value| name == "plugin.claimed" && *value == json!(["latency"]);
     for (name, value) in &observation.attributes {
+        if usual(name, value) {
+            continue;
+        }
         lines.push(format!("  {name}  {}", one_line(&value.to_string())));
     }
     if let Some(tls) = &observation.tls {
@@ -112,8 +118,16 @@ pub(crate) fn of_kinds(kinds: &[&KindInfo]) -> String {
     grid(["KIND", "FROM", "WHAT IT CHECKS"], &rows)
 }
 
-/// One line a file.
-pub(crate) fn of_plugins(plugins: &[PluginReport], folder: &Path) -> String {
+/// Where it is kept that a plugin is disabled, and what lets it serve.
+pub(crate) fn disabled(name: &str, decisions: &Path) -> String {
+    format!(
+        "disabled in `{}`; `lapwing plugin enable {name}` lets it serve",
+        decisions.display()
+    )
+}
+
+/// One line a file; `decisions` is where it is kept which are disabled.
+pub(crate) fn of_plugins(plugins: &[PluginReport], folder: &Path, decisions: Option<&Path>) -> String {
     if plugins.is_empty() {
         return format!(
             "no plugins in `{}`; drop a .wasm file there, or name a folder with --plugins",
@@ -128,9 +142,10 @@ pub(crate) fn of_plugins(plugins: &[PluginReport], folder: &Path) -> String {
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default();
-            let state = match &plugin.degraded {
-                Some(why) => format!("{}; degraded: {why}", plugin.state),
-                None => plugin.state.to_string(),
+            let state = match (&plugin.state, &plugin.degraded, decisions) {
+                (PluginState::Disabled, _, Some(file)) => disabled(&plugin.name, file),
+                (state, Some(why), _) => format!("{state}; degraded: {why}"),
+                (state, None, _) => state.to_string(),
             };
             [
                 one_line(&file),
@@ -204,5 +219,27 @@ mod tests {
             grid(["A", "B", "C"], &rows),
             "A     B     C\n\x1b[32mup\x1b[0m    \u{4e2d}\u{6587}  x\ndown  name  a b [31m"
         );
+    }
+
+    #[test]
+    fn that_a_plugin_timed_its_target_is_no_news() {
+        let monitor =
+            crate::admin::checks::adhoc("x", serde_json::Map::new(), std::time::Duration::from_secs(1));
+        let task = crate::producer::task(&monitor, &lapwing_model::SystemClock);
+        let of = |claimed: Value| {
+            let mut seen = lapwing_model::Observation::unknown(lapwing_model::Reason::Internal, "x");
+            seen.attributes.insert("plugin.claimed".to_owned(), claimed);
+            let nobody = lapwing_model::WorkerIdentity {
+                name: "x".to_owned(),
+                region: None,
+            };
+            let now = task.scheduled_at.unwrap();
+            of_result(
+                &CheckResult::new(&task, &nobody, now, now, seen),
+                Console::new(true),
+            )
+        };
+        assert!(!of(json!(["latency"])).contains("claimed"));
+        assert!(of(json!(["latency", "tls"])).contains("claimed"));
     }
 }

@@ -32,8 +32,9 @@ pub(crate) fn main(args: &WorkerArgs, environment: &Environment) -> anyhow::Resu
     config.start_logging();
     let redis = config.redis.take().unwrap_or_else(|| environment.redis_default());
     role::block_on(async {
-        let mut role = Role::load(&config).await?;
+        let mut role = Role::new(&config)?;
         let server = admin::Server::bind(config.listen).await?;
+        let _plugins = role.plugins(&config);
         let stop = shutdown::on_signal()?;
         let (tracker, ended) = (TaskTracker::new(), CancellationToken::new());
         info!(

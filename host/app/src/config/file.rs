@@ -199,7 +199,11 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
     };
     // What fits the schema can be read, but for what no schema can say; that is named here.
     let mut unreadable = |root: &str, path: &serde_path_to_error::Path, error: &serde_json::Error| {
-        faults.push(format!("{root}{path}"), error.to_string());
+        let (field, mut message) = (format!("{root}{path}"), error.to_string());
+        if field == "admin.listen" {
+            message.push_str("; expected an address and port such as `127.0.0.1:8085`");
+        }
+        faults.push(field, message);
     };
     match serde_path_to_error::deserialize(Value::Object(sections)) {
         Ok(config) => readable.config = config,

@@ -249,6 +249,60 @@ async fn an_upload_needs_its_own_token_and_lands_disabled() {
     assert!(!daemon.log().contains("courier"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_the_folder_refuses_leaves_nothing_behind() {
+    let home = Home::new(
+        &[],
+        "token = \"admin\"\nupload = true\nupload_token = \"courier\"",
+    );
+    fs::write(home.plugins().join("plugins.lock"), "# nothing is pinned\n").unwrap();
+    let daemon = home.daemon();
+    let smtp = fs::read(plugins().join("smtp.wasm")).unwrap();
+    let (code, answer) = upload(&daemon, Some("courier"), smtp).await;
+    assert_eq!(
+        (code, &answer["error"]["code"]),
+        (422, &json!("not_a_plugin")),
+        "{answer}"
+    );
+    assert!(!home.plugins().join("smtp.wasm").exists());
+    let kept = fs::read(home.0.path().join("data/plugins.json")).unwrap();
+    let kept: Value = serde_json::from_slice(&kept).unwrap();
+    assert_eq!(
+        (&kept["disabled"], &kept["disabled_files"]),
+        (&json!([]), &Value::Null),
+        "{kept}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_client_hangs_up_is_taken_all_the_same() {
+    let home = Home::new(&[], "upload = true\nupload_token = \"courier\"");
+    let daemon = home.daemon();
+    let smtp = fs::read(plugins().join("smtp.wasm")).unwrap();
+    let mut stream = TcpStream::connect(daemon.admin.trim_start_matches("http://")).unwrap();
+    let head = format!(
+        "POST /api/v1/plugins HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer courier\r\ncontent-length: {}\r\n\r\n",
+        smtp.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&smtp).unwrap();
+    // It has all of it once it is at work with the only draft.
+    let whole = |name: &String| {
+        fs::metadata(home.plugins().join(name)).is_ok_and(|file| file.len() == smtp.len() as u64)
+    };
+    eventually("the whole file", Duration::from_secs(20), async || {
+        files(&home.plugins()).iter().any(whole)
+    })
+    .await;
+    drop(stream);
+    eventually("a plugin that is disabled", Duration::from_secs(20), async || {
+        let (_, answer) = daemon.get("/api/v1/plugins").await;
+        answer["plugins"][0]["state"] == "disabled"
+    })
+    .await;
+    assert_eq!(files(&home.plugins()), ["smtp.wasm"]);
+}
+
 /// An upload that stops after its first byte; it has come as far as the daemon asking for the body.
 fn stalled(daemon: &Daemon) -> TcpStream {
     let mut stream = TcpStream::connect(daemon.admin.trim_start_matches("http://")).unwrap();
@@ -367,7 +421,7 @@ async fn an_unknown_kind_is_told_with_the_plugin_that_would_provide_it() {
     let told = [
         (
             "smtp",
-            "`smtp`: plugin `smtp` provides it and is disabled; `POST /api/v1/plugins/smtp/enable` lets it serve; known: http",
+            "/data/plugins.json`; `lapwing plugin enable smtp` or `POST /api/v1/plugins/smtp/enable` lets it serve; known: http",
         ),
         (
             "fixture-greedy",
@@ -377,7 +431,7 @@ async fn an_unknown_kind_is_told_with_the_plugin_that_would_provide_it() {
             "imap",
             "`imap`: plugin file `imap.wasm` was refused: WebAssembly text",
         ),
-        ("htpt", "unknown monitor type `htpt`; known: http"),
+        ("htpt", "unknown monitor type `htpt`: did you mean `http`? "),
     ];
     for (kind, part) in told {
         let (code, answer) = daemon.post("/api/v1/checks", &json!({ "kind": kind })).await;

@@ -143,7 +143,7 @@ fn new_takes_no_bad_name_and_no_folder_that_is_there() {
     );
     fs::write(Path::new(path).join("mine.txt"), "kept").unwrap();
     let again = say(&["plugin", "new", "door", "--lang", "js", "--path", path]);
-    assert_eq!(again.code, 2);
+    assert_eq!(again.code, 64);
     assert!(again.err.contains("exists already"), "{}", again.err);
     assert_eq!(
         fs::read_to_string(Path::new(path).join("mine.txt")).unwrap(),
@@ -158,7 +158,7 @@ fn build_says_what_is_missing() {
     let path = folder.path().join("door");
     let shown = path.to_str().unwrap();
     let stranger = say(&["plugin", "build", folder.path().to_str().unwrap()]);
-    assert_eq!(stranger.code, 2);
+    assert_eq!(stranger.code, 64);
     assert!(
         stranger
             .err

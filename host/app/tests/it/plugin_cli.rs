@@ -245,9 +245,103 @@ fn a_run_by_kind_is_a_check() {
     let told = say(&["plugin", "run", "htpt"]);
     assert_eq!(told.code, 64);
     assert!(
-        told.err.is_empty() && told.out.contains("unknown monitor type `htpt`"),
+        told.err.is_empty()
+            && told
+                .out
+                .contains("unknown monitor type `htpt`: did you mean `http`?"),
         "{}{}",
         told.out,
         told.err
     );
+}
+
+#[test]
+fn what_is_wrong_on_the_command_line_ends_with_64_and_says_what_to_change() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    let (smtp, text, bad) = (plugin("smtp.wasm"), path("text.wasm"), path("bad.json"));
+    std::fs::write(&text, "(component)").unwrap();
+    std::fs::write(&bad, "{").unwrap();
+    std::fs::write(path("good.json"), "{}").unwrap();
+    let (here, none, at_bad, good) = (path(""), path("none"), format!("@{bad}"), path("good.json"));
+    for (args, part) in [
+        (&["plugin", "build", &here][..], "plugin.toml"),
+        (&["plugin", "build", &none], "cannot find the folder"),
+        (&["plugin", "new", "door", "--path", &here], "exists already"),
+        (&["plugin", "keygen", &path("none/x.key")], "there is no folder"),
+        (&["plugin", "test", &text], "WebAssembly"),
+        (&["plugin", "test", &smtp, "--allow", "zork"], "as `zork:443`"),
+        (&["plugin", "test", &smtp, "--config", &at_bad], &bad),
+        (&["check", "tcp", "--config", &at_bad], &bad),
+        (
+            &["check", "tcp", "--config", &good],
+            &format!("did you mean `@{good}`?"),
+        ),
+    ] {
+        let said = say(args);
+        assert_eq!(said.code, 64, "{args:?}: {}{}", said.out, said.err);
+        assert!(said.err.contains(part), "{args:?}: {part} in {}", said.err);
+    }
+    for place in ["db:5432", "localhost", "10.0.0.0/8", "*.corp.example", "::1"] {
+        let said = say(&["plugin", "test", &smtp, "--allow", place]);
+        assert!(said.err.contains("`host`"), "{place}: {}", said.err);
+    }
+}
+
+#[test]
+fn an_unfit_config_is_told_as_json_where_json_is_asked_for() {
+    let said = say(&["plugin", "test", &plugin("smtp.wasm"), "--json"]);
+    let trial: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{}{}", said.out, said.err));
+    assert_eq!(
+        (said.code, &trial["result"]["reason"]),
+        (64, &json!("invalid_config")),
+        "{trial}"
+    );
+}
+
+#[test]
+fn a_test_of_a_plugin_that_would_wait_for_approval_says_so() {
+    let hint = |file: &str| {
+        say(&["plugin", "test", &plugin(file)])
+            .err
+            .contains("would wait for approval")
+    };
+    assert!(hint("fixtures/greedy.wasm") && !hint("fixtures/trap.wasm"));
+}
+
+#[test]
+fn a_bench_without_any_verdict_is_no_success() {
+    let said = say(&["plugin", "bench", &plugin("fixtures/trap.wasm"), "--runs", "5"]);
+    assert_eq!(said.code, 2, "{}{}", said.out, said.err);
+    assert_eq!(
+        said.out.contains("debug build"),
+        cfg!(debug_assertions),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn an_unknown_kind_is_told_with_the_nearest_and_where_plugins_are_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let said = say(&["check", "htpt", "--plugins", folder]);
+    assert_eq!(said.code, 64);
+    for part in ["did you mean `http`?", folder, "--plugins"] {
+        assert!(said.out.contains(part), "{part} in {}", said.out);
+    }
+}
+
+#[test]
+fn help_shows_what_a_command_takes_and_no_more() {
+    for verb in ["list", "lock", "enable"] {
+        let said = say(&["plugin", verb, "--help"]);
+        assert!(
+            said.out.contains("--plugins") && !said.out.contains("--listen"),
+            "{}",
+            said.out
+        );
+    }
+    let said = say(&["plugin", "run", "--help"]);
+    assert!(said.out.contains("lapwing plugin run smtp"), "{}", said.out);
 }

@@ -155,7 +155,7 @@ fn what_is_signed_is_verified_and_what_was_changed_is_not() {
     assert_eq!(String::from_utf8_lossy(&mode.stdout).trim(), "600");
     assert_eq!(
         say(&["plugin", "keygen", &key]).code,
-        2,
+        64,
         "a key is never overwritten"
     );
 
@@ -183,5 +183,120 @@ fn what_is_signed_is_verified_and_what_was_changed_is_not() {
     fs::write(&file, bytes).unwrap();
     let said = verify();
     assert_eq!(said.code, 2);
-    assert!(said.err.contains("fits none of"), "{}", said.err);
+    assert!(
+        said.err.contains(&format!("fits not --key `{public}`")) && !said.err.contains("trusted_keys"),
+        "{}",
+        said.err
+    );
+    for wrong in ["RWx", &file, &key, &path("none.pub")] {
+        let said = say(&["plugin", "verify", &file, "--key", wrong]);
+        assert!(
+            said.code == 64 && said.err.contains("--key") && !said.err.contains("trusted_keys"),
+            "{wrong}: {} {}",
+            said.code,
+            said.err
+        );
+    }
+}
+
+/// A folder with a settings file, the plugin `greedy.wasm`, and a data folder of its own.
+fn settled(settings: &str) -> (tempfile::TempDir, String) {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("plugins")).unwrap();
+    fs::copy(
+        plugins().join("fixtures/greedy.wasm"),
+        root.path().join("plugins/greedy.wasm"),
+    )
+    .unwrap();
+    let file = root.path().join("lapwing.toml");
+    let (folder, data) = (root.path().join("plugins"), root.path().join("data"));
+    let text = format!(
+        "[plugins]\ndir = \"{}\"\ndata = \"{}\"\n{settings}",
+        folder.display(),
+        data.display()
+    );
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    (root, file)
+}
+
+#[test]
+fn the_grant_that_is_printed_can_be_pasted_at_the_end_of_any_file() {
+    let (_root, file) = settled("[log]\nlevel = \"info\"\n");
+    let list = || say(&["plugin", "list", "--settings", &file]);
+    let said = list();
+    let table = said
+        .out
+        .find("[plugins.grants.")
+        .unwrap_or_else(|| panic!("{}", said.out));
+    let text = fs::read_to_string(&file).unwrap() + &said.out[table..];
+    fs::write(&file, text).unwrap();
+    let said = list();
+    assert!(
+        said.code == 0 && said.out.contains("active") && !said.out.contains("[plugins.grants."),
+        "{}{}",
+        said.out,
+        said.err
+    );
+}
+
+#[test]
+fn list_tells_what_is_wrong_with_the_settings_and_which_grants_are_nobodys() {
+    let monitor = "[plugins.grants.nope]\nstate = true\n[plugins.grants.fixtures]\nhosts = [\"relay.test:25\"]\n\
+                   [[monitors]]\nname = \"a\"\nkind = \"smtp\"\n[monitors.config]\nhost = \"127.0.0.1\"\n\
+                   plugins.grants.fixtures.hosts = [\"relay.test:25\"]\n";
+    let (root, file) = settled(monitor);
+    fs::copy(plugins().join("smtp.wasm"), root.path().join("plugins/smtp.wasm")).unwrap();
+    let said = say(&["plugin", "list", "--settings", &file]);
+    assert_eq!(said.code, 64, "{}{}", said.out, said.err);
+    for part in [
+        "`plugins.grants` has `nope`, but no plugin",
+        "monitors[0].config.plugins: unknown field",
+    ] {
+        assert!(said.err.contains(part), "{part} in {}", said.err);
+    }
+}
+
+#[test]
+fn a_plugin_is_switched_off_and_on_from_the_command_line() {
+    let (root, file) = settled("[plugins.grants.fixtures]\nhosts = [\"relay.test:25\"]\n");
+    let plugin = |verb: &str, rest: &[&str]| say(&[&["plugin", verb, "--settings", &file], rest].concat());
+    let kept = root.path().join("data/plugins.json");
+    let kept = kept.to_str().unwrap();
+    let said = plugin("disable", &["fixtures"]);
+    assert!(
+        said.code == 0 && said.out.contains(kept),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    let said = plugin("list", &[]);
+    assert!(
+        said.out
+            .contains(&format!("disabled in `{kept}`; `lapwing plugin enable fixtures`")),
+        "{}",
+        said.out
+    );
+    let greedy = root.path().join("plugins/greedy.wasm");
+    let said = plugin("inspect", &[greedy.to_str().unwrap()]);
+    assert!(
+        said.out.contains(&format!("disabled in `{kept}`")),
+        "{}",
+        said.out
+    );
+    let said = say(&["check", "fixture-greedy", "--settings", &file]);
+    assert!(
+        said.code == 64 && said.out.contains(kept) && said.out.contains("`lapwing plugin enable fixtures`"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    assert_eq!(plugin("enable", &["fixtures"]).code, 0);
+    assert!(plugin("list", &[]).out.contains("active"));
+    let said = plugin("disable", &["fixture"]);
+    assert!(
+        said.code == 64 && said.err.contains("known: `fixtures`"),
+        "{}",
+        said.err
+    );
 }

@@ -55,7 +55,9 @@ async fn misbehaving_plugins_are_unknown_and_native_checks_do_not_notice() {
         .arg("--plugins")
         .arg(plugins().join("fixtures"))
         .env("REDIS_URL", redis.url());
-    let _worker = Daemon::start(command);
+    let worker = Daemon::start(command);
+    // Answered when all are loaded.
+    worker.get("/api/v1/plugins").await;
 
     let alone = native_p99(&mut connection, "alone", &url).await;
     let misdeeds = [

@@ -137,6 +137,28 @@ async fn it_stops_by_itself_after_the_given_time() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn native_monitors_and_the_api_do_not_wait_until_plugins_are_compiled() {
+    let (folder, file) = monitors(false).await;
+    let mut command = run(&file);
+    command.env("XDG_CACHE_HOME", folder.path().join("cache"));
+    let daemon = Daemon::start(command);
+    assert_eq!(daemon.get("/api/v1/health").await.0, 200);
+    eventually("the plugin's monitor", Duration::from_secs(90), async || {
+        daemon
+            .log()
+            .lines()
+            .any(|line| line.contains("up") && line.contains("  Mail "))
+    })
+    .await;
+    let log = daemon.log();
+    let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("no `{text}` in:\n{log}"));
+    assert!(
+        place("admin API at") < place("compiling the plugins of") && place("  Web ") < place("  Mail "),
+        "{log}"
+    );
+}
+
 #[test]
 fn what_plugins_find_wrong_with_monitors_is_told_at_the_start_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
@@ -157,7 +179,7 @@ fn what_plugins_find_wrong_with_monitors_is_told_at_the_start_with_its_place() {
     };
     let good = monitor("Good", serde_json::json!({"from": 1}));
     let (code, said) = start(&[good.clone(), monitor("Bad", serde_json::json!({"from": 10}))]);
-    assert_eq!(code, Some(64), "{said}");
+    assert_eq!(code, Some(0), "one plugin's word stops nothing: {said}");
     assert!(
         said.contains("monitors[1].config.to: is before `from` (10)") && !said.contains("monitors[0]"),
         "{said}"
@@ -169,4 +191,30 @@ fn what_plugins_find_wrong_with_monitors_is_told_at_the_start_with_its_place() {
     ]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("`config-check` trapped"), "{said}");
+    // One that takes too long is asked only once.
+    let slow = |name: &str| monitor(name, serde_json::json!({"from": 1, "misdeed": "spin"}));
+    let (code, said) = start(&[slow("One"), slow("Two"), slow("Three")]);
+    assert_eq!(code, Some(0), "{said}");
+    let warned = said
+        .lines()
+        .filter(|line| line.contains("WARN") && line.contains("monitor `"));
+    assert_eq!(warned.count(), 1, "{said}");
+}
+
+#[test]
+fn a_file_without_monitors_is_told_as_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lapwing.toml");
+    for (text, part) in [
+        ("", "add a [[monitors]] table"),
+        ("[admin]\nlisten = \"8085\"\n", "such as `127.0.0.1:8085`"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let output = lapwing().arg("run").arg("--config").arg(&file).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(64) && err.contains(part) && !err.contains("--config"),
+            "{err}"
+        );
+    }
 }

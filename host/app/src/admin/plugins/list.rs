@@ -9,6 +9,7 @@ use axum::{Json, extract};
     (status = 200, description = "One entry a file", body = ref(refer::<Plugins>()))
 ))]
 pub(crate) async fn list(extract::State(state): extract::State<State>) -> Json<Plugins> {
+    state.prober.kinds.loaded().await;
     Json(Plugins {
         plugins: state.prober.kinds.plugins(),
     })

@@ -66,6 +66,7 @@ impl FromRequestParts<State> for Named {
         let Path(name) = Path::<String>::from_request_parts(parts, state)
             .await
             .map_err(|unfit| ApiError::new(unfit.status(), "invalid_request", unfit.body_text()))?;
+        state.prober.kinds.loaded().await;
         Self::find(state, &name)
     }
 }

@@ -5,10 +5,13 @@
 //! folder only once it is whole and switched off.
 
 use super::{Named, inspect::Inspection};
-use crate::admin::{
-    State, access,
-    error::{ApiError, Envelope},
-    openapi::refer,
+use crate::{
+    admin::{
+        State, access,
+        error::{ApiError, Envelope},
+        openapi::refer,
+    },
+    kinds::Kinds,
 };
 use axum::{
     Json,
@@ -19,8 +22,11 @@ use axum::{
 use futures_util::StreamExt;
 use lapwing_wasm::{PluginFolder, PluginReport};
 use std::{
+    fs::Metadata,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 use tempfile::NamedTempFile;
 use tokio::{
@@ -31,10 +37,16 @@ use tokio::{
 /// How many uploads may be under way.
 const MAX_UPLOADS: usize = 4;
 
+/// How the names of files begin that are being uploaded: no scan of the folder looks at them.
+const DRAFT: &str = ".upload-";
+
+/// The age of such a file at which nobody is uploading it any more.
+const STALE: Duration = Duration::from_hours(1);
+
 /// The uploads under way.
 pub(crate) struct Uploads {
     /// Each is a file of up to `plugins.file_mib` beside the folder's.
-    places: Semaphore,
+    places: Arc<Semaphore>,
     /// One at a time is compiled and placed. Taken with the whole body in hand: no slow sender holds up another.
     turn: Mutex<()>,
 }
@@ -42,7 +54,7 @@ pub(crate) struct Uploads {
 impl Default for Uploads {
     fn default() -> Self {
         Self {
-            places: Semaphore::new(MAX_UPLOADS),
+            places: Arc::new(Semaphore::new(MAX_UPLOADS)),
             turn: Mutex::default(),
         }
     }
@@ -67,48 +79,78 @@ pub(crate) async fn upload(
     body: Body,
 ) -> Result<(StatusCode, Json<Inspection>), ApiError> {
     access::authorize_upload(&state, &headers)?;
-    let _place = state.uploads.places.try_acquire().map_err(|_| {
+    let place = state.uploads.places.clone().try_acquire_owned().map_err(|_| {
         let message = "too many uploads are under way; try again later";
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_uploads", message)
     })?;
-    let kinds = state.prober.kinds.clone();
-    let folder = kinds
-        .folder()
-        .ok_or_else(|| failed("this process has no plugin folder"))?;
-    let draft = receive(folder, body, state.upload_limit).await?;
+    // Whoever hangs up with half a body ends it; whoever does later leaves nothing half done.
+    let done = tokio::spawn(async move {
+        let _place = place;
+        let kinds = &state.prober.kinds;
+        kinds.loaded().await;
+        let draft = receive(folder_of(kinds)?, body, state.upload_limit).await?;
+        accept(&state, draft).await
+    });
+    done.await.map_err(failed)?
+}
+
+/// Looks at the file, and puts it in the folder if it may be there.
+async fn accept(state: &State, draft: NamedTempFile) -> Result<(StatusCode, Json<Inspection>), ApiError> {
+    let kinds = &state.prober.kinds;
+    let folder = folder_of(kinds)?;
     let _turn = state.uploads.turn.lock().await;
     let report = folder.host().load_file(draft.path()).await;
     if let Some(why) = report.failure() {
-        return Err(ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "not_a_plugin",
-            why,
-        ));
+        return Err(refused(why));
     }
-    let name = report.name.clone();
+    let (name, digest) = (report.name.clone(), report.digest.clone());
     let target = vacancy(folder, &report)?;
-    let (kinds, path) = (state.prober.kinds.clone(), target.clone());
-    let place = move || match kinds.folder() {
-        Some(folder) => place(folder, &report, draft, &path),
-        None => Err(failed("this process has no plugin folder")),
-    };
-    tokio::task::spawn_blocking(place).await.map_err(failed)??;
-    let reports = state.prober.kinds.reload().await.map_err(failed)?;
+    let path = target.clone();
+    let switched = blocking(kinds, move |folder| place(folder, &report, draft, &path)).await?;
+    let reports = kinds.reload().await.map_err(failed)?;
     // What the folder's own rules refuse (a pin, a signature) does not stay.
-    if let Some(why) = reports
-        .iter()
-        .find(|there| there.path == target)
-        .and_then(PluginReport::failure)
-    {
+    let there = reports.iter().find(|there| there.path == target);
+    if let Some(why) = there.and_then(PluginReport::failure) {
+        let why = refused(why);
         tokio::fs::remove_file(&target).await.map_err(failed)?;
-        return Err(ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "not_a_plugin",
-            why,
-        ));
+        blocking(kinds, move |folder| switched.undo(folder, &name, digest)).await?;
+        return Err(why);
     }
     tracing::info!("plugin `{name}` uploaded; it is disabled until somebody enables it");
-    Ok((StatusCode::CREATED, Json(Named::find(&state, &name)?.into())))
+    Ok((StatusCode::CREATED, Json(Named::find(state, &name)?.into())))
+}
+
+fn folder_of(kinds: &Kinds) -> Result<&PluginFolder, ApiError> {
+    kinds
+        .folder()
+        .ok_or_else(|| failed("this process has no plugin folder"))
+}
+
+/// Does something with the folder off the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    kinds: &Arc<Kinds>,
+    work: impl FnOnce(&PluginFolder) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let kinds = kinds.clone();
+    let done = tokio::task::spawn_blocking(move || work(folder_of(&kinds)?));
+    done.await.map_err(failed)?
+}
+
+/// Whether an upload switched its plugin off, or it was off before.
+#[derive(Debug, Clone, Copy)]
+struct Switched(bool);
+
+impl Switched {
+    /// As if there had been no upload. Blocks.
+    fn undo(self, folder: &PluginFolder, name: &str, digest: Option<String>) -> Result<(), ApiError> {
+        if self.0 {
+            folder
+                .data()
+                .change(|decisions| decisions.enable(name, digest))
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
 }
 
 /// Switches the plugin off, then puts it in the folder: at no time could it serve. Blocks.
@@ -117,30 +159,44 @@ fn place(
     report: &PluginReport,
     draft: NamedTempFile,
     target: &Path,
-) -> Result<(), ApiError> {
+) -> Result<Switched, ApiError> {
     let (data, name, digest) = (folder.data(), &*report.name, report.digest.clone());
     let was_off = data
         .decisions()
         .is_disabled(name, digest.as_deref().unwrap_or_default());
     data.change(|decisions| decisions.disable(name, digest.clone()))
         .map_err(failed)?;
+    let switched = Switched(!was_off);
     let Err(error) = draft.persist_noclobber(target) else {
-        return Ok(());
+        return Ok(switched);
     };
-    if !was_off {
-        data.change(|decisions| decisions.enable(name, digest))
-            .map_err(failed)?;
-    }
+    switched.undo(folder, name, digest)?;
     Err(match error.error.kind() {
         io::ErrorKind::AlreadyExists => taken(name),
         _ => failed(error.error),
     })
 }
 
+/// Removes what uploads left behind that ended with their process. Blocks.
+pub(crate) fn sweep(folder: &Path) {
+    for entry in folder.read_dir().into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(DRAFT);
+        let modified = entry
+            .metadata()
+            .ok()
+            .filter(Metadata::is_file)
+            .and_then(|facts| facts.modified().ok());
+        let age = modified.and_then(|at| at.elapsed().ok());
+        if ours && age.is_some_and(|age| age > STALE) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes the body to a file of this user alone, whose name no scan looks at, until it is too long.
 async fn receive(folder: &PluginFolder, body: Body, limit: u64) -> Result<NamedTempFile, ApiError> {
     let draft = tempfile::Builder::new()
-        .prefix(".upload-")
+        .prefix(DRAFT)
         .tempfile_in(folder.path())
         .map_err(failed)?;
     let mut file = tokio::fs::File::from_std(draft.reopen().map_err(failed)?);
@@ -169,17 +225,17 @@ fn vacancy(folder: &PluginFolder, report: &PluginReport) -> Result<PathBuf, ApiE
     let fit = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(fit) {
         let message = "its name is no file name: letters, digits, `-`, `_` and `.`, at most 64";
-        return Err(ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "not_a_plugin",
-            message,
-        ));
+        return Err(refused(message));
     }
     let target = folder.path().join(format!("{name}.wasm"));
     if target.exists() || folder.reports().iter().any(|there| there.name == *name) {
         return Err(taken(name));
     }
     Ok(target)
+}
+
+fn refused(why: &str) -> ApiError {
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "not_a_plugin", why)
 }
 
 fn taken(name: &str) -> ApiError {
@@ -191,4 +247,28 @@ fn taken(name: &str) -> ApiError {
 #[expect(clippy::needless_pass_by_value, reason = "fits `map_err`")]
 fn failed(error: impl ToString) -> ApiError {
     ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "not_kept", error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn only_old_drafts_are_swept_away() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, age) in [
+            (".upload-old", STALE * 2),
+            (".upload-new", Duration::ZERO),
+            ("smtp.wasm", STALE * 2),
+        ] {
+            let file = File::create(folder.path().join(name)).unwrap();
+            let now = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(now - age).unwrap();
+        }
+        sweep(folder.path());
+        let there = |name: &str| folder.path().join(name).exists();
+        assert!(!there(".upload-old") && there(".upload-new") && there("smtp.wasm"));
+        sweep(&folder.path().join("nowhere"));
+    }
 }

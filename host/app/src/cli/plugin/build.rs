@@ -10,7 +10,11 @@ mod rust;
 mod tools;
 
 use super::kit::{self, Language, Project};
-use crate::{cli::Exit, config::Environment, console};
+use crate::{
+    cli::{Exit, Usage},
+    config::Environment,
+    console,
+};
 use anyhow::Context;
 use clap::Args;
 use std::{fs, path::PathBuf};
@@ -34,8 +38,9 @@ pub(crate) struct BuildArgs {
 /// Runs it.
 pub(crate) fn main(args: &BuildArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let folder = fs::canonicalize(&args.folder)
-        .with_context(|| format!("cannot find the folder `{}`", args.folder.display()))?;
-    let project = Project::read(&folder)?;
+        .with_context(|| format!("cannot find the folder `{}`", args.folder.display()))
+        .map_err(Usage::of)?;
+    let project = Project::read(&folder).map_err(Usage::of)?;
     if kit::supply(&folder, project.language)? {
         console::note("wrote the SDK to vendor/ and wit/");
     }

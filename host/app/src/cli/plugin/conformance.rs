@@ -52,7 +52,14 @@ pub(crate) fn main(args: &ConformanceArgs, environment: &Environment) -> anyhow:
     // Every run counts here: none is to be spared for the faults of those before it.
     config.plugin_settings.quarantine.faults = 1000;
     role::block_on(async {
-        let report = trials::all(&args.file, args.kind.as_deref(), args.timeout, &config).await?;
+        let report = trials::all(
+            &args.file,
+            args.kind.as_deref(),
+            args.timeout,
+            &config,
+            !args.json,
+        )
+        .await?;
         console::line(&if args.json {
             serde_json::to_string_pretty(&report)?
         } else {

@@ -2,6 +2,7 @@
 
 mod page;
 
+use super::{grants, subject};
 use crate::{
     cli::{Exit, Shared, present},
     config::{Config, Environment},
@@ -48,7 +49,12 @@ pub(crate) fn main(args: &InspectArgs, environment: &Environment) -> anyhow::Res
     present(&args.file)?;
     role::block_on(async {
         let host = Role::host(&config)?;
-        let mut report = host.load_file(&args.file).await;
+        let mut report = subject::load(&args.file, &host, !args.json).await;
+        let decisions = config
+            .plugin_settings
+            .data
+            .as_ref()
+            .map(|data| data.join("plugins.json"));
         let data = Arc::new(Data::open(config.plugin_settings.data.as_deref())?);
         if let Some(standing) = standing(&report, &host, &data) {
             report.state = standing;
@@ -61,7 +67,11 @@ pub(crate) fn main(args: &InspectArgs, environment: &Environment) -> anyhow::Res
         console::line(&if args.json {
             serde_json::to_string_pretty(&seen)?
         } else {
-            seen.page()
+            let grants = grants::table(&seen.report, &config.plugin_settings.grants);
+            std::iter::once(seen.page(decisions.as_deref()))
+                .chain(grants)
+                .collect::<Vec<_>>()
+                .join("\n\n")
         });
         Ok(if seen.report.failure().is_some() {
             Exit::Unknown

@@ -1,6 +1,9 @@
 //! `lapwing plugin keygen`: a key pair in minisign's format.
 
-use crate::{cli::Exit, console};
+use crate::{
+    cli::{Exit, Usage},
+    console,
+};
 use anyhow::Context;
 use clap::Args;
 use minisign::KeyPair;
@@ -29,7 +32,16 @@ pub(crate) fn main(args: &KeygenArgs) -> anyhow::Result<Exit> {
     let KeyPair { pk, sk } = KeyPair::generate_unencrypted_keypair().context("cannot make a key pair")?;
     let public = args.file.with_extension("pub");
     for file in [&args.file, &public] {
-        anyhow::ensure!(!file.exists(), "`{}` exists; name another file", file.display());
+        if file.exists() {
+            return Err(Usage::says(format!(
+                "`{}` exists; name another file",
+                file.display()
+            )));
+        }
+    }
+    let folder = args.file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        return Err(Usage::says(format!("there is no folder `{}`", folder.display())));
     }
     OpenOptions::new()
         .write(true)

@@ -1,7 +1,7 @@
 //! `lapwing plugin lock`: pins the plugin folder's files as they are.
 
 use crate::{
-    cli::{Exit, Shared},
+    cli::{Exit, Folder},
     config::{Config, Environment},
     console, kinds,
 };
@@ -17,12 +17,12 @@ use lapwing_wasm::trust::pins;
 )]
 pub(crate) struct LockArgs {
     #[command(flatten)]
-    shared: Shared,
+    folder: Folder,
 }
 
 /// Runs it.
 pub(crate) fn main(args: &LockArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let config = Config::load(&args.shared.quiet(), environment)?;
+    let config = Config::load(&args.folder.shared().quiet(), environment)?;
     config.start_logging();
     let folder = &config.plugins;
     kinds::present(folder)?;

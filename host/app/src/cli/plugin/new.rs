@@ -6,7 +6,7 @@ use crate::{
     console,
     kinds::Kinds,
 };
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use std::{fs, path::PathBuf};
 
@@ -36,7 +36,8 @@ pub(crate) fn main(args: &NewArgs) -> anyhow::Result<Exit> {
     let folder = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     let shown = folder.display();
     if folder.symlink_metadata().is_ok() {
-        bail!("`{shown}` exists already: give another name, or another folder with `--path`");
+        let why = format!("`{shown}` exists already: give another name, or another folder with `--path`");
+        return Err(Usage::says(why));
     }
     if let Err(error) = kit::write(&folder, &args.name, args.lang) {
         // Half a project would only be in the way; what is there is all ours.

@@ -6,16 +6,23 @@ use super::retarget::retarget;
 use crate::{
     admin::checks::adhoc,
     cli::{Usage, present},
-    console::one_line,
+    console::{self, one_line},
     producer,
 };
 use anyhow::bail;
 use jiff::Timestamp;
 use lapwing_checks::{CheckError, Executor, KindInfo, Net, ProbeContext};
 use lapwing_model::{CheckResult, Clock, Observation, SystemClock, WorkerIdentity};
-use lapwing_wasm::{Plugin, PluginHost, PluginReport};
+use lapwing_wasm::{Approval, Plugin, PluginHost, PluginReport, assess};
 use serde_json::{Map, Value};
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{ErrorKind, Read},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// The kinds of one file.
@@ -29,10 +36,14 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Loads `file`; `Err` says why it is no plugin that could serve.
-    pub(crate) async fn load(file: &Path, host: &PluginHost) -> anyhow::Result<Self> {
+    /// Loads `file`, as [`load`] does; `Err` says why it is no plugin that could serve.
+    pub(crate) async fn load(file: &Path, host: &PluginHost, note: bool) -> anyhow::Result<Self> {
         present(file)?;
-        let report = host.load_file(file).await;
+        let report = load(file, host, note).await;
+        if !is_wasm(file) {
+            let why = report.failure().unwrap_or("not WebAssembly");
+            return Err(Usage::says(format!("`{}`: {why}", file.display())));
+        }
         let Some(plugin) = report.plugin().cloned() else {
             bail!(
                 "`{}`: {}",
@@ -44,6 +55,19 @@ impl Subject {
             kinds: plugin.executors().collect(),
             plugin,
             report,
+        })
+    }
+
+    /// What to say of a plugin that asks for more than the settings file grants: in a folder it would not serve.
+    pub(crate) fn waits(&self, host: &PluginHost) -> Option<String> {
+        let (name, about) = (&self.report.name, self.report.about.as_ref()?);
+        let granted = host.custody().grants().of(name, self.report.digest.as_deref()?);
+        let pending = assess(name, &about.capabilities, &granted) != Approval::Granted;
+        let file = self.report.path.display();
+        pending.then(|| {
+            one_line(&format!(
+                "in a plugin folder `{name}` would wait for approval; `lapwing plugin inspect {file}` says what to grant"
+            ))
         })
     }
 
@@ -67,6 +91,26 @@ impl Subject {
         };
         Err(Usage::says(format!("{why}; name one of {} with --kind", names())))
     }
+}
+
+/// Whether it begins as WebAssembly does; what cannot be read is told elsewhere.
+fn is_wasm(file: &Path) -> bool {
+    let mut head = [0; 4];
+    let read = File::open(file).and_then(|mut file| file.read_exact(&mut head));
+    read.map_or_else(
+        |error| error.kind() != ErrorKind::UnexpectedEof,
+        |()| head == *b"\0asm",
+    )
+}
+
+/// Loads `file`; where it must be compiled, `note` has it told on standard error.
+pub(crate) async fn load(file: &Path, host: &PluginHost, note: bool) -> PluginReport {
+    let slow = || {
+        if note {
+            console::note(&format!("compiling {} …", file.display()));
+        }
+    };
+    console::patiently(host.load_file(file), slow).await
 }
 
 /// A configuration is unfit for `kind`: what is wrong with it, and one that would fit.

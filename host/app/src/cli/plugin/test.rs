@@ -8,7 +8,10 @@ use crate::{
     role::{self, Role},
 };
 use clap::Args;
-use lapwing_checks::{Net, net::scope::Destination};
+use lapwing_checks::{
+    Net,
+    net::scope::{Destination, DestinationError},
+};
 use lapwing_model::{CheckResult, Reason, task::DEFAULT_TIMEOUT};
 use lapwing_wasm::{Call, Trial, TrialOptions};
 use std::{path::PathBuf, time::Duration};
@@ -36,7 +39,7 @@ pub(crate) struct TestArgs {
     #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
     config: String,
     /// A place it may reach beyond its target, if it asks for it; can be repeated
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = place)]
     allow: Vec<Destination>,
     /// Time it may take
     #[arg(long, value_name = "TIME", value_parser = crate::cli::timeout)]
@@ -51,6 +54,17 @@ pub(crate) struct TestArgs {
     around: OneCheck,
 }
 
+/// A place to allow: a bare word is more likely a slip than a name without a domain.
+fn place(text: &str) -> Result<Destination, String> {
+    let bare = !text.contains(['.', ':', '*', '/', '[']) && text != "localhost";
+    if bare {
+        return Err(format!(
+            "`{text}` is no place such as `api.example.com:443`; give a name without a domain with its port, as `{text}:443`"
+        ));
+    }
+    text.parse().map_err(|error: DestinationError| error.to_string())
+}
+
 /// Runs it.
 pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let config = Config::load(&args.around.shared("error"), environment)?;
@@ -58,7 +72,7 @@ pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result
     let given = check::read(&args.config)?;
     role::block_on(async {
         let host = Role::host(&config)?;
-        let subject = Subject::load(&args.file, &host).await?;
+        let subject = Subject::load(&args.file, &host, !args.json).await?;
         host.custody().set_secrets(config.secrets);
         let kind = subject.kind(args.kind.as_deref())?.info();
         let options = TrialOptions {
@@ -70,11 +84,18 @@ pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result
             Net::new(config.network),
             args.timeout.unwrap_or(DEFAULT_TIMEOUT),
         );
-        let trial = subject
+        if let (false, Some(hint)) = (args.json, subject.waits(&host)) {
+            console::note(&hint);
+        }
+        let trial = match subject
             .plugin
             .trial(&kind.kind, run.config(), &run.cx, options)
             .await
-            .map_err(|error| subject::unfit(kind, &error.to_string()))?;
+        {
+            Ok(trial) => trial,
+            Err(error) if args.json => Trial::never(error),
+            Err(error) => return Err(subject::unfit(kind, &error.to_string())),
+        };
         let result = run.result(trial.result.clone());
         console::line(&if args.json {
             serde_json::to_string_pretty(&trial)?

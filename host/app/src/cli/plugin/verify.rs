@@ -7,7 +7,8 @@ use crate::{
 };
 use anyhow::Context;
 use clap::Args;
-use lapwing_wasm::{PluginSettings, trust};
+use lapwing_wasm::{LoadError, PluginSettings, trust};
+use minisign::PublicKey;
 use std::{fs, path::PathBuf};
 
 /// `lapwing plugin verify`
@@ -31,6 +32,12 @@ pub(crate) fn main(args: &VerifyArgs, environment: &Environment) -> anyhow::Resu
     let mut keys = config.plugin_settings.trusted_keys.clone();
     if let Some(key) = &args.key {
         keys = vec![public_key(key).map_err(Usage::of)?];
+        // Its own fault must not be told as one of the settings.
+        PublicKey::from_base64(keys.join("").trim()).map_err(|_| {
+            Usage::says(format!(
+                "--key: `{key}` is no minisign public key, nor a file that holds one"
+            ))
+        })?;
     }
     if keys.is_empty() {
         return Err(Usage::says(
@@ -44,10 +51,18 @@ pub(crate) fn main(args: &VerifyArgs, environment: &Environment) -> anyhow::Resu
         ..PluginSettings::default()
     };
     let bytes = fs::read(&args.file).with_context(|| format!("cannot read `{}`", args.file.display()))?;
-    trust::verify(&settings, &args.file, &bytes)
-        .with_context(|| format!("`{}` is not trusted", args.file.display()))?;
+    trust::verify(&settings, &args.file, &bytes).map_err(|error| refusal(&error, args))?;
     console::line(&format!("`{}` is signed by a trusted key", args.file.display()));
     Ok(Exit::Up)
+}
+
+/// Why the file is not trusted, in terms of the keys that were asked about.
+fn refusal(error: &LoadError, args: &VerifyArgs) -> anyhow::Error {
+    let mut why = error.to_string();
+    if let Some(key) = &args.key {
+        why = why.replace("none of `plugins.trusted_keys`", &format!("not --key `{key}`"));
+    }
+    anyhow::anyhow!("`{}` is not trusted: {why}", args.file.display())
 }
 
 /// The key itself, or the one in the file of that name.
@@ -55,8 +70,8 @@ fn public_key(text: &str) -> anyhow::Result<String> {
     if text.starts_with("RW") && !PathBuf::from(text).exists() {
         return Ok(text.to_owned());
     }
-    let file = fs::read_to_string(text).with_context(|| format!("cannot read key `{text}`"))?;
+    let file = fs::read_to_string(text).with_context(|| format!("--key: cannot read `{text}`"))?;
     let line = file.lines().find(|line| line.starts_with("RW"));
     line.map(str::to_owned)
-        .with_context(|| format!("`{text}` holds no minisign public key"))
+        .with_context(|| format!("--key: `{text}` holds no minisign public key"))
 }

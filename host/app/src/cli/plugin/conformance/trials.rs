@@ -48,11 +48,12 @@ pub(crate) async fn all(
     wanted: Option<&str>,
     timeout: Duration,
     config: &Config,
+    note: bool,
 ) -> anyhow::Result<Report> {
     let name = "loads and describes itself".to_owned();
     let kind = None;
     let host = Role::host(config)?;
-    let subject = match Subject::load(file, &host).await {
+    let subject = match Subject::load(file, &host, note).await {
         Ok(subject) => subject,
         Err(error) if error.is::<Usage>() => return Err(error),
         // Told by name; docs/plugins.md has the list.
@@ -77,7 +78,7 @@ pub(crate) async fn all(
         ..config.plugin_settings.clone()
     };
     let host = PluginHost::new(uncached)?;
-    let again = Subject::load(file, &host).await;
+    let again = Subject::load(file, &host, note).await;
     trials.push(Trial {
         kind: None,
         name: "describes itself alike in another host".to_owned(),

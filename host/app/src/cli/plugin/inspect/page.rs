@@ -2,12 +2,12 @@
 
 use super::Inspected;
 use crate::{
-    cli::table::grid,
+    cli::table::{disabled, grid},
     console::one_line,
     fields::{self, Field},
 };
 use lapwing_checks::KindInfo;
-use lapwing_wasm::{About, Capability};
+use lapwing_wasm::{About, Capability, PluginState};
 use serde_json::Value;
 use std::path::Path;
 
@@ -17,15 +17,19 @@ const DEPTH: usize = 3;
 const ROWS: usize = 200;
 
 impl Inspected {
-    /// A few lines on the file, what it asks for, and a table of each kind's settings.
-    pub(super) fn page(&self) -> String {
+    /// `decisions` is where it is kept which are disabled. A few lines on the file, what it asks for, and a table of each kind's settings.
+    pub(super) fn page(&self, decisions: Option<&Path>) -> String {
         let report = &self.report;
         let file = report.path.display().to_string();
         let title = match &report.about {
             Some(about) => format!("{} {}: {}", report.name, report.version, about.summary),
             None => file.clone(),
         };
-        let mut facts = vec![("state", report.state.to_string()), ("file", file)];
+        let state = match (&report.state, decisions) {
+            (PluginState::Disabled, Some(decisions)) => disabled(&report.name, decisions),
+            (state, _) => state.to_string(),
+        };
+        let mut facts = vec![("state", state), ("file", file)];
         if let Some(size) = report.size_bytes {
             facts.push(("size", format!("{} KiB", size.div_ceil(1024))));
         }
