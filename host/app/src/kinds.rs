@@ -6,7 +6,7 @@ use crate::{
     consent,
     console::{self, one_line},
 };
-use lapwing_checks::{CheckError, Executor, Registry, native};
+use lapwing_checks::{CheckError, Executor, Registry, native, text::nearest};
 use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginState};
 use std::{
     io::ErrorKind,
@@ -219,7 +219,8 @@ impl Kinds {
 
     /// Of a kind that nobody has heard of: the known one it may be meant for, and where plugins are looked for.
     fn hint(&self, kind: &str, known: &[String]) -> Option<String> {
-        let meant = nearest(kind, known).map(|near| format!("did you mean `{near}`?"));
+        let meant =
+            nearest(kind, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
         let looked = self.plugins.as_ref().map(|plugins| {
             let folder = plugins.path.display();
             format!("no plugin in `{folder}` provides it (--plugins names another folder)")
@@ -262,38 +263,6 @@ fn unreadable(folder: &Path, error: &std::io::Error) -> anyhow::Error {
     anyhow::anyhow!("cannot read plugin folder `{}`: {error}", folder.display())
 }
 
-/// The one of `known` that `word` may be a slip of the fingers for.
-fn nearest<'a>(word: &str, known: &'a [String]) -> Option<&'a str> {
-    let distances = known.iter().map(|name| (distance(word, name), name.as_str()));
-    let (slips, name) = distances.min()?;
-    (slips <= 1 + word.chars().count() / 4).then_some(name)
-}
-
-/// How many letters must be left out, put in, changed or swapped with the next to make `b` of `a`.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    let mut last = None;
-    for (i, c) in a.chars().take(64).enumerate() {
-        let mut next = vec![i + 1];
-        for (j, (d, costs)) in b.iter().zip(row.windows(2)).enumerate() {
-            let &[diagonal, above] = costs else { continue };
-            let mut cost = (diagonal + usize::from(c != *d))
-                .min(above + 1)
-                .min(next.last().map_or(i, |left| left + 1));
-            let swapped = j > 0 && last == Some(*d) && b.get(j - 1) == Some(&c);
-            if let Some(two_ago) = before.get(j.wrapping_sub(1)).filter(|_| swapped) {
-                cost = cost.min(two_ago + 1);
-            }
-            next.push(cost);
-        }
-        before = std::mem::replace(&mut row, next);
-        last = Some(c);
-    }
-    row.last().copied().unwrap_or(0)
-}
-
 /// Whether there is a plugin folder where somebody said that there is.
 pub(crate) fn present(folder: &Path) -> anyhow::Result<()> {
     if folder.is_dir() {
@@ -320,23 +289,6 @@ mod tests {
     use crate::{admin::checks::adhoc, probe::Prober, producer};
     use lapwing_checks::Net;
     use lapwing_model::{Reason, SystemClock, WorkerIdentity};
-
-    #[test]
-    fn a_slip_of_the_fingers_is_forgiven_and_a_guess_is_not() {
-        let known = ["http", "http-keyword", "tcp", "smtp"].map(str::to_owned);
-        for (word, meant) in [
-            ("htpt", Some("http")),
-            ("htttp", Some("http")),
-            ("tpc", Some("tcp")),
-            ("http-keywrd", Some("http-keyword")),
-            ("telepathy", None),
-            ("", None),
-            ("websockets", None),
-        ] {
-            assert_eq!(nearest(word, &known), meant, "{word}");
-        }
-        assert_eq!(distance("abc", ""), 3);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn native_kinds_are_there_before_any_plugin_is_and_others_are_waited_for() {

@@ -7,7 +7,7 @@ pub mod native;
 pub mod net;
 pub mod registry;
 pub mod schema;
-mod text;
+pub mod text;
 
 pub use check::{Check, CheckError, ProbeContext};
 pub use executor::{BoxFuture, Executor, KindInfo, Origin};

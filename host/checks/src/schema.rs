@@ -2,9 +2,12 @@
 //!
 //! Used for the configuration file and for the configuration of every kind, native or plugin.
 
-use crate::net::{
-    policy::Rule,
-    scope::{Destination, NamePattern},
+use crate::{
+    net::{
+        policy::Rule,
+        scope::{Destination, NamePattern},
+    },
+    text::nearest,
 };
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde::Serialize;
@@ -158,13 +161,10 @@ impl Schema {
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-                let message = format!(
-                    "unknown field, expected one of {}",
-                    known_properties(&self.source, at)
-                );
+                let known = known_properties(&self.source, at);
                 let fault = |name: &String| Fault {
                     field: join(&field, name),
-                    message: message.clone(),
+                    message: unknown_field(name, &known),
                 };
                 unexpected.iter().map(fault).collect()
             }
@@ -277,20 +277,27 @@ fn remote_reference(schema: &Value) -> Option<&str> {
 }
 
 /// The properties beside the `additionalProperties` keyword at `path` of the schema.
-fn known_properties(schema: &Value, path: &str) -> String {
+fn known_properties<'a>(schema: &'a Value, path: &str) -> Vec<&'a str> {
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let properties = schema
-        .pointer(parent)
-        .and_then(|object| object.get("properties"))
-        .and_then(Value::as_object);
-    let names: Vec<String> = properties
-        .map(|map| map.keys().map(|name| format!("`{name}`")).collect())
-        .unwrap_or_default();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
+    let properties = schema.pointer(parent).and_then(|object| object.get("properties"));
+    let names = properties.and_then(Value::as_object).into_iter().flatten();
+    names.map(|(name, _)| name.as_str()).collect()
+}
+
+/// Some of what could have been meant, and what was meant if it was nearly typed.
+fn unknown_field(name: &str, known: &[&str]) -> String {
+    const SHOWN: usize = 8;
+    if known.is_empty() {
+        return "unknown field, expected none".to_owned();
     }
+    let shown: Vec<_> = known.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let more = match known.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" or {more} others"),
+    };
+    let meant = nearest(name, known.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
+    let meant = meant.unwrap_or_default();
+    format!("unknown field, expected one of {}{more}{meant}", shown.join(", "))
 }
 
 /// What the `enum`, `anyOf` or `oneOf` keyword at `path` of the schema leaves to choose from; none when that cannot be
@@ -418,7 +425,7 @@ mod tests {
             ("config.list[1].name", "2 is not of type \"string\""),
             (
                 "config.list[1].nmae",
-                "unknown field, expected one of `every`, `name`",
+                "unknown field, expected one of `every`, `name`; did you mean `name`?",
             ),
             ("config.port", "is missing"),
         ];
@@ -533,5 +540,22 @@ mod tests {
     fn patterns_are_of_the_linear_engine() {
         // A back-reference needs a backtracking engine: one that a text can be made to hold up.
         assert!(Schema::new(&json!({"properties": {"a": {"pattern": r"^(a+)\1$"}}}), &[]).is_err());
+    }
+
+    #[test]
+    fn an_unknown_field_is_told_what_it_may_have_been() {
+        let properties: Map<String, Value> = (0..38)
+            .map(|number| (format!("property_{number}"), json!({})))
+            .chain([("timeout".to_owned(), json!({}))])
+            .collect();
+        let schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+        let schema = Schema::new(&schema, &[]).unwrap();
+        let faults = schema.faults(&json!({ "timeuot": 1, "zork": 2 }), "");
+        let text = sentence(&faults);
+        assert!(
+            text.contains("`property_7` or 31 others; did you mean `timeout`?"),
+            "{text}"
+        );
+        assert!(text.ends_with("or 31 others"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a peer says, made fit to be read: on a terminal, in a log, on one line.
+//! Texts of others, made fit: a peer's for a terminal or a log, and what a person may have meant to type.
 
 /// `text` with its control characters written out (`\\n`, `\\u{1b}`): a peer must not move anybody's cursor.
 pub(crate) fn visible(text: &str) -> String {
@@ -13,6 +13,38 @@ pub(crate) fn visible(text: &str) -> String {
     shown
 }
 
+/// The one of `known` that `word` may be a slip of the fingers for.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = known.into_iter().map(|name| (distance(word, name), name));
+    let (slips, name) = distances.min()?;
+    (slips <= 1 + word.chars().count() / 4).then_some(name)
+}
+
+/// How many letters must be left out, put in, changed or swapped with the next to make `b` of `a`.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut last = None;
+    for (i, c) in a.chars().take(64).enumerate() {
+        let mut next = vec![i + 1];
+        for (j, (d, costs)) in b.iter().zip(row.windows(2)).enumerate() {
+            let &[diagonal, above] = costs else { continue };
+            let mut cost = (diagonal + usize::from(c != *d))
+                .min(above + 1)
+                .min(next.last().map_or(i, |left| left + 1));
+            let swapped = j > 0 && last == Some(*d) && b.get(j - 1) == Some(&c);
+            if let Some(two_ago) = before.get(j.wrapping_sub(1)).filter(|_| swapped) {
+                cost = cost.min(two_ago + 1);
+            }
+            next.push(cost);
+        }
+        before = std::mem::replace(&mut row, next);
+        last = Some(c);
+    }
+    row.last().copied().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -23,5 +55,22 @@ mod tests {
             visible("grüße 'x' \u{1b}[31m\r\n\u{9b}"),
             r"grüße 'x' \u{1b}[31m\r\n\u{9b}"
         );
+    }
+
+    #[test]
+    fn a_slip_of_the_fingers_is_forgiven_and_a_guess_is_not() {
+        let known = ["http", "http-keyword", "tcp", "smtp"];
+        for (word, meant) in [
+            ("htpt", Some("http")),
+            ("htttp", Some("http")),
+            ("tpc", Some("tcp")),
+            ("http-keywrd", Some("http-keyword")),
+            ("telepathy", None),
+            ("", None),
+            ("websockets", None),
+        ] {
+            assert_eq!(nearest(word, known), meant, "{word}");
+        }
+        assert_eq!(distance("abc", ""), 3);
     }
 }
