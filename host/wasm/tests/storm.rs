@@ -47,6 +47,8 @@ const MONITORS: usize = 100;
 const AT_ONCE: usize = 64;
 /// What the pool may keep: 64 free slots, each with 512 KiB of what ran there last.
 const WARM: u64 = 64 * (512 << 10);
+/// And room for what is allocated once, where the storm is too small to have done so before.
+const FIRST: u64 = 64 << 20;
 
 fn number(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -296,7 +298,7 @@ async fn a_storm_leaves_a_host_as_it_was() {
         percentile(&late, 99)
     );
     assert!(
-        after <= memory + memory / 20 + WARM,
+        after <= memory + memory / 20 + WARM + if reloads < 100 { FIRST } else { 0 },
         "{memory} bytes before, {after} after"
     );
 }

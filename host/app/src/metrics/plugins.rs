@@ -70,8 +70,13 @@ const FIGURES: &[Figure] = &[
         read: |_, tally| Some(Number::Count(tally.limits)),
     },
     Figure {
+        name: "plugin_runs_reused",
+        help: "Runs by an instance that had served its monitor before",
+        read: |_, tally| Some(Number::Count(tally.reused)),
+    },
+    Figure {
         name: "plugin_live_instances",
-        help: "Instances that exist now",
+        help: "Instances that exist now, those that wait for their monitor's next run included",
         read: |plugin, _| Some(Number::Amount(float(plugin.plugin()?.stats().live))),
     },
     Figure {
