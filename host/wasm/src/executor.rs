@@ -246,8 +246,8 @@ impl PluginExecutor {
         })
     }
 
-    /// Keeps what the guest wanted remembered, if it was the `last` try and ended well, and counts. No verdict waits long for it, and none
-    /// changes by it.
+    /// Keeps what the guest wanted remembered, if it was the `last` try and ended well, and counts. No verdict waits long
+    /// for it, and none changes by it.
     async fn settle(&self, attempt: Attempt, cx: &ProbeContext, last: bool) -> Verdict {
         let Attempt {
             verdict,

@@ -6,7 +6,6 @@ use crate::{
     capability::wasi,
     ledger::{Ledger, Usage},
     limiter::Limiter,
-    mask::Mask,
     output::Output,
     quota::Shared,
     rights::Rights,
@@ -156,7 +155,9 @@ impl Guest {
 
     /// Ready for one more run: nothing stays but what is in the guest's own memory, the streams and clocks it holds, and
     /// what must not be shown of earlier runs.
-    pub(crate) fn renew(&mut self, errand: Errand, ledger: &Arc<Ledger>, mask: Mask, limits: &RunLimits) {
+    pub(crate) fn renew(&mut self, errand: Errand, ledger: &Arc<Ledger>, limits: &RunLimits) {
+        // It stays in a book that is closed, too.
+        let mask = self.ledger.entries().aside.mask.clone();
         let aside = &mut ledger.entries().aside;
         aside.mask = mask;
         if let Some(rights) = errand.network.as_ref().map(|network| &network.rights) {

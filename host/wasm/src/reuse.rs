@@ -7,7 +7,6 @@
 use crate::{
     abi::v1::Plugin,
     guest::Guest,
-    mask::Mask,
     rights::Held,
     settings::{PluginSettings, kib},
 };
@@ -53,8 +52,6 @@ pub(crate) struct Place {
 pub(crate) struct Instance {
     pub(crate) store: Store<Guest>,
     pub(crate) plugin: Plugin,
-    /// What it may have seen and must not show.
-    pub(crate) mask: Mask,
     /// Runs it has served.
     pub(crate) runs: u32,
 }

@@ -263,10 +263,9 @@ pub(crate) async fn check_once(
         Some(Instance {
             mut store,
             plugin,
-            mask,
             runs,
         }) => {
-            store.data_mut().renew(errand, &ledger, mask, limits);
+            store.data_mut().renew(errand, &ledger, limits);
             store.set_epoch_deadline(1);
             (store, Some(plugin), runs)
         }
@@ -289,7 +288,6 @@ pub(crate) async fn check_once(
     let ending = conclude(&store, result);
     let plugin = plugin.filter(|_| matches!(ending, Ending::Answered(Ok(_))));
     let instance = plugin.map(|plugin| Instance {
-        mask: ledger.entries().aside.mask.clone(),
         store,
         plugin,
         runs: runs + 1,
