@@ -16,7 +16,7 @@ use anyhow::Context;
 use lapwing_checks::Net;
 use lapwing_model::{SystemClock, WorkerIdentity};
 use lapwing_queue::{
-    Memos, Sink, Source,
+    Memos, Server, Sink, Source,
     asynq::{self, Asynq},
 };
 use lapwing_wasm::{HostError, PluginHost};
@@ -146,14 +146,15 @@ impl Role {
         options: asynq::Options,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Arc<Asynq>>> {
+        let server = Server::open(redis.url.reveal())?;
         let mut said = None;
         while !stop.is_cancelled() {
-            match Asynq::connect(redis.url.reveal(), options.clone()).await {
+            match Asynq::connect(&server, options.clone()).await {
                 Ok(asynq) => {
                     self.prober.clock = Arc::new(asynq.clock());
                     self.metrics.watch(Queue(asynq.clone()));
                     if let Some(custody) = self.prober.kinds.custody() {
-                        custody.set_state(RedisState(Memos::new(redis.url.reveal())?));
+                        custody.set_state(RedisState(Memos::new(&server)));
                     }
                     return Ok(Some(asynq));
                 }

@@ -11,6 +11,7 @@ pub mod reason;
 pub mod result;
 pub mod task;
 pub mod tls;
+pub mod wire;
 
 pub use clock::{Clock, SystemClock};
 pub use heartbeat::Heartbeat;
@@ -20,3 +21,4 @@ pub use reason::Reason;
 pub use result::{CheckResult, WorkerIdentity};
 pub use task::{ParseError, Task};
 pub use tls::{Certificate, TlsInfo};
+pub use wire::TaskMessage;

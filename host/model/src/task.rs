@@ -40,11 +40,15 @@ impl Task {
 
     /// Whether the task is older than one and a half intervals at `now`: the next one is due anyway.
     ///
-    /// A task from the future (clock skew) is never stale; one without a time always is.
+    /// A task from the future (clock skew) is never stale; one without a time always is. One without an interval is due
+    /// once, however old it is.
     pub fn is_stale(&self, now: Timestamp) -> bool {
         let Some(scheduled) = self.scheduled_at else {
             return true;
         };
+        if self.monitor.interval.is_zero() {
+            return false;
+        }
         let age = now.duration_since(scheduled);
         let limit = self.monitor.interval + self.monitor.interval / 2;
         Duration::try_from(age).is_ok_and(|age| age > limit)
@@ -86,6 +90,13 @@ mod tests {
     fn a_task_without_a_time_is_stale() {
         let task = peekaping::parse_task(br#"{"monitor_id":"m","interval":20}"#).unwrap();
         assert!(task.is_stale("2026-04-11T08:15:30Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_task_without_an_interval_is_never_stale() {
+        let json = br#"{"monitor_id":"m","scheduled_at":"2020-01-01T00:00:00Z"}"#;
+        let task = peekaping::parse_task(json).unwrap();
+        assert!(!task.is_stale("2026-04-11T08:15:30Z".parse().unwrap()));
     }
 
     #[test]

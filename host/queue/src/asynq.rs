@@ -6,8 +6,8 @@
 //! serves all queues.
 
 mod cancel;
-mod clock;
 mod held;
+mod inspect;
 mod keys;
 pub mod message;
 mod presence;
@@ -18,10 +18,8 @@ mod scripts;
 mod settle;
 mod upkeep;
 
-pub use clock::RedisClock;
-
 use crate::{
-    Enqueued, Lease, Queue, QueueError, Sink, Source, backoff::Backoff, link::Link, link::queue_error,
+    Enqueued, Lease, Queue, QueueError, RedisClock, Server, Sink, Source, backoff::Backoff, link::Link,
 };
 use async_trait::async_trait;
 use held::Held;
@@ -29,7 +27,6 @@ use jiff::Timestamp;
 use keys::Keys;
 use lapwing_model::{CheckResult, Clock, Task};
 use presence::Identity;
-use redis::{Client, IntoConnectionInfo};
 use std::{
     cmp::Reverse,
     collections::HashSet,
@@ -140,7 +137,7 @@ pub struct Asynq {
 
 /// What the parts of the dialect have in common.
 struct Shared {
-    client: Client,
+    server: Server,
     link: Link,
     clock: RedisClock,
     options: Options,
@@ -185,21 +182,17 @@ impl Shared {
 }
 
 impl Asynq {
-    /// Connects to `server`, such as `redis://user:password@host:6379/0`.
+    /// Connects to `server`.
     ///
     /// Fails when the server cannot be reached or denies access now; later on, both are [`QueueError`]s of the calls
     /// and the connection mends itself.
-    pub async fn connect(
-        server: impl IntoConnectionInfo,
-        mut options: Options,
-    ) -> Result<Arc<Self>, QueueError> {
-        let client = Client::open(server).map_err(queue_error)?;
-        let link = Link::new(client.clone(), options.patience);
+    pub async fn connect(server: &Server, mut options: Options) -> Result<Arc<Self>, QueueError> {
+        let link = Link::new(server, options.patience);
         let clock = RedisClock::start(&link).await?;
         options.queues.retain(|(_, weight)| *weight > 0);
         options.queues.sort_by_key(|(_, weight)| Reverse(*weight));
         let shared = Shared {
-            client,
+            server: server.clone(),
             link,
             identity: Identity::new(&options.host, options.pid),
             started: clock.now(),
@@ -273,8 +266,12 @@ impl Sink for Asynq {
 
 #[async_trait]
 impl Queue for Asynq {
-    async fn enqueue(&self, task: &Task) -> Result<Enqueued, QueueError> {
-        publish::enqueue(&self.shared, task).await
+    fn task_id(&self, task: &Task) -> String {
+        publish::task_id(task)
+    }
+
+    async fn schedule(&self, task: &Task, delay: Duration) -> Result<Enqueued, QueueError> {
+        publish::schedule(&self.shared, task, delay).await
     }
 }
 

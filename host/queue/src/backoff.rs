@@ -37,6 +37,13 @@ pub(crate) fn jittered(whole: Duration) -> Duration {
     whole.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
+/// How long a task waits before it is tried again after its `attempt`th try failed by our own doing: 1 s, doubling up to
+/// 5 min, jittered. Where the dialect's stock software has a rule of its own, that holds.
+pub(crate) fn retry_pause(attempt: u32) -> Duration {
+    let doubled = Duration::from_secs(1).saturating_mul(1 << attempt.saturating_sub(1).min(16));
+    jittered(doubled.min(Duration::from_secs(300)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

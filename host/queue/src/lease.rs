@@ -14,15 +14,35 @@ const LEAST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// One reserved task. Consumed by [`ack`](Self::ack), [`publish_and_ack`](Self::publish_and_ack),
-/// [`archive`](Self::archive) or [`requeue`](Self::requeue); dropping it means that the lease runs out and the task
-/// is recovered.
+/// [`retry`](Self::retry), [`archive`](Self::archive), [`requeue`](Self::requeue) or [`abort`](Self::abort); dropping
+/// it means that the lease runs out and the task is recovered.
 ///
 /// The dialect keeps the lease alive in the background while this value lives.
 #[must_use = "dropping a lease leaves its task to be recovered"]
 pub struct Lease {
     id: String,
     task: Arc<Task>,
+    policy: Policy,
     settle: Box<dyn Settle>,
+}
+
+/// What the queue of a task says about running it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How often a task is tried, the first time included, when it is our own trouble that made it fail. 1 means once.
+    pub max_tries: u32,
+    /// The longest time one run may take, whatever the task itself asks for; `None` for no such limit.
+    pub job_timeout: Option<Duration>,
+}
+
+impl Default for Policy {
+    /// Once, for as long as the task asks.
+    fn default() -> Self {
+        Self {
+            max_tries: 1,
+            job_timeout: None,
+        }
+    }
 }
 
 /// One attempt at each way to end a lease; every one is idempotent, so that a lost answer can be asked for again.
@@ -30,12 +50,18 @@ pub struct Lease {
 pub trait Settle: Send + Sync {
     /// Makes sure that the lease is still ours before a result is published; cheap when that is known.
     async fn confirm(&self) -> Result<(), QueueError>;
-    /// The task is done.
-    async fn ack(&self) -> Result<(), QueueError>;
+    /// The task is done. Where the dialect keeps results with their tasks, `result` is kept in the same step.
+    async fn ack(&self, result: Option<&CheckResult>) -> Result<(), QueueError>;
+    /// The task comes again after the dialect's pause, one attempt further. The caller sees to the limit of attempts.
+    async fn retry(&self, why: &str) -> Result<(), QueueError>;
     /// The task goes to the dead letters.
     async fn archive(&self, why: &str) -> Result<(), QueueError>;
     /// The task goes back to the head of the queue.
     async fn requeue(&self) -> Result<(), QueueError>;
+    /// The task was cancelled by request: it is done without a result, and where the dialect can say so, it does.
+    async fn abort(&self) -> Result<(), QueueError> {
+        self.ack(None).await
+    }
     /// Cancelled when the lease is lost.
     fn lost(&self) -> &CancellationToken;
     /// Cancelled when someone asked for the task to be cancelled.
@@ -44,8 +70,18 @@ pub trait Settle: Send + Sync {
 
 impl Lease {
     /// Made by a dialect; `id` is the queue's own name for the task.
-    pub fn new(id: String, task: Arc<Task>, settle: Box<dyn Settle>) -> Self {
-        Self { id, task, settle }
+    pub fn new(id: String, task: Arc<Task>, policy: Policy, settle: Box<dyn Settle>) -> Self {
+        Self {
+            id,
+            task,
+            policy,
+            settle,
+        }
+    }
+
+    /// What the queue says about running the task.
+    pub fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// The queue's own name for the task.
@@ -73,14 +109,19 @@ impl Lease {
     /// Like the other ways to end a lease it tries again while the queue is unavailable, and ends with
     /// [`QueueError::LeaseLost`] when the lease runs out first. When cancelled, the lease runs out.
     pub async fn ack(self) -> Result<(), QueueError> {
-        self.persist(Step::Ack).await
+        self.persist(Step::Ack(None)).await
     }
 
     /// Publishes the result, then the task is done. Both are tried again as in [`ack`](Self::ack); in the order that
     /// rather tells a result twice than never.
     pub async fn publish_and_ack(self, sink: &dyn Sink, result: &CheckResult) -> Result<(), QueueError> {
         self.persist(Step::Publish(sink, result)).await?;
-        self.persist(Step::Ack).await
+        self.persist(Step::Ack(Some(result))).await
+    }
+
+    /// The task comes again after a pause, because of trouble of our own.
+    pub async fn retry(self, why: &str) -> Result<(), QueueError> {
+        self.persist(Step::Retry(why)).await
     }
 
     /// The task goes to the dead letters, with the reason.
@@ -91,6 +132,11 @@ impl Lease {
     /// The task goes back to the head of the queue, as if it had not been taken.
     pub async fn requeue(self) -> Result<(), QueueError> {
         self.persist(Step::Requeue).await
+    }
+
+    /// The task was cancelled by request.
+    pub async fn abort(self) -> Result<(), QueueError> {
+        self.persist(Step::Abort).await
     }
 
     async fn persist(&self, step: Step<'_>) -> Result<(), QueueError> {
@@ -115,7 +161,9 @@ impl Lease {
 
     async fn attempt(&self, step: Step<'_>) -> Result<(), QueueError> {
         match step {
-            Step::Ack => self.settle.ack().await,
+            Step::Ack(result) => self.settle.ack(result).await,
+            Step::Retry(why) => self.settle.retry(why).await,
+            Step::Abort => self.settle.abort().await,
             Step::Archive(why) => self.settle.archive(why).await,
             Step::Requeue => self.settle.requeue().await,
             Step::Publish(sink, result) => {
@@ -129,9 +177,11 @@ impl Lease {
 #[derive(Clone, Copy)]
 enum Step<'a> {
     Publish(&'a dyn Sink, &'a CheckResult),
-    Ack,
+    Ack(Option<&'a CheckResult>),
+    Retry(&'a str),
     Archive(&'a str),
     Requeue,
+    Abort,
 }
 
 impl fmt::Debug for Lease {

@@ -3,14 +3,22 @@
 
 pub mod asynq;
 mod backoff;
+mod batch;
+pub mod clock;
+pub mod inspect;
+mod keeper;
 pub mod lease;
 mod link;
 pub mod memory;
 mod memos;
 pub mod queue;
+pub mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use lease::{Lease, Settle};
+pub use clock::RedisClock;
+pub use inspect::{DeadLetter, Inspect, KeptResult, QueueStats, TaskState, TaskStatus, WorkerPresence};
+pub use lease::{Lease, Policy, Settle};
 pub use memos::Memos;
-pub use queue::{Enqueued, Queue, QueueError, Sink, Source};
+pub use queue::{Dialect, Enqueued, Queue, QueueError, Sink, Source};
+pub use server::Server;

@@ -4,7 +4,7 @@
 //! used because it keeps a failure that is no I/O error (a wrong password, "max number of clients reached") for good,
 //! and because it stays on a server that has become read-only after a failover.
 
-use crate::{QueueError, backoff::Backoff};
+use crate::{QueueError, Server, backoff::Backoff};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult,
     ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
@@ -62,7 +62,7 @@ struct Dialing {
 
 impl Link {
     /// Does not connect yet. `patience` bounds the wait for a connection, and again the wait for an answer.
-    pub(crate) fn new(client: Client, patience: Duration) -> Self {
+    pub(crate) fn new(server: &Server, patience: Duration) -> Self {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(DIAL_TIMEOUT.min(patience)))
             .set_response_timeout(Some(patience));
@@ -73,7 +73,7 @@ impl Link {
             serial: 0,
         };
         Self {
-            client,
+            client: server.client().clone(),
             config,
             patience,
             live: Mutex::default(),

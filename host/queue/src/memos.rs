@@ -3,8 +3,8 @@
 //! The key is `lapwing:state:` and what the caller calls it. Nothing here waits for Redis for long: while it is away
 //! the answer is an error, and the caller does without.
 
-use crate::{QueueError, link::Link, link::queue_error};
-use redis::{Client, IntoConnectionInfo, cmd};
+use crate::{QueueError, Server, link::Link};
+use redis::cmd;
 use std::time::Duration;
 
 /// How long to wait for a connection, and again for an answer.
@@ -14,10 +14,9 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub struct Memos(Link);
 
 impl Memos {
-    /// Does not connect yet; `Err` when `redis` is no address of one.
-    pub fn new(redis: impl IntoConnectionInfo) -> Result<Self, QueueError> {
-        let client = Client::open(redis).map_err(queue_error)?;
-        Ok(Self(Link::new(client, PATIENCE)))
+    /// Does not connect yet.
+    pub fn new(server: &Server) -> Self {
+        Self(Link::new(server, PATIENCE))
     }
 
     /// The memo called `key`. Cancel safe.

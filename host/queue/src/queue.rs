@@ -1,9 +1,9 @@
 //! What every dialect offers, and what all pass the same contract suite for.
 
-use crate::Lease;
+use crate::{Inspect, Lease};
 use async_trait::async_trait;
 use lapwing_model::{CheckResult, Task};
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, time::Duration};
 
 /// Where due tasks come from.
 #[async_trait]
@@ -28,15 +28,30 @@ pub trait Source: Send + Sync + 'static {
 #[async_trait]
 pub trait Sink: Send + Sync + 'static {
     /// Publishes one result. Doing it twice with the same result publishes once. Not cancel safe.
+    ///
+    /// A dialect that keeps the result with the task alone does nothing here: see [`Settle::ack`](crate::Settle::ack).
     async fn publish(&self, task: &Task, result: &CheckResult) -> Result<(), QueueError>;
 }
 
-/// Where a producer puts due tasks.
+/// Where a producer puts tasks.
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// Adds a due task, unless one of the same monitor is still on the queue or in work.
-    async fn enqueue(&self, task: &Task) -> Result<Enqueued, QueueError>;
+    /// The queue's own name for `task`, once it is enqueued: derived from its monitor's id.
+    fn task_id(&self, task: &Task) -> String;
+
+    /// Adds a task that is due after `delay`, unless one of the same monitor is still on the queue or in work.
+    async fn schedule(&self, task: &Task, delay: Duration) -> Result<Enqueued, QueueError>;
+
+    /// Adds a task that is due now, with the same exception.
+    async fn enqueue(&self, task: &Task) -> Result<Enqueued, QueueError> {
+        self.schedule(task, Duration::ZERO).await
+    }
 }
+
+/// All that one dialect is.
+pub trait Dialect: Source + Sink + Queue + Inspect {}
+
+impl<T: Source + Sink + Queue + Inspect> Dialect for T {}
 
 /// What became of an enqueued task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +77,9 @@ pub enum QueueError {
     /// The queue takes no more tasks.
     #[error("queue is full ({0} tasks)")]
     Full(usize),
+    /// The queue cannot do what was asked, or cannot carry such a task: the caller must ask for something else.
+    #[error("{0}")]
+    Unfit(String),
     /// The server answered something this dialect does not know.
     #[error("unexpected answer from the queue: {0}")]
     Protocol(String),

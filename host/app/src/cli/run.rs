@@ -13,7 +13,7 @@ use crate::{
 use clap::Args;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapwing_model::CheckResult;
-use lapwing_queue::{Queue, Source, asynq, memory::Memory};
+use lapwing_queue::{Policy, Queue, Source, asynq, memory::Memory};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
@@ -137,7 +137,7 @@ async fn watch(
         };
         (asynq.clone(), asynq)
     } else {
-        let memory = Arc::new(Memory::new(config.monitors.len()));
+        let memory = Arc::new(Memory::new(config.monitors.len(), Policy::default()));
         (memory.clone(), memory)
     };
     info!(

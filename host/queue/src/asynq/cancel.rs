@@ -19,7 +19,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 async fn listen(shared: &Shared, backoff: &mut Backoff) -> redis::RedisResult<()> {
-    let mut connection = shared.client.get_async_pubsub().await?;
+    let mut connection = shared.server.client().get_async_pubsub().await?;
     connection.subscribe(keys::CANCEL).await?;
     backoff.reset();
     let mut messages = connection.into_on_message();

@@ -3,12 +3,10 @@
 //! Nothing of Asynq depends on it; Lapwing's own recovery asks it whether the owner of a task is alive.
 
 use super::{
-    Shared,
-    clock::later,
-    keys,
+    Shared, keys,
     message::{ServerInfo, WorkerInfo},
 };
-use crate::QueueError;
+use crate::{QueueError, clock::later};
 use prost::Message;
 use redis::pipe;
 use std::{sync::atomic::Ordering, time::Duration};

@@ -33,15 +33,23 @@ pub(super) async fn publish(shared: &Shared, task: &Task, result: &CheckResult) 
         .map(drop)
 }
 
-/// As [`Queue::enqueue`](crate::Queue::enqueue).
-pub(super) async fn enqueue(shared: &Shared, task: &Task) -> Result<Enqueued, QueueError> {
+/// As [`Queue::task_id`](crate::Queue::task_id).
+pub(super) fn task_id(task: &Task) -> String {
+    format!("healthcheck:{}", task.monitor.id)
+}
+
+/// As [`Queue::schedule`](crate::Queue::schedule).
+pub(super) async fn schedule(shared: &Shared, task: &Task, delay: Duration) -> Result<Enqueued, QueueError> {
+    if !delay.is_zero() {
+        return Err(QueueError::Unfit("scheduled tasks are not spoken yet".to_owned()));
+    }
     let timeout = Some(task.monitor.timeout)
         .filter(|timeout| !timeout.is_zero())
         .unwrap_or(DEFAULT_TIMEOUT);
     let message = TaskMessage {
         kind: peekaping::CHECK_TASK.to_owned(),
         payload: peekaping::encode_task(task),
-        id: format!("healthcheck:{}", task.monitor.id),
+        id: task_id(task),
         timeout: whole_seconds(timeout),
         ..TaskMessage::default()
     };

@@ -3,7 +3,7 @@
 //! Asynq producers announce nothing, so an idle queue is polled: soon after work, rarely after a while of none.
 
 use super::{Shared, held::Reservation, message::Envelope, message::TaskMessage, scripts, settle::Hold};
-use crate::{Lease, QueueError, Settle};
+use crate::{Lease, Policy, QueueError, Settle};
 use futures_util::future::join_all;
 use lapwing_model::{Clock, Task, peekaping};
 use std::{
@@ -125,7 +125,7 @@ async fn open((hold, fault): (Hold, Option<String>)) -> Option<Lease> {
     let id = hold.reservation.id.clone();
     let parsed = fault.map_or_else(|| parse(&hold.reservation.envelope.message), Err);
     let why = match parsed {
-        Ok(task) => return Some(Lease::new(id, Arc::new(task), Box::new(hold))),
+        Ok(task) => return Some(Lease::new(id, Arc::new(task), Policy::default(), Box::new(hold))),
         Err(why) => why,
     };
     match hold.archive(&why).await {

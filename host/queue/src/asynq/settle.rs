@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{QueueError, Settle};
 use async_trait::async_trait;
+use lapwing_model::CheckResult;
 use redis::ScriptInvocation;
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -76,7 +77,7 @@ impl Settle for Hold {
         self.reservation.still_ours(timing.lease)
     }
 
-    async fn ack(&self) -> Result<(), QueueError> {
+    async fn ack(&self, _: Option<&CheckResult>) -> Result<(), QueueError> {
         let (keys, clock) = (self.keys()?, &self.shared.clock);
         let Reservation {
             id, owner, envelope, ..
@@ -100,6 +101,10 @@ impl Settle for Hold {
             }
         }
         self.run(&call).await
+    }
+
+    async fn retry(&self, _: &str) -> Result<(), QueueError> {
+        self.requeue().await
     }
 
     async fn archive(&self, why: &str) -> Result<(), QueueError> {

@@ -2,7 +2,7 @@
 
 use crate::fixture::{Redis, quick, result, room, take, task};
 use lapwing_queue::{
-    Queue, QueueError, Source,
+    Queue, QueueError, Server, Source,
     asynq::{Asynq, Options},
     testing::RedisServer,
 };
@@ -94,13 +94,14 @@ async fn a_task_that_ended_while_writes_were_refused_runs_exactly_once() {
 #[tokio::test]
 async fn a_wrong_password_is_told_in_clear_words() {
     let server = RedisServer::start_with(&["--requirepass", "secret"]);
-    let url = |password: &str| format!("redis://:{password}@127.0.0.1:{}/0", server.port());
-    let error = Asynq::connect(url("wrong"), Options::default())
+    let url =
+        |password: &str| Server::open(&format!("redis://:{password}@127.0.0.1:{}/0", server.port())).unwrap();
+    let error = Asynq::connect(&url("wrong"), Options::default())
         .await
         .unwrap_err();
     assert!(matches!(&error, QueueError::Denied(_)), "{error:?}");
     assert!(!error.to_string().contains("wrong@"), "{error}");
-    Asynq::connect(url("secret"), Options::default()).await.unwrap();
+    Asynq::connect(&url("secret"), Options::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -108,7 +109,7 @@ async fn a_missing_permission_is_told_in_clear_words() {
     let mut redis = Redis::start().await;
     let () = redis.run("ACL SETUSER lap on >secret ~* &* +@all -evalsha").await;
     let asynq = Asynq::connect(
-        format!("redis://lap:secret@127.0.0.1:{}/0", redis.server.port()),
+        &Server::open(&format!("redis://lap:secret@127.0.0.1:{}/0", redis.server.port())).unwrap(),
         quick(),
     )
     .await

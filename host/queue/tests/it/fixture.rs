@@ -2,7 +2,7 @@
 
 use lapwing_model::{CheckResult, Monitor, Observation, Task, WorkerIdentity};
 use lapwing_queue::{
-    Lease, Queue, Sink, Source,
+    Inspect, Lease, Policy, Queue, Server, Sink, Source,
     asynq::{Asynq, Options, Timing, message::TaskMessage},
     memory::{Memory, Results},
     testing::RedisServer,
@@ -130,8 +130,12 @@ impl Redis {
         self.connection = connect(&self.server.url()).await;
     }
 
+    pub(crate) fn server(&self) -> Server {
+        Server::open(&self.server.url()).unwrap()
+    }
+
     pub(crate) async fn asynq(&self, options: Options) -> Arc<Asynq> {
-        Asynq::connect(self.server.url(), options).await.unwrap()
+        Asynq::connect(&self.server(), options).await.unwrap()
     }
 
     /// Runs a command, its words parted by spaces.
@@ -235,10 +239,19 @@ pub(crate) fn check(queue: &str, monitor: &str) -> TaskMessage {
 
 /// A dialect as the contract suite sees it.
 pub(crate) trait Dialect {
+    /// The first queue it serves: where tasks are put.
+    const NAME: &str;
     async fn start() -> Self;
-    fn source(&self) -> Arc<dyn Source>;
-    fn queue(&self) -> Arc<dyn Queue>;
-    fn sink(&self) -> Arc<dyn Sink>;
+    fn dialect(&self) -> Arc<dyn lapwing_queue::Dialect>;
+    fn source(&self) -> Arc<dyn Source> {
+        self.dialect()
+    }
+    fn queue(&self) -> Arc<dyn Queue> {
+        self.dialect()
+    }
+    fn sink(&self) -> Arc<dyn Sink> {
+        self.dialect()
+    }
     /// Tasks pending and in work.
     async fn depth(&mut self) -> (usize, usize);
     /// Reasons of the dead letters.
@@ -253,21 +266,15 @@ pub(crate) struct OnRedis {
 }
 
 impl Dialect for OnRedis {
+    const NAME: &str = "healthcheck";
+
     async fn start() -> Self {
         let redis = Redis::start().await;
         let asynq = redis.asynq(quick()).await;
         Self { redis, asynq }
     }
 
-    fn source(&self) -> Arc<dyn Source> {
-        self.asynq.clone()
-    }
-
-    fn queue(&self) -> Arc<dyn Queue> {
-        self.asynq.clone()
-    }
-
-    fn sink(&self) -> Arc<dyn Sink> {
+    fn dialect(&self) -> Arc<dyn lapwing_queue::Dialect> {
         self.asynq.clone()
     }
 
@@ -307,20 +314,18 @@ pub(crate) struct InMemory {
 }
 
 impl Dialect for InMemory {
+    const NAME: &str = "memory";
+
     async fn start() -> Self {
         let (sender, receiver) = mpsc::channel(5000);
         Self {
-            memory: Memory::new(5000),
+            memory: Memory::new(5000, Policy::default()),
             results: Arc::new(Results::new(sender)),
             receiver,
         }
     }
 
-    fn source(&self) -> Arc<dyn Source> {
-        Arc::new(self.memory.clone())
-    }
-
-    fn queue(&self) -> Arc<dyn Queue> {
+    fn dialect(&self) -> Arc<dyn lapwing_queue::Dialect> {
         Arc::new(self.memory.clone())
     }
 
@@ -329,15 +334,13 @@ impl Dialect for InMemory {
     }
 
     async fn depth(&mut self) -> (usize, usize) {
-        (self.memory.pending(), self.memory.active())
+        let stats = self.memory.stats("memory").await.unwrap();
+        (stats.pending as usize, stats.active as usize)
     }
 
     async fn dead(&mut self) -> Vec<String> {
-        self.memory
-            .dead_letters()
-            .into_iter()
-            .map(|letter| letter.why)
-            .collect()
+        let dead = self.memory.dead("memory", 0, 5000).await.unwrap();
+        dead.into_iter().map(|letter| letter.why).collect()
     }
 
     async fn published(&mut self) -> Vec<String> {

@@ -2,14 +2,14 @@
 
 use crate::fixture::{result, room, take, task};
 use lapwing_queue::{
-    Enqueued, Queue, QueueError, Sink, Source,
+    Enqueued, Inspect, Policy, Queue, QueueError, Sink, Source,
     memory::{Memory, Results},
 };
 use tokio::sync::mpsc;
 
 #[tokio::test]
 async fn a_full_queue_says_so_until_a_task_is_done() {
-    let memory = Memory::new(2);
+    let memory = Memory::new(2, Policy::default());
     memory.enqueue(&task("a")).await.unwrap();
     memory.enqueue(&task("b")).await.unwrap();
     assert!(matches!(
@@ -27,18 +27,18 @@ async fn a_full_queue_says_so_until_a_task_is_done() {
 
 #[tokio::test]
 async fn the_oldest_dead_letters_make_room() {
-    let memory = Memory::new(1);
+    let memory = Memory::new(1, Policy::default());
     for number in 0..1001 {
         memory.enqueue(&task(&number.to_string())).await.unwrap();
         take(&memory, 1).await.remove(0).archive("why").await.unwrap();
     }
-    let dead = memory.dead_letters();
-    assert_eq!((dead.len(), dead[0].task.monitor.id.as_str()), (1000, "1"));
+    let dead = memory.dead("memory", 0, 2000).await.unwrap();
+    assert_eq!((dead.len(), dead[999].id.as_str()), (1000, "1"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_waiting_reservation_is_woken_by_the_next_task() {
-    let memory = Memory::new(1);
+    let memory = Memory::new(1, Policy::default());
     let start = tokio::time::Instant::now();
     let (leases, added) = tokio::join!(memory.reserve(room(1)), async {
         tokio::task::yield_now().await;

@@ -10,7 +10,7 @@ const WEEK: Duration = Duration::from_hours(7 * 24);
 #[tokio::test]
 async fn a_memo_is_kept_with_its_time_and_forgotten() {
     let mut redis = Redis::start().await;
-    let memos = Memos::new(redis.server.url()).unwrap();
+    let memos = Memos::new(&redis.server());
     assert_eq!(memos.get("a").await.unwrap(), None);
     memos.set("a", b"\0\xff", WEEK).await.unwrap();
     assert_eq!(memos.get("a").await.unwrap(), Some(b"\0\xff".to_vec()));
@@ -24,7 +24,7 @@ async fn a_memo_is_kept_with_its_time_and_forgotten() {
 #[tokio::test]
 async fn without_redis_the_answer_is_a_quick_no_and_then_it_is_back() {
     let mut redis = Redis::start().await;
-    let memos = Memos::new(redis.server.url()).unwrap();
+    let memos = Memos::new(&redis.server());
     memos.set("a", b"x", WEEK).await.unwrap();
     redis.server.stop();
     let asked = Instant::now();

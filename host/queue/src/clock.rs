@@ -18,25 +18,25 @@ pub struct RedisClock(Arc<Mutex<(Instant, Timestamp)>>);
 
 impl RedisClock {
     /// Asks for the time.
-    pub(super) async fn start(link: &Link) -> Result<Self, QueueError> {
+    pub(crate) async fn start(link: &Link) -> Result<Self, QueueError> {
         Ok(Self(Arc::new(Mutex::new(ask(link).await?))))
     }
 
     /// Asks for the time again.
-    pub(super) async fn adjust(&self, link: &Link) -> Result<(), QueueError> {
+    pub(crate) async fn adjust(&self, link: &Link) -> Result<(), QueueError> {
         let base = ask(link).await?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = base;
         Ok(())
     }
 
     /// `duration` from now, in Unix seconds.
-    pub(super) fn seconds_in(&self, duration: Duration) -> i64 {
+    pub(crate) fn seconds_in(&self, duration: Duration) -> i64 {
         later(self.now(), duration).as_second()
     }
 
     /// When a lease of `duration` from now ends, as a score: seconds with a fraction that is never zero, by which
     /// the leases of Lapwing are told from those of stock Asynq, which are whole seconds.
-    pub(super) fn lease_end(&self, duration: Duration) -> String {
+    pub(crate) fn lease_end(&self, duration: Duration) -> String {
         let ms = later(self.now(), duration).as_millisecond() | 1;
         format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
     }
@@ -50,7 +50,7 @@ impl Clock for RedisClock {
 }
 
 /// `at` and a duration; the end of time where that is past it.
-pub(super) fn later(at: Timestamp, duration: Duration) -> Timestamp {
+pub(crate) fn later(at: Timestamp, duration: Duration) -> Timestamp {
     let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
     at.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
