@@ -10,8 +10,11 @@ mod lobby;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod plugins;
+pub(crate) mod queues;
+pub(crate) mod tasks;
+pub(crate) mod workers;
 
-use crate::{config::Secret, metrics::Metrics, probe::Prober, pulse::Pulse};
+use crate::{config::Secret, metrics::Metrics, probe::Prober, pulse::Pulse, queues::Queues};
 use anyhow::Context;
 use axum::{Router, body::Body, extract::DefaultBodyLimit, middleware};
 use hyper::{
@@ -28,7 +31,7 @@ use lobby::{Lobby, PLACES, Paced, Seat};
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -67,6 +70,10 @@ pub(crate) struct State {
     pub(crate) uploads: Arc<plugins::upload::Uploads>,
     /// The names of the secrets that can be granted.
     pub(crate) secrets: Arc<BTreeSet<String>>,
+    /// The queues of this process; none until they are connected.
+    pub(crate) queues: watch::Receiver<Queues>,
+    /// The load tests begun here.
+    pub(crate) loads: Arc<tasks::load::Loads>,
 }
 
 impl State {
@@ -99,6 +106,18 @@ fn guarded() -> Endpoints {
         .routes(routes!(plugins::grant::grant, plugins::revoke::revoke))
         .routes(routes!(plugins::logs::logs))
         .routes(routes!(plugins::test::test))
+        .routes(routes!(queues::list::list))
+        .routes(routes!(queues::pause::pause))
+        .routes(routes!(queues::pause::resume))
+        .routes(routes!(queues::dead::list))
+        .routes(routes!(queues::dead::delete))
+        .routes(routes!(queues::dead::retry))
+        .routes(routes!(workers::list))
+        .routes(routes!(tasks::kinds::list))
+        .routes(routes!(tasks::enqueue::enqueue))
+        .routes(routes!(tasks::follow::status))
+        .routes(routes!(tasks::follow::result))
+        .routes(routes!(tasks::load::start))
         .routes(routes!(openapi::serve))
         .routes(routes!(metrics::render))
 }

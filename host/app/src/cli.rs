@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how the answer becomes an exit code.
 
 pub(crate) mod check;
+pub(crate) mod enqueue;
 pub(crate) mod health;
 pub(crate) mod kinds;
 pub(crate) mod plugin;
@@ -48,10 +49,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Watch the monitors of a file, all in one process; with REDIS_URL or REDIS_HOST set, through Redis
     Run(run::RunArgs),
-    /// Take tasks from Redis and publish results, as Peekaping's worker does
+    /// Take tasks from Redis and publish results; as Peekaping's worker does, or as the settings say
     Worker(worker::WorkerArgs),
     /// Run one check now and tell the result
     Check(check::CheckArgs),
+    /// Put one task on a queue, and wait for its result if asked to
+    Enqueue(enqueue::EnqueueArgs),
     /// List the kinds of check there are, native and plugin
     Kinds(kinds::KindsArgs),
     /// Look at plugins

@@ -8,6 +8,7 @@ pub(crate) mod environment;
 pub(crate) mod fault;
 pub(crate) mod file;
 pub(crate) mod monitors;
+pub(crate) mod queues;
 pub(crate) mod secret;
 pub(crate) mod secrets;
 
@@ -17,11 +18,13 @@ pub(crate) use fault::Faults;
 #[cfg(test)]
 pub(crate) use file::FileConfig;
 pub(crate) use monitors::Numbered;
+pub(crate) use queues::QueueSettings;
 pub(crate) use secret::Secret;
 
-use crate::{cli::Shared, telemetry};
+use crate::{cli::Shared, hooks::Hooks, telemetry};
 use lapwing_checks::net::EgressPolicy;
 use lapwing_wasm::{PluginSettings, Secrets};
+use queues::Defaults;
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// The effective settings of one process.
@@ -43,10 +46,14 @@ pub(crate) struct Config {
     pub(crate) upload_token: Option<Secret>,
     /// Redis, when any of its settings was given.
     pub(crate) redis: Option<Redis>,
-    /// The queues to take tasks from, with their weights.
-    pub(crate) queues: Vec<(String, u32)>,
-    /// How many checks run at once.
+    /// The queues to take tasks from.
+    pub(crate) queues: Vec<QueueSettings>,
+    /// Whether `asynq` queues are served strictly by weight.
+    pub(crate) strict_priority: bool,
+    /// How many checks run at once, where a queue does not say.
     pub(crate) concurrency: usize,
+    /// What is run before the first task is taken and after the last one has ended.
+    pub(crate) hooks: Hooks,
     /// How long running checks may go on after a stop signal.
     pub(crate) grace: Duration,
     /// After how long without a poll the worker counts as dead.
@@ -125,12 +132,15 @@ impl Config {
                 "is zero: the worker would always count as dead",
             );
         }
-        if file.worker.queues.is_empty() {
-            faults.push("worker.queues", "is empty: the worker would take no task");
-        }
         let concurrency = environment
             .concurrency(&mut faults)
             .unwrap_or(file.worker.concurrency.get());
+        let defaults = Defaults {
+            concurrency,
+            keep_result: environment.keep_result(&mut faults),
+            max_tries: environment.max_tries(&mut faults),
+        };
+        let queues = queues::resolve(file.queues, &file.worker, &defaults, &mut faults);
         let monitors = monitors::resolve(monitors, &mut faults);
         let secret_names = Arc::new(file.secrets.keys().cloned().collect());
         let secrets = secrets::read(file.secrets, environment, &mut faults);
@@ -142,11 +152,6 @@ impl Config {
             .clone()
             .or_else(|| environment.plugins())
             .or(file.plugins.dir);
-        let queues = file
-            .worker
-            .queues
-            .into_iter()
-            .map(|(name, weight)| (name, weight.get()));
         let mut plugin_settings = file.plugins.settings;
         plugin_settings.cache = plugin_settings
             .cache
@@ -161,8 +166,14 @@ impl Config {
             token,
             upload_token,
             redis,
-            queues: queues.collect(),
+            queues,
+            strict_priority: file.worker.strict_priority,
             concurrency,
+            hooks: Hooks {
+                on_start: file.worker.on_start,
+                on_stop: file.worker.on_stop,
+                timeout: file.worker.hook_timeout.0,
+            },
             grace: file.worker.grace.0,
             liveness: file.worker.liveness.0,
             region: file.worker.region,

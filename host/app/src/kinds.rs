@@ -22,6 +22,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Holds the registry in force. Running checks keep the executor they started with.
 pub(crate) struct Kinds {
     native: Arc<Registry>,
+    /// The kinds of load tests, for the queues that run them.
+    load: Registry,
     /// `None` where only native kinds are wanted.
     plugins: Option<Plugins>,
 }
@@ -63,6 +65,7 @@ impl Kinds {
         consent::enforce(host.custody(), &data);
         Ok(Self {
             native: Arc::new(native_kinds()?),
+            load: load_kinds()?,
             plugins: Some(Plugins {
                 path: folder.to_owned(),
                 host,
@@ -78,6 +81,7 @@ impl Kinds {
     pub(crate) fn native() -> anyhow::Result<Self> {
         Ok(Self {
             native: Arc::new(native_kinds()?),
+            load: load_kinds()?,
             plugins: None,
         })
     }
@@ -142,7 +146,7 @@ impl Kinds {
 
     /// Waits until it is known who provides `kind`: not at all for a native one. Cancel safe.
     pub(crate) async fn settled(&self, kind: &str) {
-        if self.native.executor(kind).is_err() {
+        if self.native.executor(kind).is_err() && self.load.executor(kind).is_err() {
             self.loaded().await;
         }
     }
@@ -183,6 +187,19 @@ impl Kinds {
             },
             other => other,
         })
+    }
+
+    /// As [`Self::executor`]; with `load_test`, there are the kinds of load tests, too.
+    pub(crate) fn executor_as(&self, kind: &str, load_test: bool) -> Result<Arc<dyn Executor>, CheckError> {
+        match self.load.executor(kind) {
+            Ok(executor) if load_test => Ok(executor.clone()),
+            _ => self.executor(kind),
+        }
+    }
+
+    /// The kinds of load tests.
+    pub(crate) fn load(&self) -> &Registry {
+        &self.load
     }
 
     /// Why a plugin that would provide `kind` does not. Of a file that never told its kinds its name must do.
@@ -280,6 +297,12 @@ pub(crate) fn present(folder: &Path) -> anyhow::Result<()> {
 fn native_kinds() -> anyhow::Result<Registry> {
     let mut registry = Registry::default();
     native::register(&mut registry)?;
+    Ok(registry)
+}
+
+fn load_kinds() -> anyhow::Result<Registry> {
+    let mut registry = Registry::default();
+    native::register_load(&mut registry)?;
     Ok(registry)
 }
 

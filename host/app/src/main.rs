@@ -5,19 +5,24 @@ mod cli;
 mod config;
 mod consent;
 mod console;
+mod enqueue;
 mod fields;
+mod hooks;
 mod kinds;
 mod metrics;
 mod probe;
 mod producer;
 mod pulse;
+mod queues;
 #[cfg(test)]
 mod reference;
 mod review;
 mod role;
 mod shutdown;
 mod state;
+mod tally;
 mod telemetry;
+mod watch;
 mod worker;
 
 use clap::Parser;
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
         Command::Run(args) => cli::run::main(args, &environment),
         Command::Worker(args) => cli::worker::main(args, &environment),
         Command::Check(args) => cli::check::main(args, &environment),
+        Command::Enqueue(args) => cli::enqueue::main(args, &environment),
         Command::Kinds(args) => cli::kinds::main(args, &environment),
         Command::Plugin(command) => cli::plugin::main(command, &environment),
         Command::Health(args) => cli::health::main(args, &environment),

@@ -29,21 +29,43 @@ pub(crate) struct Prober {
     pub(crate) identity: WorkerIdentity,
 }
 
+/// One run, and whether another may end otherwise.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// What was seen.
+    pub(crate) result: CheckResult,
+    /// Our own trouble stood in the way, of a sort that passes.
+    pub(crate) again: bool,
+}
+
 impl Prober {
     /// Runs `task` once. Never fails, never panics, and ends at most 50 ms after the task's
     /// budget; at the start of the process once more as long, where the kind's plugin is still being compiled. Cancel safe.
     pub(crate) async fn run(&self, task: &Arc<Task>) -> CheckResult {
+        self.run_as(task, false).await.result
+    }
+
+    /// As [`Self::run`], for a worker: with `load_test`, there are the kinds of load tests, too.
+    pub(crate) async fn run_as(&self, task: &Arc<Task>, load_test: bool) -> Run {
         let started_at = self.clock.now();
-        let observation = if task.under_maintenance {
-            Observation::unknown(Reason::Maintenance, "Monitor under maintenance")
+        let outcome = if task.under_maintenance {
+            Ok(Observation::unknown(
+                Reason::Maintenance,
+                "Monitor under maintenance",
+            ))
         } else {
             // What is still being compiled is waited for as long as the check might take, and does not shorten it.
             let _ = tokio::time::timeout(task.budget(), self.kinds.settled(&task.monitor.kind)).await;
-            let guarded = AssertUnwindSafe(self.try_probe(task)).catch_unwind().await;
-            let outcome = guarded.unwrap_or_else(|panic| Err(panicked(task, &*panic)));
-            outcome.unwrap_or_else(CheckError::into_observation)
+            let guarded = AssertUnwindSafe(self.try_probe(task, load_test))
+                .catch_unwind()
+                .await;
+            guarded.unwrap_or_else(|panic| Err(panicked(task, &*panic)))
         };
-        CheckResult::new(task, &self.identity, started_at, self.clock.now(), observation)
+        let again = outcome.as_ref().is_err_and(CheckError::is_passing);
+        let observation = outcome.unwrap_or_else(CheckError::into_observation);
+        let ended_at = self.clock.now();
+        let result = CheckResult::new(task, &self.identity, started_at, ended_at, observation);
+        Run { result, again }
     }
 
     /// As [`Self::run`], for somebody who tries a configuration out: what the kind itself finds wrong with it is told
@@ -68,8 +90,8 @@ impl Prober {
         Err(CheckError::unfit(&faults))
     }
 
-    async fn try_probe(&self, task: &Arc<Task>) -> Result<Observation, CheckError> {
-        let executor = self.kinds.executor(&task.monitor.kind)?;
+    async fn try_probe(&self, task: &Arc<Task>, load_test: bool) -> Result<Observation, CheckError> {
+        let executor = self.kinds.executor_as(&task.monitor.kind, load_test)?;
         let budget = task.budget();
         let deadline = Instant::now() + budget;
         let context = ProbeContext {

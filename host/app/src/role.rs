@@ -2,25 +2,30 @@
 
 use crate::{
     admin,
-    config::{Config, Faults, Redis},
+    cli::Exit,
+    config::{Config, Environment, Faults, QueueSettings, Redis},
     consent, console,
     kinds::Kinds,
-    metrics::{Metrics, plugins::Plugins, queue::Queue},
+    metrics::{Metrics, plugins::Plugins, queue::Asynq},
     probe::Prober,
     pulse::Pulse,
+    queues::Queues,
     review,
     state::RedisState,
     worker::Worker,
 };
 use anyhow::Context;
+use jiff::Timestamp;
 use lapwing_checks::Net;
-use lapwing_model::{SystemClock, WorkerIdentity};
-use lapwing_queue::{
-    Memos, Server, Sink, Source,
-    asynq::{self, Asynq},
-};
+use lapwing_model::{Clock, SystemClock, WorkerIdentity};
+use lapwing_queue::{Memos, Server, beacon};
 use lapwing_wasm::{HostError, PluginHost};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// Between two tries to reach a Redis that is away; each try itself takes up to two seconds.
@@ -32,6 +37,20 @@ pub(crate) struct Role {
     pub(crate) prober: Prober,
     metrics: Arc<Metrics>,
     pulse: Arc<Pulse>,
+    queues: watch::Sender<Queues>,
+    clock: Arc<LateClock>,
+}
+
+/// The system's clock, and Redis' as soon as it is known.
+#[derive(Default)]
+struct LateClock(OnceLock<Arc<dyn Clock>>);
+
+impl Clock for LateClock {
+    fn now(&self) -> Timestamp {
+        self.0
+            .get()
+            .map_or_else(|| SystemClock.now(), |clock| clock.now())
+    }
 }
 
 /// Runs `role` on a runtime with a thread for each processor.
@@ -41,6 +60,27 @@ pub(crate) fn block_on<T>(role: impl Future<Output = anyhow::Result<T>>) -> anyh
     // What still runs (an abandoned look-up) must not hold up the exit.
     runtime.shutdown_background();
     outcome
+}
+
+/// Whether a worker of each queue lives, by their health-check keys: `lapwing worker --check`.
+pub(crate) async fn lives(config: &Config, environment: &Environment) -> anyhow::Result<Exit> {
+    let redis = config
+        .redis
+        .clone()
+        .unwrap_or_else(|| environment.redis_default());
+    let server = Server::open(redis.url.reveal())?;
+    let mut exit = Exit::Up;
+    for queue in &config.queues {
+        let key = &queue.health_check_key;
+        let lit = beacon::is_lit(&server, key).await;
+        let lit = lit.with_context(|| format!("cannot use Redis at {}", redis.shown))?;
+        let (name, word) = (&queue.name, if lit { "lives" } else { "none lives" });
+        console::line(&format!("worker of queue `{name}`: {word} (key `{key}`)"));
+        if !lit {
+            exit = Exit::Down;
+        }
+    }
+    Ok(exit)
 }
 
 /// What the plugin host says of its settings is a fault of the configuration, like any other.
@@ -79,11 +119,16 @@ impl Role {
 
     /// Builds the parts to run `kind` alone: plugins are loaded only for a kind that is not native.
     pub(crate) async fn load_for(kind: &str, config: &Config, note: bool) -> anyhow::Result<Self> {
-        let native = Kinds::native()?;
-        if native.registry().executor(kind).is_ok() {
-            return Ok(Self::build(config, native));
+        let native = Self::native(config)?;
+        if native.prober.kinds.executor_as(kind, true).is_ok() {
+            return Ok(native);
         }
         Self::load(config, note).await
+    }
+
+    /// Builds the parts with native kinds alone.
+    pub(crate) fn native(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self::build(config, Kinds::native()?))
     }
 
     /// Loads the plugins beside all else, watches their folder from then on, and warns of the monitors that they find
@@ -107,13 +152,13 @@ impl Role {
             custody.set_secrets(config.secrets.clone());
             consent::warn_of_unknown_secrets(custody, &config.secret_names);
         }
-        let (kinds, metrics) = (Arc::new(kinds), Metrics::new());
+        let (kinds, metrics, clock) = (Arc::new(kinds), Metrics::new(), Arc::<LateClock>::default());
         metrics.watch(Plugins::of(&kinds));
         Self {
             prober: Prober {
                 kinds,
                 net: Net::new(config.network.clone()),
-                clock: Arc::new(SystemClock),
+                clock: clock.clone(),
                 identity: WorkerIdentity {
                     name: format!("{host}:{}", std::process::id()),
                     region: config.region.clone(),
@@ -121,6 +166,8 @@ impl Role {
             },
             metrics: Arc::new(metrics),
             pulse: Arc::new(Pulse::new()),
+            queues: watch::Sender::default(),
+            clock,
         }
     }
 
@@ -129,34 +176,29 @@ impl Role {
         PluginHost::new(config.plugin_settings.clone()).map_err(|error| of_settings(error.into(), config))
     }
 
-    /// How this process speaks Asynq.
-    pub(crate) fn asynq_options(config: &Config) -> asynq::Options {
-        asynq::Options {
-            queues: config.queues.clone(),
-            concurrency: config.concurrency,
-            ..asynq::Options::default()
-        }
-    }
-
-    /// Connects to Redis, trying again while it is away, until `stop`. From then on this process goes by Redis' clock:
-    /// producers stamp tasks with it, and a task's age is only right by the same one.
+    /// Connects to the queues, trying again while Redis is away, until `stop`. From then on this process goes by Redis'
+    /// clock: producers stamp tasks with it, and a task's age is only right by the same one.
     pub(crate) async fn connect(
-        &mut self,
+        &self,
+        config: &Config,
         redis: &Redis,
-        options: asynq::Options,
+        queues: &[QueueSettings],
         stop: &CancellationToken,
-    ) -> anyhow::Result<Option<Arc<Asynq>>> {
+    ) -> anyhow::Result<Option<Queues>> {
         let server = Server::open(redis.url.reveal())?;
         let mut said = None;
         while !stop.is_cancelled() {
-            match Asynq::connect(&server, options.clone()).await {
-                Ok(asynq) => {
-                    self.prober.clock = Arc::new(asynq.clock());
-                    self.metrics.watch(Queue(asynq.clone()));
+            match Queues::connect(config, queues, &server, &self.prober.kinds).await {
+                Ok(connected) => {
+                    let _ = self.clock.0.set(connected.clock);
+                    if let Some(asynq) = connected.asynq {
+                        self.metrics.watch(Asynq(asynq));
+                    }
                     if let Some(custody) = self.prober.kinds.custody() {
                         custody.set_state(RedisState(Memos::new(&server)));
                     }
-                    return Ok(Some(asynq));
+                    self.show(&connected.queues);
+                    return Ok(Some(connected.queues));
                 }
                 Err(error) if error.is_temporary() => {
                     let error = format!("{:#}", anyhow::Error::from(error));
@@ -174,22 +216,27 @@ impl Role {
         Ok(None)
     }
 
+    /// Lets the admin API see `queues`.
+    pub(crate) fn show(&self, queues: &Queues) {
+        self.queues.send_replace(queues.clone());
+    }
+
     /// The worker of this process.
-    pub(crate) fn worker(&self, config: &Config, source: Arc<dyn Source>, sink: Arc<dyn Sink>) -> Worker {
+    pub(crate) fn worker(&self, config: &Config, burst: bool) -> Worker {
         Worker {
-            source,
-            sink,
             prober: self.prober.clone(),
             metrics: self.metrics.clone(),
             pulse: self.pulse.clone(),
-            concurrency: config.concurrency,
             grace: config.grace,
+            burst,
         }
     }
 
     /// What the admin API of this process works on.
     pub(crate) fn admin(&self, config: &Config) -> admin::State {
         admin::State {
+            queues: self.queues.subscribe(),
+            loads: Arc::default(),
             prober: self.prober.clone(),
             metrics: self.metrics.clone(),
             pulse: self.pulse.clone(),

@@ -127,6 +127,18 @@ impl CheckError {
         }
     }
 
+    /// Whether another try may end otherwise without anybody mending anything.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Plugin { retryable, .. } => *retryable,
+            Self::Internal(_) => true,
+            Self::InvalidConfig(_)
+            | Self::UnknownKind { .. }
+            | Self::Denied(_)
+            | Self::PermissionDenied(_) => false,
+        }
+    }
+
     /// The result a user sees: unknown, with the reason.
     pub fn into_observation(self) -> Observation {
         Observation::unknown(self.reason(), self.to_string())

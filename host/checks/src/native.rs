@@ -3,6 +3,7 @@
 //! A new kind is its file, one `mod` line and one line in [`register`]; schema, documentation and admin listing follow.
 
 pub mod http;
+mod load;
 mod pattern;
 pub mod tcp;
 
@@ -13,12 +14,20 @@ use tcp::Tcp;
 
 /// Adds every native kind. An error means that a name is taken, by a plugin or by an earlier call.
 pub fn register(registry: &mut Registry) -> Result<(), Clash> {
-    fn add<C: Check>(registry: &mut Registry, check: C) -> Result<(), Clash> {
-        registry.register(Arc::new(Native::new(check)))
-    }
     let tokens = http::Tokens::default();
     add(registry, Http::new(tokens.clone()))?;
     add(registry, HttpKeyword::new(tokens.clone()))?;
     add(registry, HttpJsonQuery::new(tokens))?;
     add(registry, Tcp)
+}
+
+/// Adds the kinds of load tests: `noop`, `sleep` and `cpu`.
+pub fn register_load(registry: &mut Registry) -> Result<(), Clash> {
+    add(registry, load::Noop)?;
+    add(registry, load::Sleep)?;
+    add(registry, load::Cpu)
+}
+
+fn add<C: Check>(registry: &mut Registry, check: C) -> Result<(), Clash> {
+    registry.register(Arc::new(Native::new(check)))
 }

@@ -4,6 +4,7 @@
 pub mod asynq;
 mod backoff;
 mod batch;
+pub mod beacon;
 pub mod clock;
 pub mod inspect;
 mod keeper;
@@ -16,6 +17,7 @@ pub mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use beacon::Beacon;
 pub use clock::RedisClock;
 pub use inspect::{DeadLetter, Inspect, KeptResult, QueueStats, TaskState, TaskStatus, WorkerPresence};
 pub use lease::{Lease, Policy, Settle};

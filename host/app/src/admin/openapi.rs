@@ -3,9 +3,10 @@
 //! utoipa reads the attributes, schemars the types: the same schemas that check the configuration. Kept in
 //! `docs/reference/openapi.json`; a test fails while that is out of date, others hold real answers against it.
 
-use super::{checks, error, executors, health, plugins};
+use super::{checks, error, executors, health, plugins, queues, tasks, workers};
 use axum::Json;
 use lapwing_model::CheckResult;
+use lapwing_queue::QueueStats;
 use lapwing_wasm::Trial;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -49,11 +50,22 @@ fn schemas() -> Map<String, Value> {
     answers.subschema_for::<plugins::Plugins>();
     answers.subschema_for::<plugins::inspect::Inspection>();
     answers.subschema_for::<plugins::logs::Logs>();
+    answers.subschema_for::<queues::list::QueueList>();
+    answers.subschema_for::<queues::dead::DeadLetters>();
+    answers.subschema_for::<QueueStats>();
+    answers.subschema_for::<tasks::enqueue::EnqueueAnswer>();
+    answers.subschema_for::<tasks::follow::Followed>();
+    answers.subschema_for::<tasks::follow::Outcome>();
+    answers.subschema_for::<tasks::kinds::TaskKinds>();
+    answers.subschema_for::<tasks::load::LoadAnswer>();
+    answers.subschema_for::<workers::Workers>();
     answers.subschema_for::<Trial>();
     let mut questions = generator(SchemaSettings::for_deserialize);
     questions.subschema_for::<checks::CheckRequest>();
     questions.subschema_for::<plugins::approve::ApproveRequest>();
     questions.subschema_for::<plugins::test::TestRequest>();
+    questions.subschema_for::<tasks::enqueue::EnqueueRequest>();
+    questions.subschema_for::<tasks::load::LoadRequest>();
     let mut schemas = answers.take_definitions(true);
     schemas.extend(questions.take_definitions(true));
     schemas.sort_keys();
@@ -91,25 +103,68 @@ pub(crate) fn document() -> Value {
     document
 }
 
-/// What handlers need not say each for itself: every operation can end in an error, and those of one plugin name it.
+/// What a path names, and what is said when there is none such.
+const NAMED: [(&str, &str, &str); 5] = [
+    (
+        "/plugins/{name}",
+        "As the plugin calls itself",
+        "`unknown_plugin`",
+    ),
+    (
+        "/queues/{queue}",
+        "The queue's name, or what follows its last `:`",
+        "`unknown_queue`",
+    ),
+    (
+        "/dead/{id}",
+        "As the list of dead letters names it",
+        "`unknown_task`",
+    ),
+    ("/{id}", "The task's id", "`unknown_task`"),
+    (
+        "/examples/{size}",
+        "`load-test-small`, `load-test-medium` or `load-test-large`",
+        "No such size",
+    ),
+];
+
+/// What handlers need not say each for itself: every operation can end in an error, and what its path names.
 fn complete(path: &str, operation: &mut Value) {
-    let one_plugin = path.contains("/plugins/{name}");
+    let mut parameters = Vec::new();
+    let mut missing = None;
+    for (part, about, unknown) in NAMED {
+        let name = part
+            .split_once('{')
+            .map_or("", |(_, name)| name.trim_end_matches('}'));
+        if path.contains(part)
+            && parameters
+                .iter()
+                .all(|known: &Value| known.get("name") != Some(&json!(name)))
+        {
+            let text = json!({"type": "string"});
+            parameters.push(
+                json!({"name": name, "in": "path", "description": about, "required": true, "schema": text}),
+            );
+            missing.get_or_insert(unknown);
+        }
+    }
     if let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) {
         let error = json!({"$ref": "#/components/responses/error"});
         responses.insert("default".to_owned(), error);
-        if one_plugin && !responses.contains_key("404") {
+        if let Some(unknown) = missing.filter(|_| !responses.contains_key("404")) {
             let content = json!({"application/json": {"schema": {"$ref": refer::<error::Envelope>()}}});
-            let unknown = json!({"description": "`unknown_plugin`", "content": content});
-            responses.insert("404".to_owned(), unknown);
+            responses.insert(
+                "404".to_owned(),
+                json!({"description": unknown, "content": content}),
+            );
         }
         responses.sort_keys();
     }
-    if let Some(operation) = operation.as_object_mut().filter(|_| one_plugin) {
-        let name = json!({
-            "name": "name", "in": "path", "description": "As the plugin calls itself", "required": true,
-            "schema": {"type": "string"},
-        });
-        operation.insert("parameters".to_owned(), json!([name]));
+    if let Some(operation) = operation.as_object_mut().filter(|_| !parameters.is_empty()) {
+        let told = operation.entry("parameters").or_insert_with(|| json!([]));
+        if let Some(told) = told.as_array_mut() {
+            told.splice(0..0, parameters);
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use super::{Exit, Shared, table};
 use crate::{
     admin,
-    config::{Config, Environment, Faults, Numbered},
+    config::{Config, Environment, Faults, Numbered, QueueSettings},
     console::{self, Console},
     producer::{self, Producer},
+    queues::Queues,
     review,
     role::Role,
     shutdown,
@@ -13,7 +14,7 @@ use crate::{
 use clap::Args;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapwing_model::CheckResult;
-use lapwing_queue::{Policy, Queue, Source, asynq, memory::Memory};
+use lapwing_queue::Sink;
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
@@ -111,7 +112,7 @@ fn worst(results: &[CheckResult]) -> Exit {
 
 async fn watch(
     config: Config,
-    mut role: Role,
+    role: Role,
     console: Console,
     limit: Option<Duration>,
 ) -> anyhow::Result<Exit> {
@@ -125,20 +126,20 @@ async fn watch(
             stop.cancel();
         });
     }
-    let (source, queue): (Arc<dyn Source>, Arc<dyn Queue>) = if let Some(redis) = &config.redis {
-        let options = asynq::Options {
-            queues: vec![(QUEUE.to_owned(), 1)],
-            check_queue: QUEUE.to_owned(),
-            ..Role::asynq_options(&config)
-        };
+    let queues = if let Some(redis) = &config.redis {
         info!("tasks go through Redis at {}", redis.shown);
-        let Some(asynq) = role.connect(redis, options, &stop).await? else {
+        let queue = QueueSettings::asynq(QUEUE, config.concurrency);
+        let Some(queues) = role.connect(&config, redis, &[queue], &stop).await? else {
             return Ok(Exit::Up);
         };
-        (asynq.clone(), asynq)
+        queues
     } else {
-        let memory = Arc::new(Memory::new(config.monitors.len(), Policy::default()));
-        (memory.clone(), memory)
+        let queues = Queues::in_memory(config.monitors.len(), config.concurrency);
+        role.show(&queues);
+        queues
+    };
+    let Some(queue) = queues.iter().next().map(|open| open.producer.clone()) else {
+        return Ok(Exit::Up);
     };
     info!(
         "watching {} monitors; admin API at http://{}/api/v1/",
@@ -148,7 +149,9 @@ async fn watch(
     let (tracker, ended) = (TaskTracker::new(), CancellationToken::new());
     tracker.spawn(server.run(role.admin(&config), ended.clone()));
     let clock = role.prober.clock.clone();
-    let worker = role.worker(&config, source, Arc::new(console));
+    let worker = role.worker(&config, false);
+    let sink: Arc<dyn Sink> = Arc::new(console);
+    let served = queues.served(Some(&sink));
     tracker.spawn(
         Producer {
             monitors: config
@@ -161,7 +164,7 @@ async fn watch(
         }
         .run(stop.clone()),
     );
-    worker.run(stop).await;
+    worker.run(served, stop).await;
     ended.cancel();
     tracker.close();
     tracker.wait().await;

@@ -8,9 +8,13 @@ use super::{
     file::{LogFile, LogFormat, LogLevel},
 };
 use std::{
-    collections::HashMap, ffi::OsString, fmt::Write, net::SocketAddr, ops::RangeInclusive, path::PathBuf,
+    collections::HashMap, ffi::OsString, fmt::Write, net::SocketAddr, num::NonZeroU32, ops::RangeInclusive,
+    path::PathBuf, time::Duration,
 };
 use tracing::Level;
+
+/// The longest time a result can be kept by `WORKER_KEEP_RESULT_SECONDS`: a year.
+const LONGEST_KEPT_S: u64 = 366 * 24 * 3600;
 
 /// The variables as they were when the process started.
 #[derive(Debug, Default)]
@@ -128,6 +132,18 @@ impl Environment {
     pub(crate) fn concurrency(&self, faults: &mut Faults) -> Option<usize> {
         let value = self.integer("QUEUE_CONCURRENCY", 0..=1_000_000, faults)?;
         usize::try_from(value).ok().filter(|value| *value > 0)
+    }
+
+    /// `WORKER_KEEP_RESULT_SECONDS`.
+    pub(crate) fn keep_result(&self, faults: &mut Faults) -> Option<Duration> {
+        self.integer("WORKER_KEEP_RESULT_SECONDS", 0..=LONGEST_KEPT_S, faults)
+            .map(Duration::from_secs)
+    }
+
+    /// `WORKER_MAX_TRIES`; 0 counts as unset.
+    pub(crate) fn max_tries(&self, faults: &mut Faults) -> Option<NonZeroU32> {
+        let value = self.integer("WORKER_MAX_TRIES", 0..=1000, faults)?;
+        u32::try_from(value).ok().and_then(NonZeroU32::new)
     }
 
     /// A secret that the configuration names.

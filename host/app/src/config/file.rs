@@ -3,7 +3,9 @@
 //! The structs below are the reference: their doc comments become the schema, and the schema finds every fault of a
 //! file at once before anything is read from it.
 
-use super::{Faults, HumanDuration, Secret, monitors::MonitorConfig, secrets::SecretEntry};
+use super::{
+    Faults, HumanDuration, Secret, monitors::MonitorConfig, queues::QueueEntry, secrets::SecretEntry,
+};
 use lapwing_checks::{net::EgressPolicy, schema::Schema};
 use lapwing_wasm::PluginSettings;
 use schemars::JsonSchema;
@@ -23,6 +25,8 @@ use std::{
 pub(crate) struct FileConfig {
     /// The worker: how many checks at once, from which queues.
     pub(crate) worker: Worker,
+    /// The queues to take tasks from. Default: Peekaping's, by `worker.queues`.
+    pub(crate) queues: Vec<QueueEntry>,
     /// Redis.
     pub(crate) redis: RedisFile,
     /// The admin API.
@@ -52,24 +56,42 @@ pub(crate) struct Worker {
     pub(crate) liveness: HumanDuration,
     /// Where this worker is, in your words; part of every result.
     pub(crate) region: Option<String>,
-    /// The Asynq queues to take tasks from, by weight: the highest is always served first. At least one.
-    pub(crate) queues: BTreeMap<String, NonZeroU32>,
+    /// Peekaping's queues, by weight, where there are no `[[queues]]`. Default: `critical` 6, `healthcheck` 5, `default` 3,
+    /// `low` 1.
+    pub(crate) queues: Option<BTreeMap<String, NonZeroU32>>,
+    /// Whether an `asynq` queue is served only while all of greater weight are empty; else by chance, as often as its
+    /// weight says.
+    pub(crate) strict_priority: bool,
+    /// A command for `sh -c` that is run before the first task is taken; if it fails, none is.
+    pub(crate) on_start: Option<String>,
+    /// A command for `sh -c` that is run after the last task has ended.
+    pub(crate) on_stop: Option<String>,
+    /// How long each of these commands may take.
+    pub(crate) hook_timeout: HumanDuration,
 }
 
 impl Default for Worker {
     fn default() -> Self {
-        let weights = [("critical", 6), ("healthcheck", 5), ("default", 3), ("low", 1)];
         Self {
             concurrency: NonZeroUsize::new(128).unwrap_or(NonZeroUsize::MIN),
             grace: HumanDuration(Duration::from_secs(8)),
             liveness: HumanDuration(Duration::from_secs(15)),
             region: None,
-            queues: weights
-                .into_iter()
-                .filter_map(|(name, weight)| Some((name.to_owned(), NonZeroU32::new(weight)?)))
-                .collect(),
+            queues: None,
+            strict_priority: true,
+            on_start: None,
+            on_stop: None,
+            hook_timeout: HumanDuration(Duration::from_secs(60)),
         }
     }
+}
+
+/// The queues of Peekaping's worker, with their weights.
+pub(crate) fn peekaping_queues() -> BTreeMap<String, NonZeroU32> {
+    [("critical", 6), ("healthcheck", 5), ("default", 3), ("low", 1)]
+        .into_iter()
+        .filter_map(|(name, weight)| Some((name.to_owned(), NonZeroU32::new(weight)?)))
+        .collect()
 }
 
 /// Redis.
@@ -192,7 +214,14 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
         Err(why) => note(faults, WHOLE.to_owned(), format!("cannot be checked: {why}")),
     }
     let entries = sections.remove("monitors");
-    sections.retain(|section, _| !broken.contains(section));
+    let faulty = |section: &str| {
+        let within = |root: &String| {
+            root.strip_prefix(section)
+                .is_some_and(|rest| rest.starts_with('['))
+        };
+        broken.contains(section) || broken.iter().any(within)
+    };
+    sections.retain(|section, _| !faulty(section));
     let mut readable = Readable {
         broken,
         ..Readable::default()

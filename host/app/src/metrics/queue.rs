@@ -1,6 +1,6 @@
 //! What the Asynq dialect counts by itself.
 
-use lapwing_queue::asynq::Asynq;
+use lapwing_queue::asynq;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -10,9 +10,9 @@ use std::{fmt, sync::Arc};
 
 /// The counts of one connection to Redis.
 #[derive(Debug)]
-pub(crate) struct Queue(pub(crate) Arc<Asynq>);
+pub(crate) struct Asynq(pub(crate) Arc<asynq::Asynq>);
 
-impl Collector for Queue {
+impl Collector for Asynq {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let counts = self.0.counts();
         for (name, help, count) in [

@@ -1,0 +1,90 @@
+//! `/api/v1/queues/{queue}/dead`: the tasks that were given up.
+
+use super::Named;
+use crate::{
+    admin::{
+        error::{ApiError, Envelope},
+        openapi::refer,
+    },
+    console::one_line,
+};
+use axum::{
+    Json,
+    extract::{Path, Query},
+    http::StatusCode,
+};
+use lapwing_queue::DeadLetter;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Most dead letters in one answer.
+const MOST: usize = 1000;
+
+/// Which of them.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Page {
+    /// How many of the newest to leave out. Default 0.
+    #[serde(default)]
+    offset: usize,
+    /// How many, at most 1000. Default 100.
+    limit: Option<usize>,
+}
+
+/// Dead letters.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DeadLetters {
+    /// Newest first.
+    dead: Vec<DeadLetter>,
+}
+
+/// Which task, in the path.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Which {
+    id: String,
+}
+
+/// The tasks of a queue that were given up, and why. Their messages may hold credentials and are not shown.
+#[utoipa::path(get, path = "/api/v1/queues/{queue}/dead", tag = "queues", params(Page), responses(
+    (status = 200, description = "The newest first", body = ref(refer::<DeadLetters>()))
+))]
+pub(crate) async fn list(
+    Named(open): Named,
+    Query(page): Query<Page>,
+) -> Result<Json<DeadLetters>, ApiError> {
+    let limit = page.limit.unwrap_or(100).min(MOST);
+    let dead = open.dialect.dead(&open.settings.name, page.offset, limit).await?;
+    Ok(Json(DeadLetters { dead }))
+}
+
+/// Puts a dead letter back on its queue.
+#[utoipa::path(post, path = "/api/v1/queues/{queue}/dead/{id}/retry", tag = "queues", responses(
+    (status = 204, description = "It is on the queue"),
+    (status = 404, description = "`unknown_queue` or `unknown_task`", body = ref(refer::<Envelope>()))
+))]
+pub(crate) async fn retry(
+    Named(open): Named,
+    Path(Which { id }): Path<Which>,
+) -> Result<StatusCode, ApiError> {
+    done(open.dialect.revive(&open.settings.name, &id).await?, &id)
+}
+
+/// Deletes a dead letter.
+#[utoipa::path(delete, path = "/api/v1/queues/{queue}/dead/{id}", tag = "queues", responses(
+    (status = 204, description = "It is gone"),
+    (status = 404, description = "`unknown_queue` or `unknown_task`", body = ref(refer::<Envelope>()))
+))]
+pub(crate) async fn delete(
+    Named(open): Named,
+    Path(Which { id }): Path<Which>,
+) -> Result<StatusCode, ApiError> {
+    done(open.dialect.discard(&open.settings.name, &id).await?, &id)
+}
+
+fn done(found: bool, id: &str) -> Result<StatusCode, ApiError> {
+    if found {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let message = format!("no dead letter `{}`", one_line(id));
+    Err(ApiError::new(StatusCode::NOT_FOUND, "unknown_task", message))
+}

@@ -1,0 +1,197 @@
+//! The queues of this process: connected as the configuration says, and found by name.
+
+use crate::{
+    config::{Config, QueueSettings, queues::Dialect as Words},
+    kinds::Kinds,
+    tally::{Counts, Tally},
+    worker::Served,
+};
+use lapwing_model::{Clock, SystemClock};
+use lapwing_queue::{
+    Beacon, Dialect, Policy, Queue, QueueError, Server, Sink,
+    asynq::{self, Asynq},
+    memory::Memory,
+};
+use std::sync::Arc;
+
+/// All of them.
+#[derive(Clone, Default)]
+pub(crate) struct Queues {
+    open: Vec<Arc<Open>>,
+    /// `None` in memory.
+    server: Option<Server>,
+}
+
+/// The health-check keys of all queues.
+pub(crate) struct Beacons(Vec<Beacon>);
+
+/// One queue.
+pub(crate) struct Open {
+    /// What is set for it.
+    pub(crate) settings: QueueSettings,
+    /// Serves it, perhaps among others.
+    pub(crate) dialect: Arc<dyn Dialect>,
+    /// Puts tasks on it.
+    pub(crate) producer: Arc<dyn Queue>,
+    /// What became of its tasks here.
+    pub(crate) tally: Arc<Tally>,
+}
+
+/// Queues just connected, and the clock that their producers stamp tasks with.
+pub(crate) struct Connected {
+    pub(crate) queues: Queues,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What the Asynq dialect counts by itself.
+    pub(crate) asynq: Option<Arc<Asynq>>,
+}
+
+impl Queues {
+    /// Connects to what `queues` names; `kinds` tells which jobs are ours on a queue shared with other software.
+    ///
+    /// Fails when the server cannot be reached or denies access now.
+    pub(crate) async fn connect(
+        config: &Config,
+        queues: &[QueueSettings],
+        server: &Server,
+        _kinds: &Arc<Kinds>,
+    ) -> Result<Connected, QueueError> {
+        let (mut open, mut clock, mut shared) = (Vec::new(), None::<Arc<dyn Clock>>, None);
+        for settings in queues {
+            let (dialect, producer): (Arc<dyn Dialect>, Arc<dyn Queue>) = match settings.dialect {
+                Words::Asynq => {
+                    let asynq = match &shared {
+                        Some(asynq) => Arc::clone(asynq),
+                        None => Asynq::connect(server, asynq_options(config, queues)).await?,
+                    };
+                    clock.get_or_insert_with(|| Arc::new(asynq.clock()));
+                    shared = Some(asynq.clone());
+                    (asynq.clone(), asynq)
+                }
+                other => return Err(QueueError::Unfit(format!("{} is not spoken yet", other.as_str()))),
+            };
+            open.push(Arc::new(Open {
+                settings: settings.clone(),
+                dialect,
+                producer,
+                tally: Arc::default(),
+            }));
+        }
+        Ok(Connected {
+            queues: Self {
+                open,
+                server: Some(server.clone()),
+            },
+            clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
+            asynq: shared,
+        })
+    }
+
+    /// The queue in this process's memory, for `lapwing run` alone.
+    pub(crate) fn in_memory(capacity: usize, concurrency: usize) -> Self {
+        let memory = Arc::new(Memory::new(capacity, Policy::default()));
+        let open = Open {
+            settings: QueueSettings::in_memory(concurrency),
+            dialect: memory.clone(),
+            producer: memory,
+            tally: Arc::default(),
+        };
+        Self {
+            open: vec![Arc::new(open)],
+            server: None,
+        }
+    }
+
+    /// The queue called `name`, or the only one whose name ends in `:name`; the error lists those that there are.
+    pub(crate) fn named(&self, name: &str) -> Result<&Arc<Open>, QueueError> {
+        let exact = self.open.iter().find(|open| open.settings.name == name);
+        let ends = |open: &&Arc<Open>| open.settings.name.rsplit(':').next() == Some(name);
+        let mut ending = self.open.iter().filter(ends);
+        let only = || ending.next().filter(|_| ending.next().is_none());
+        exact.or_else(only).ok_or_else(|| {
+            let names: Vec<_> = self.iter().map(|open| open.settings.name.as_str()).collect();
+            QueueError::Unfit(format!("no queue `{name}`; there are {}", names.join(", ")))
+        })
+    }
+
+    /// Each, in the order of the configuration.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Open>> {
+        self.open.iter()
+    }
+
+    /// Lights the health-check key of each queue.
+    pub(crate) fn beacons(&self) -> Beacons {
+        let light = |open: &Arc<Open>| {
+            let (server, settings, open) = (self.server.as_ref()?, &open.settings, open.clone());
+            let (key, interval) = (&settings.health_check_key, settings.health_check_interval);
+            Some(Beacon::light(server, key, interval, move || {
+                Box::pin(open.clone().health())
+            }))
+        };
+        Beacons(self.open.iter().filter_map(light).collect())
+    }
+
+    /// Each dialect once.
+    pub(crate) fn dialects(&self) -> Vec<Arc<dyn Dialect>> {
+        let mut dialects: Vec<Arc<dyn Dialect>> = Vec::new();
+        for open in &self.open {
+            if !dialects.iter().any(|known| Arc::ptr_eq(known, &open.dialect)) {
+                dialects.push(open.dialect.clone());
+            }
+        }
+        dialects
+    }
+
+    /// What a worker serves: queues of one source together. Results go to `sink`, or where the dialect puts them.
+    pub(crate) fn served(&self, sink: Option<&Arc<dyn Sink>>) -> Vec<Served> {
+        let of = |dialect: Arc<dyn Dialect>| {
+            let same = |open: &&Arc<Open>| Arc::ptr_eq(&open.dialect, &dialect);
+            let open: Vec<_> = self.open.iter().filter(same).collect();
+            let names: Vec<_> = open.iter().map(|open| open.settings.name.as_str()).collect();
+            Served {
+                name: names.join(", "),
+                sink: sink.cloned().unwrap_or_else(|| dialect.clone()),
+                inspect: dialect.clone(),
+                concurrency: open.iter().map(|open| open.settings.max_jobs).max().unwrap_or(1),
+                load_test: open.iter().any(|open| open.settings.load_test),
+                tally: open.first().map(|open| open.tally.clone()).unwrap_or_default(),
+                source: dialect,
+            }
+        };
+        self.dialects().into_iter().map(of).collect()
+    }
+}
+
+impl Open {
+    /// What the health-check key says, in arq's words.
+    async fn health(self: Arc<Self>) -> String {
+        let stats = self.dialect.stats(&self.settings.name).await.unwrap_or_default();
+        let Counts {
+            complete,
+            failed,
+            retried,
+            ongoing,
+        } = self.tally.counts();
+        let queued = stats.pending + stats.scheduled + stats.retry + stats.active;
+        let now = jiff::Zoned::now().strftime("%b-%d %H:%M:%S");
+        format!(
+            "{now} j_complete={complete} j_failed={failed} j_retried={retried} j_ongoing={ongoing} queued={queued}"
+        )
+    }
+}
+
+impl Beacons {
+    /// Deletes the keys.
+    pub(crate) async fn put_out(self) {
+        futures_util::future::join_all(self.0.into_iter().map(Beacon::put_out)).await;
+    }
+}
+
+/// How this process speaks Asynq: all its Asynq queues together, as Asynq's own worker does.
+fn asynq_options(config: &Config, queues: &[QueueSettings]) -> asynq::Options {
+    let ours = queues.iter().filter(|queue| queue.dialect == Words::Asynq);
+    asynq::Options {
+        queues: ours.map(|queue| (queue.name.clone(), queue.weight)).collect(),
+        concurrency: config.concurrency,
+        ..asynq::Options::default()
+    }
+}
