@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how the answer becomes an exit code.
 
 pub(crate) mod check;
+pub(crate) mod config;
 pub(crate) mod enqueue;
 pub(crate) mod health;
 pub(crate) mod kinds;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Worker(worker::WorkerArgs),
     /// Run one check now and tell the result
     Check(check::CheckArgs),
+    /// Show the settings in force, and where each came from
+    Config(config::ConfigArgs),
     /// Put one task on a queue, and wait for its result if asked to
     Enqueue(enqueue::EnqueueArgs),
     /// List the kinds of check there are, native and plugin

@@ -11,11 +11,11 @@ pub(crate) mod monitors;
 pub(crate) mod queues;
 pub(crate) mod secret;
 pub(crate) mod secrets;
+pub(crate) mod shown;
 
 pub(crate) use duration::HumanDuration;
 pub(crate) use environment::Environment;
 pub(crate) use fault::Faults;
-#[cfg(test)]
 pub(crate) use file::FileConfig;
 pub(crate) use monitors::Numbered;
 pub(crate) use queues::QueueSettings;

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Run(args) => cli::run::main(args, &environment),
         Command::Worker(args) => cli::worker::main(args, &environment),
         Command::Check(args) => cli::check::main(args, &environment),
+        Command::Config(args) => cli::config::main(args, &environment),
         Command::Enqueue(args) => cli::enqueue::main(args, &environment),
         Command::Kinds(args) => cli::kinds::main(args, &environment),
         Command::Plugin(command) => cli::plugin::main(command, &environment),

@@ -53,6 +53,11 @@ impl Environment {
         Some(text.trim()).filter(|text| !text.is_empty())
     }
 
+    /// Whether a variable says something.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.get(name, &mut Faults::default()).is_some()
+    }
+
     /// An integer of Peekaping's: what is none is warned of and passed over, what is out of range is a fault.
     fn integer(&self, name: &str, range: RangeInclusive<u64>, faults: &mut Faults) -> Option<u64> {
         let text = self.get(name, faults)?;

@@ -9,7 +9,7 @@ use super::{
 use lapwing_checks::{net::EgressPolicy, schema::Schema};
 use lapwing_wasm::PluginSettings;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, HashSet},
@@ -161,7 +161,7 @@ pub(crate) enum LogLevel {
 }
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
     /// For people.
@@ -257,7 +257,7 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
 }
 
 /// The file as JSON. Messages of syntax errors say where, not what: the line may hold a secret.
-fn parse(path: &Path) -> Result<Map<String, Value>, String> {
+pub(crate) fn parse(path: &Path) -> Result<Map<String, Value>, String> {
     if path.to_string_lossy().starts_with(['{', '@']) {
         return Err(
             "is no settings file; a check's own configuration goes with `lapwing check KIND`".to_owned(),

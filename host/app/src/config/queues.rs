@@ -2,7 +2,7 @@
 
 use super::{Faults, HumanDuration, file::Worker};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::{
     collections::HashSet,
     num::{NonZeroU32, NonZeroUsize},
@@ -66,23 +66,37 @@ pub(crate) enum Dialect {
 }
 
 /// One queue, every setting decided.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct QueueSettings {
     pub(crate) dialect: Dialect,
     pub(crate) name: String,
     pub(crate) max_jobs: usize,
+    #[serde(serialize_with = "human_option")]
     pub(crate) job_timeout: Option<Duration>,
+    #[serde(serialize_with = "human")]
     pub(crate) keep_result: Duration,
     pub(crate) max_tries: u32,
     pub(crate) weight: u32,
     pub(crate) batch: Option<usize>,
+    #[serde(serialize_with = "human_option")]
     pub(crate) block: Option<Duration>,
     pub(crate) group: Option<String>,
     pub(crate) results: Option<String>,
     pub(crate) max_length: Option<usize>,
     pub(crate) health_check_key: String,
+    #[serde(serialize_with = "human")]
     pub(crate) health_check_interval: Duration,
     pub(crate) load_test: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn human<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    HumanDuration(*span).serialize(serializer)
+}
+
+#[expect(clippy::ref_option, reason = "serde passes references")]
+fn human_option<S: Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    span.map(HumanDuration).serialize(serializer)
 }
 
 /// What the environment and `[worker]` say for all queues.
