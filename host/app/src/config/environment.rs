@@ -196,7 +196,7 @@ impl Environment {
         Redis::from_parts("redis", port, db, self.get("REDIS_PASSWORD", faults))
     }
 
-    /// `LOG_LEVEL` (Peekaping's words too), `MODE` and `SERVICE_NAME`.
+    /// `LOG_LEVEL` (Peekaping's words too), `MODE` or `ENVIRONMENT`, and `SERVICE_NAME`.
     pub(crate) fn log(&self, file: &LogFile, flag: Option<&str>, faults: &mut Faults) -> Log {
         let given = match flag {
             Some(level) => Some(("--log-level", level)),
@@ -223,7 +223,9 @@ impl Environment {
             },
         };
         let prod = match self.get("MODE", faults) {
-            None | Some("dev" | "test") => false,
+            // An Aegis Stack's word; it may call its other stages what it likes.
+            None => matches!(self.get("ENVIRONMENT", faults), Some("prod" | "production")),
+            Some("dev" | "test") => false,
             Some("prod") => true,
             Some(other) => {
                 faults.push("MODE", format!("`{other}` is not one of dev, prod, test"));

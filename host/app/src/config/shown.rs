@@ -51,7 +51,12 @@ pub(crate) fn all(config: &Config, shared: &Shared, environment: &Environment) -
             }
             "queues" => shown.queues(config, environment, raw.get("queues")),
             "secrets" => {
-                for name in raw.get("secrets").and_then(Value::as_object).into_iter().flat_map(Map::keys) {
+                for name in raw
+                    .get("secrets")
+                    .and_then(Value::as_object)
+                    .into_iter()
+                    .flat_map(Map::keys)
+                {
                     shown.add(&format!("secrets.{name}"), json!(MASK), true);
                 }
             }
@@ -60,11 +65,7 @@ pub(crate) fn all(config: &Config, shared: &Shared, environment: &Environment) -
     }
     for (field, value, flag, variables) in decided(config, shared) {
         let variable = variables.iter().find(|name| environment.is_set(name));
-        let from = if flag.is_some() {
-            flag
-        } else {
-            variable.copied()
-        };
+        let from = if flag.is_some() { flag } else { variable.copied() };
         if let Some(setting) = shown.settings.iter_mut().find(|setting| setting.field == field) {
             setting.value = value;
             if let Some(from) = from {
@@ -76,24 +77,39 @@ pub(crate) fn all(config: &Config, shared: &Shared, environment: &Environment) -
 }
 
 /// What flags and variables may set: the value in force, the flag if it was given, and the variables, the winning first.
-fn decided<'a>(
-    config: &Config,
-    shared: &Shared,
-) -> Vec<(&'a str, Value, Option<&'a str>, &'a [&'a str])> {
+fn decided<'a>(config: &Config, shared: &Shared) -> Vec<(&'a str, Value, Option<&'a str>, &'a [&'a str])> {
     let given = |given: bool, flag| given.then_some(flag);
     let masked = |secret: bool| if secret { json!(MASK) } else { Value::Null };
-    let redis = config.redis.as_ref().map_or(Value::Null, |redis| json!(redis.shown));
+    let redis = config
+        .redis
+        .as_ref()
+        .map_or(Value::Null, |redis| json!(redis.shown));
     let level = config.log.level.as_str().to_ascii_lowercase();
     vec![
-        ("worker.concurrency", json!(config.concurrency), None, &["QUEUE_CONCURRENCY"]),
-        ("redis.url", redis, None, &["REDIS_URL", "REDIS_URL_LOCAL", "REDIS_HOST"]),
+        (
+            "worker.concurrency",
+            json!(config.concurrency),
+            None,
+            &["QUEUE_CONCURRENCY"],
+        ),
+        (
+            "redis.url",
+            redis,
+            None,
+            &["REDIS_URL", "REDIS_URL_LOCAL", "REDIS_HOST"],
+        ),
         (
             "admin.listen",
             json!(config.listen),
             given(shared.listen.is_some(), "--listen"),
             &["LAPWING_ADMIN_LISTEN"],
         ),
-        ("admin.token", masked(config.token.is_some()), None, &["LAPWING_ADMIN_TOKEN"]),
+        (
+            "admin.token",
+            masked(config.token.is_some()),
+            None,
+            &["LAPWING_ADMIN_TOKEN"],
+        ),
         (
             "admin.upload_token",
             masked(config.upload_token.is_some()),
@@ -106,8 +122,18 @@ fn decided<'a>(
             given(shared.plugins.is_some(), "--plugins"),
             &["LAPWING_PLUGINS"],
         ),
-        ("log.level", json!(level), given(shared.log_level.is_some(), "--log-level"), &["LOG_LEVEL"]),
-        ("log.format", json!(config.log.format), None, &["MODE", "ENVIRONMENT"]),
+        (
+            "log.level",
+            json!(level),
+            given(shared.log_level.is_some(), "--log-level"),
+            &["LOG_LEVEL"],
+        ),
+        (
+            "log.format",
+            json!(config.log.format),
+            None,
+            &["MODE", "ENVIRONMENT"],
+        ),
     ]
 }
 
@@ -119,7 +145,11 @@ struct Shown<'a> {
 
 impl Shown<'_> {
     fn add(&mut self, field: &str, value: Value, of_file: bool) {
-        let from = if of_file { self.file.clone() } else { "default".to_owned() };
+        let from = if of_file {
+            self.file.clone()
+        } else {
+            "default".to_owned()
+        };
         self.settings.push(Setting {
             field: field.to_owned(),
             value,
@@ -202,9 +232,15 @@ mod tests {
             log_level: Some("debug".to_owned()),
             ..Shared::default()
         };
-        let variables = [("QUEUE_CONCURRENCY", "7"), ("WORKER_MAX_TRIES", "9"), ("MODE", "prod")];
-        let environment: Environment =
-            variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+        let variables = [
+            ("QUEUE_CONCURRENCY", "7"),
+            ("WORKER_MAX_TRIES", "9"),
+            ("MODE", "prod"),
+        ];
+        let environment: Environment = variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into_iter()
+            .collect();
         let config = Config::load(&shared, &environment).unwrap();
         let settings = all(&config, &shared, &environment);
         let told = |field: &str| {

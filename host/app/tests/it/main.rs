@@ -19,6 +19,7 @@ mod outages;
 mod plugin_cli;
 mod plugin_folder;
 mod plugins;
+mod queues;
 mod run;
 mod support;
 mod worker;

@@ -7,13 +7,14 @@ use crate::{
         openapi::refer,
     },
     console::one_line,
+    queues::Open,
 };
 use axum::{
     Json,
     extract::{Path, Query},
     http::StatusCode,
 };
-use lapwing_queue::DeadLetter;
+use lapwing_queue::{DeadLetter, QueueStats};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -59,31 +60,33 @@ pub(crate) async fn list(
 
 /// Puts a dead letter back on its queue.
 #[utoipa::path(post, path = "/api/v1/queues/{queue}/dead/{id}/retry", tag = "queues", responses(
-    (status = 204, description = "It is on the queue"),
+    (status = 200, description = "It is on the queue, which is then so", body = ref(refer::<QueueStats>())),
     (status = 404, description = "`unknown_queue` or `unknown_task`", body = ref(refer::<Envelope>()))
 ))]
 pub(crate) async fn retry(
     Named(open): Named,
     Path(Which { id }): Path<Which>,
-) -> Result<StatusCode, ApiError> {
-    done(open.dialect.revive(&open.settings.name, &id).await?, &id)
+) -> Result<Json<QueueStats>, ApiError> {
+    let found = open.dialect.revive(&open.settings.name, &id).await?;
+    done(&open, found, &id).await
 }
 
 /// Deletes a dead letter.
 #[utoipa::path(delete, path = "/api/v1/queues/{queue}/dead/{id}", tag = "queues", responses(
-    (status = 204, description = "It is gone"),
+    (status = 200, description = "It is gone from the queue, which is then so", body = ref(refer::<QueueStats>())),
     (status = 404, description = "`unknown_queue` or `unknown_task`", body = ref(refer::<Envelope>()))
 ))]
 pub(crate) async fn delete(
     Named(open): Named,
     Path(Which { id }): Path<Which>,
-) -> Result<StatusCode, ApiError> {
-    done(open.dialect.discard(&open.settings.name, &id).await?, &id)
+) -> Result<Json<QueueStats>, ApiError> {
+    let found = open.dialect.discard(&open.settings.name, &id).await?;
+    done(&open, found, &id).await
 }
 
-fn done(found: bool, id: &str) -> Result<StatusCode, ApiError> {
+async fn done(open: &Open, found: bool, id: &str) -> Result<Json<QueueStats>, ApiError> {
     if found {
-        return Ok(StatusCode::NO_CONTENT);
+        return Ok(Json(open.dialect.stats(&open.settings.name).await?));
     }
     let message = format!("no dead letter `{}`", one_line(id));
     Err(ApiError::new(StatusCode::NOT_FOUND, "unknown_task", message))
