@@ -15,18 +15,18 @@
 #[expect(dead_code, reason = "shared with the other tests")]
 mod support;
 
-use lapwing_checks::{Executor, Registry, native};
+use lapwing_checks::{Executor, Net, ProbeContext, Registry, native, net::EgressPolicy};
 use lapwing_model::Status;
 use lapwing_wasm::{PluginHost, PluginSettings, QuarantineSettings, RunLimits};
 use std::{
     fs,
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
-use support::{PLENTY, add, at_rest, context, context_of, fixture, small};
+use support::{PLENTY, add, at_rest, context_on, fixture, small};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::Instant};
 
 /// Misdeeds and their configurations; each ends as `unknown`, whatever it tries.
@@ -49,6 +49,13 @@ const AT_ONCE: usize = 64;
 const WARM: u64 = 64 * (512 << 10);
 /// And room for what is allocated once, where the storm is too small to have done so before.
 const FIRST: u64 = 64 << 20;
+
+/// One for all, as a worker has it.
+static NET: LazyLock<Net> = LazyLock::new(|| Net::new(EgressPolicy::default()));
+
+fn context(monitor: usize, budget: Duration) -> ProbeContext {
+    context_on(NET.clone(), &format!("monitor-{monitor}"), budget)
+}
 
 fn number(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -120,7 +127,7 @@ async fn native_checks(executor: Arc<dyn Executor>, config: String, stop: Arc<At
     let mut took = Vec::new();
     while !stop.load(Relaxed) {
         let begun = Instant::now();
-        let seen = executor.execute(&config, &context(PLENTY)).await.unwrap();
+        let seen = executor.execute(&config, &context(0, PLENTY)).await.unwrap();
         assert_eq!(seen.status, Status::Up, "{seen:?}");
         took.push(begun.elapsed());
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -163,7 +170,7 @@ async fn storm(
             if let Some((executor, config)) = bad {
                 let budget = Duration::from_millis(250);
                 let begun = Instant::now();
-                let ended = executor.execute(config, &context(budget)).await;
+                let ended = executor.execute(config, &context(0, budget)).await;
                 if config.contains("sleep_ms") {
                     late.0
                         .lock()
@@ -173,11 +180,11 @@ async fn storm(
                 let seen = ended.unwrap_or_else(lapwing_checks::CheckError::into_observation);
                 assert_eq!(seen.status, Status::Unknown, "{seen:?}");
             } else if let Some(keeper) = keeper {
-                let cx = context_of(&format!("monitor-{}", turn % MONITORS), PLENTY);
+                let cx = context(turn % MONITORS, PLENTY);
                 let seen = keeper.execute(r#"{"act":"answer"}"#, &cx).await.unwrap();
                 assert_eq!(seen.status, Status::Up, "{seen:?}");
             } else {
-                let seen = good.execute("{}", &context(PLENTY)).await.unwrap();
+                let seen = good.execute("{}", &context(0, PLENTY)).await.unwrap();
                 assert_eq!(seen.status, Status::Up, "{seen:?}");
             }
             done.fetch_add(1, Relaxed);
