@@ -26,7 +26,7 @@ use std::{
     },
     time::Duration,
 };
-use support::{PLENTY, add, at_rest, context_on, fixture, small};
+use support::{PLENTY, add, at_rest, context_on, eventually, fixture, small};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::Instant};
 
 /// Misdeeds and their configurations; each ends as `unknown`, whatever it tries.
@@ -41,6 +41,21 @@ const HOSTILE: [(&str, &str); 9] = [
     ("hoarder", r#"{"of":"timers","count":100000}"#),
     ("sleep_then_up", r#"{"sleep_ms":60000}"#),
 ];
+/// More of them, which end in other ways; where there is a target it takes connections and says nothing.
+const ODD: [(&str, &str); 9] = [
+    ("hoarder", r#"{"of":"random","count":67108864}"#),
+    ("flood_output", "{}"),
+    ("flood_stderr", "{}"),
+    ("flood_log", "{}"),
+    ("wild_outcome", "{}"),
+    ("wasi_misuse", r#"{"misuse":"pollables"}"#),
+    ("slow_target", TARGET),
+    ("flood_handles", TARGET),
+    ("keeper", r#"{"act":"answer"}"#),
+];
+const TARGET: &str = r#"{"host":"127.0.0.1","port":0}"#;
+/// What a hostile run has.
+const BUDGET: Duration = Duration::from_millis(250);
 /// Monitors whose instances serve again.
 const MONITORS: usize = 100;
 /// Runs under way at a time.
@@ -168,14 +183,13 @@ async fn storm(
         let (good, done, late) = (good.serving(), done.clone(), late.clone());
         storm.spawn(async move {
             if let Some((executor, config)) = bad {
-                let budget = Duration::from_millis(250);
                 let begun = Instant::now();
-                let ended = executor.execute(config, &context(0, budget)).await;
+                let ended = executor.execute(config, &context(0, BUDGET)).await;
                 if config.contains("sleep_ms") {
                     late.0
                         .lock()
                         .unwrap()
-                        .push(begun.elapsed().saturating_sub(budget));
+                        .push(begun.elapsed().saturating_sub(BUDGET));
                 }
                 let seen = ended.unwrap_or_else(lapwing_checks::CheckError::into_observation);
                 assert_eq!(seen.status, Status::Unknown, "{seen:?}");
@@ -201,6 +215,32 @@ async fn storm(
     assert_eq!(done.load(Relaxed), runs as u64, "a run was lost");
 }
 
+/// Runs each misdeed by itself; after each, the host holds as much as before it.
+async fn one_by_one(host: &Arc<PluginHost>) {
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = format!(r#""port":{}"#, mute.local_addr().unwrap().port());
+    println!("misdeeds one by one: time taken, and time over the budget of {BUDGET:?}");
+    for (name, config) in HOSTILE.into_iter().chain(ODD) {
+        let mut registry = Registry::default();
+        let kind = add(host, &mut registry, &fixture(name)).await;
+        let executor = registry.executor(&kind).unwrap();
+        let config = config.replace(r#""port":0"#, &port);
+        let open = descriptors();
+        let begun = Instant::now();
+        let seen = executor.execute(&config, &context(0, BUDGET)).await;
+        let took = begun.elapsed();
+        let seen = seen.unwrap_or_else(lapwing_checks::CheckError::into_observation);
+        at_rest(host).await;
+        eventually(name, async || descriptors().len() <= open.len()).await;
+        let over = took.saturating_sub(BUDGET);
+        let reason = seen.reason.as_ref().map_or("", |reason| reason.as_str());
+        println!(
+            "  {name:<16} {took:>12.1?} {over:>10.1?}  {} {reason}",
+            seen.status
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_leaves_a_host_as_it_was() {
     let (runs, reloads) = (number("STORM_RUNS", 1000), number("STORM_RELOADS", 4));
@@ -220,6 +260,7 @@ async fn a_storm_leaves_a_host_as_it_was() {
     let host = PluginHost::new(settings).unwrap();
     let mut registry = Registry::default();
     native::register(&mut registry).unwrap();
+    one_by_one(&host).await;
     let mut hostile = Vec::new();
     for (name, config) in HOSTILE {
         let kind = add(&host, &mut registry, &fixture(name)).await;
