@@ -175,4 +175,35 @@ mod tests {
             );
         }
     }
+
+    #[tokio::test]
+    async fn an_overflow_leaves_no_large_stack() {
+        let settings = PluginSettings {
+            concurrent_runs: 8,
+            ..PluginSettings::default()
+        };
+        let engine = Engine::new(&config(&settings, Layout::Reduced)).unwrap();
+        let text = r#"(module (func $deeper (export "run") (call $deeper)))"#;
+        let module = wasmtime::Module::new(&engine, wat::parse_str(text).unwrap()).unwrap();
+        for _ in 0..2 * BATCH {
+            let mut store = wasmtime::Store::new(&engine, ());
+            store.set_epoch_deadline(1000);
+            let instance = wasmtime::Instance::new_async(&mut store, &module, &[])
+                .await
+                .unwrap();
+            let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
+            let error = run.call_async(&mut store, ()).await.unwrap_err();
+            assert_eq!(error.downcast_ref(), Some(&wasmtime::Trap::StackOverflow));
+        }
+        let metrics = engine.pooling_allocator_metrics().unwrap();
+        let (stacks, bytes) = (
+            metrics.unused_warm_stacks(),
+            metrics.unused_stack_bytes_resident(),
+        );
+        assert!(stacks > 0);
+        assert!(
+            bytes.unwrap() <= stacks as usize * WARM_STACK,
+            "{stacks}: {bytes:?}"
+        );
+    }
 }

@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a test fails where it stands; this one also reports, and is told its size from outside"
 )]
@@ -215,6 +216,23 @@ async fn storm(
     assert_eq!(done.load(Relaxed), runs as u64, "a run was lost");
 }
 
+/// Room for the storm, little time for loops, and hardly any quarantine.
+fn settings() -> PluginSettings {
+    PluginSettings {
+        concurrent_runs: 128,
+        limits: RunLimits {
+            cpu_ms: 20,
+            ..RunLimits::default()
+        },
+        quarantine: QuarantineSettings {
+            faults: 1000,
+            first_ms: 1,
+            longest_ms: 1,
+        },
+        ..small()
+    }
+}
+
 /// Runs each misdeed by itself; after each, the host holds as much as before it.
 async fn one_by_one(host: &Arc<PluginHost>) {
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -244,20 +262,7 @@ async fn one_by_one(host: &Arc<PluginHost>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_leaves_a_host_as_it_was() {
     let (runs, reloads) = (number("STORM_RUNS", 1000), number("STORM_RELOADS", 4));
-    let settings = PluginSettings {
-        concurrent_runs: 128,
-        limits: RunLimits {
-            cpu_ms: 20,
-            ..RunLimits::default()
-        },
-        quarantine: QuarantineSettings {
-            faults: 1000,
-            first_ms: 1,
-            longest_ms: 1,
-        },
-        ..small()
-    };
-    let host = PluginHost::new(settings).unwrap();
+    let host = PluginHost::new(settings()).unwrap();
     let mut registry = Registry::default();
     native::register(&mut registry).unwrap();
     one_by_one(&host).await;
