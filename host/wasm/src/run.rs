@@ -18,7 +18,7 @@ use crate::{
 use lapwing_checks::net::NetError;
 use std::{
     future::poll_fn,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -270,15 +270,18 @@ pub(crate) async fn check_once(
             (store, Some(plugin), runs)
         }
     };
-    let result = metered(&ledger, async {
-        let plugin = match started {
-            Some(plugin) => plugin,
-            None => pre.instantiate_async(&mut store).await?,
-        };
-        let checker = plugin.lapwing_plugin_checker();
-        let answer = checker.call_check(&mut store, request).await?;
-        wasmtime::Result::Ok((answer, plugin))
-    })
+    let result = metered(
+        &ledger,
+        pin!(async {
+            let plugin = match started {
+                Some(plugin) => plugin,
+                None => pre.instantiate_async(&mut store).await?,
+            };
+            let checker = plugin.lapwing_plugin_checker();
+            let answer = checker.call_check(&mut store, request).await?;
+            wasmtime::Result::Ok((answer, plugin))
+        }),
+    )
     .await;
     store.data().close_books(limits);
     let (result, plugin) = match result {
@@ -302,17 +305,20 @@ async fn describe_once(
 ) -> Ending<types::PluginInfo> {
     let ledger = guest.ledger.clone();
     let mut store = guest.into_store(pre.engine(), limits);
-    let result = metered(&ledger, async {
-        let plugin = pre.instantiate_async(&mut store).await?;
-        plugin.lapwing_plugin_checker().call_describe(&mut store).await
-    })
+    let result = metered(
+        &ledger,
+        pin!(async {
+            let plugin = pre.instantiate_async(&mut store).await?;
+            plugin.lapwing_plugin_checker().call_describe(&mut store).await
+        }),
+    )
     .await;
     conclude(&store, result)
 }
 
-/// Runs `call` with the time it holds the thread written down.
-pub(crate) async fn metered<T>(ledger: &Ledger, call: impl Future<Output = T>) -> T {
-    let mut call = pin!(call);
+/// Runs `call` with the time it holds the thread written down. Pinned by the caller: by value it would be in the run's
+/// memory twice.
+pub(crate) async fn metered<T>(ledger: &Ledger, mut call: Pin<&mut impl Future<Output = T>>) -> T {
     poll_fn(|context| {
         ledger.resume();
         let poll = call.as_mut().poll(context);

@@ -18,7 +18,7 @@ use lapwing_checks::{
     schema::{self, Fault},
 };
 use lapwing_model::Reason;
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentType, Lift,
     types::{ComponentFunc, ComponentItem, Type},
@@ -102,12 +102,16 @@ impl Validation {
     ) -> Ending<Vec<Problem>> {
         let (ledger, kind) = (guest.ledger.clone(), guest.errand.kind.clone());
         let mut store = guest.into_store(pre.engine(), limits);
-        let result = metered(&ledger, async {
-            let instance = pre.instance_pre().instantiate_async(&mut store).await?;
-            let validate = instance.get_typed_func::<(&str, &str), (Vec<Problem>,)>(&mut store, self.0)?;
-            let (problems,) = validate.call_async(&mut store, (&kind, config)).await?;
-            Ok(problems)
-        })
+        let result = metered(
+            &ledger,
+            pin!(async {
+                let instance = pre.instance_pre().instantiate_async(&mut store).await?;
+                let validate =
+                    instance.get_typed_func::<(&str, &str), (Vec<Problem>,)>(&mut store, self.0)?;
+                let (problems,) = validate.call_async(&mut store, (&kind, config)).await?;
+                Ok(problems)
+            }),
+        )
         .await;
         conclude(&store, result)
     }

@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a test fails where it stands; this one also reports, and is told its size from outside"
 )]
@@ -15,18 +16,18 @@
 #[expect(dead_code, reason = "shared with the other tests")]
 mod support;
 
-use lapwing_checks::{Executor, Registry, native};
+use lapwing_checks::{Executor, Net, ProbeContext, Registry, native, net::EgressPolicy};
 use lapwing_model::Status;
 use lapwing_wasm::{PluginHost, PluginSettings, QuarantineSettings, RunLimits};
 use std::{
     fs,
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
-use support::{PLENTY, add, at_rest, context, context_of, fixture, small};
+use support::{PLENTY, add, at_rest, context_on, eventually, fixture, small};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::Instant};
 
 /// Misdeeds and their configurations; each ends as `unknown`, whatever it tries.
@@ -41,6 +42,21 @@ const HOSTILE: [(&str, &str); 9] = [
     ("hoarder", r#"{"of":"timers","count":100000}"#),
     ("sleep_then_up", r#"{"sleep_ms":60000}"#),
 ];
+/// More of them, which end in other ways; where there is a target it takes connections and says nothing.
+const ODD: [(&str, &str); 9] = [
+    ("hoarder", r#"{"of":"random","count":67108864}"#),
+    ("flood_output", "{}"),
+    ("flood_stderr", "{}"),
+    ("flood_log", "{}"),
+    ("wild_outcome", "{}"),
+    ("wasi_misuse", r#"{"misuse":"pollables"}"#),
+    ("slow_target", TARGET),
+    ("flood_handles", TARGET),
+    ("keeper", r#"{"act":"answer"}"#),
+];
+const TARGET: &str = r#"{"host":"127.0.0.1","port":0}"#;
+/// What a hostile run has.
+const BUDGET: Duration = Duration::from_millis(250);
 /// Monitors whose instances serve again.
 const MONITORS: usize = 100;
 /// Runs under way at a time.
@@ -49,6 +65,13 @@ const AT_ONCE: usize = 64;
 const WARM: u64 = 64 * (512 << 10);
 /// And room for what is allocated once, where the storm is too small to have done so before.
 const FIRST: u64 = 64 << 20;
+
+/// One for all, as a worker has it.
+static NET: LazyLock<Net> = LazyLock::new(|| Net::new(EgressPolicy::default()));
+
+fn context(monitor: usize, budget: Duration) -> ProbeContext {
+    context_on(NET.clone(), &format!("monitor-{monitor}"), budget)
+}
 
 fn number(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -120,7 +143,7 @@ async fn native_checks(executor: Arc<dyn Executor>, config: String, stop: Arc<At
     let mut took = Vec::new();
     while !stop.load(Relaxed) {
         let begun = Instant::now();
-        let seen = executor.execute(&config, &context(PLENTY)).await.unwrap();
+        let seen = executor.execute(&config, &context(0, PLENTY)).await.unwrap();
         assert_eq!(seen.status, Status::Up, "{seen:?}");
         took.push(begun.elapsed());
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -161,23 +184,22 @@ async fn storm(
         let (good, done, late) = (good.serving(), done.clone(), late.clone());
         storm.spawn(async move {
             if let Some((executor, config)) = bad {
-                let budget = Duration::from_millis(250);
                 let begun = Instant::now();
-                let ended = executor.execute(config, &context(budget)).await;
+                let ended = executor.execute(config, &context(0, BUDGET)).await;
                 if config.contains("sleep_ms") {
                     late.0
                         .lock()
                         .unwrap()
-                        .push(begun.elapsed().saturating_sub(budget));
+                        .push(begun.elapsed().saturating_sub(BUDGET));
                 }
                 let seen = ended.unwrap_or_else(lapwing_checks::CheckError::into_observation);
                 assert_eq!(seen.status, Status::Unknown, "{seen:?}");
             } else if let Some(keeper) = keeper {
-                let cx = context_of(&format!("monitor-{}", turn % MONITORS), PLENTY);
+                let cx = context(turn % MONITORS, PLENTY);
                 let seen = keeper.execute(r#"{"act":"answer"}"#, &cx).await.unwrap();
                 assert_eq!(seen.status, Status::Up, "{seen:?}");
             } else {
-                let seen = good.execute("{}", &context(PLENTY)).await.unwrap();
+                let seen = good.execute("{}", &context(0, PLENTY)).await.unwrap();
                 assert_eq!(seen.status, Status::Up, "{seen:?}");
             }
             done.fetch_add(1, Relaxed);
@@ -194,10 +216,9 @@ async fn storm(
     assert_eq!(done.load(Relaxed), runs as u64, "a run was lost");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_leaves_a_host_as_it_was() {
-    let (runs, reloads) = (number("STORM_RUNS", 1000), number("STORM_RELOADS", 4));
-    let settings = PluginSettings {
+/// Room for the storm, little time for loops, and hardly any quarantine.
+fn settings() -> PluginSettings {
+    PluginSettings {
         concurrent_runs: 128,
         limits: RunLimits {
             cpu_ms: 20,
@@ -209,10 +230,42 @@ async fn a_storm_leaves_a_host_as_it_was() {
             longest_ms: 1,
         },
         ..small()
-    };
-    let host = PluginHost::new(settings).unwrap();
+    }
+}
+
+/// Runs each misdeed by itself; after each, the host holds as much as before it.
+async fn one_by_one(host: &Arc<PluginHost>) {
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = format!(r#""port":{}"#, mute.local_addr().unwrap().port());
+    println!("misdeeds one by one: time taken, and time over the budget of {BUDGET:?}");
+    for (name, config) in HOSTILE.into_iter().chain(ODD) {
+        let mut registry = Registry::default();
+        let kind = add(host, &mut registry, &fixture(name)).await;
+        let executor = registry.executor(&kind).unwrap();
+        let config = config.replace(r#""port":0"#, &port);
+        let open = descriptors();
+        let begun = Instant::now();
+        let seen = executor.execute(&config, &context(0, BUDGET)).await;
+        let took = begun.elapsed();
+        let seen = seen.unwrap_or_else(lapwing_checks::CheckError::into_observation);
+        at_rest(host).await;
+        eventually(name, async || descriptors().len() <= open.len()).await;
+        let over = took.saturating_sub(BUDGET);
+        let reason = seen.reason.as_ref().map_or("", |reason| reason.as_str());
+        println!(
+            "  {name:<16} {took:>12.1?} {over:>10.1?}  {} {reason}",
+            seen.status
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_leaves_a_host_as_it_was() {
+    let (runs, reloads) = (number("STORM_RUNS", 1000), number("STORM_RELOADS", 4));
+    let host = PluginHost::new(settings()).unwrap();
     let mut registry = Registry::default();
     native::register(&mut registry).unwrap();
+    one_by_one(&host).await;
     let mut hostile = Vec::new();
     for (name, config) in HOSTILE {
         let kind = add(&host, &mut registry, &fixture(name)).await;
