@@ -9,6 +9,7 @@ pub(crate) mod fault;
 pub(crate) mod file;
 pub(crate) mod monitors;
 pub(crate) mod queues;
+pub(crate) mod redis;
 pub(crate) mod secret;
 pub(crate) mod secrets;
 pub(crate) mod shown;
@@ -19,6 +20,7 @@ pub(crate) use fault::Faults;
 pub(crate) use file::FileConfig;
 pub(crate) use monitors::Numbered;
 pub(crate) use queues::QueueSettings;
+pub(crate) use redis::Redis;
 pub(crate) use secret::Secret;
 
 use crate::{cli::Shared, hooks::Hooks, telemetry};
@@ -44,8 +46,8 @@ pub(crate) struct Config {
     pub(crate) token: Option<Secret>,
     /// What whoever uploads plugins must send; `None` where nobody may.
     pub(crate) upload_token: Option<Secret>,
-    /// Redis, when any of its settings was given.
-    pub(crate) redis: Option<Redis>,
+    /// Redis; where Peekaping's worker looks, if nothing names one.
+    pub(crate) redis: Redis,
     /// The queues to take tasks from.
     pub(crate) queues: Vec<QueueSettings>,
     /// Whether `asynq` queues are served strictly by weight.
@@ -73,15 +75,6 @@ pub(crate) struct Config {
     warnings: Vec<String>,
 }
 
-/// How to reach Redis.
-#[derive(Debug, Clone)]
-pub(crate) struct Redis {
-    /// `redis://…`, credentials included.
-    pub(crate) url: Secret,
-    /// The same for logs: host, port and database.
-    pub(crate) shown: String,
-}
-
 impl Config {
     /// Joins flags, environment and file; every fault of all three at once.
     pub(crate) fn load(shared: &Shared, environment: &Environment) -> Result<Self, Faults> {
@@ -98,7 +91,7 @@ impl Config {
             monitors,
             ..
         } = file;
-        let redis = environment.redis(file.redis.url.as_ref(), &mut faults);
+        let redis = redis::resolve(file.redis, environment, &mut faults);
         let log = environment.log(&file.log, shared.log_level.as_deref(), &mut faults);
         let listen = shared
             .listen
@@ -157,6 +150,9 @@ impl Config {
             .cache
             .or_else(|| environment.cache().map(|home| home.join("plugins")));
         plugin_settings.data = plugin_settings.data.or_else(|| environment.state());
+        let Some(redis) = redis else {
+            return Err(faults);
+        };
         let config = Self {
             file: path,
             plugins_required: plugins.is_some(),

@@ -52,9 +52,9 @@ impl Queues {
     pub(crate) async fn connect(
         config: &Config,
         queues: &[QueueSettings],
-        server: &Server,
         _kinds: &Arc<Kinds>,
     ) -> Result<Connected, QueueError> {
+        let server = &config.redis.server;
         let (mut open, mut clock, mut shared) = (Vec::new(), None::<Arc<dyn Clock>>, None);
         for settings in queues {
             let (dialect, producer): (Arc<dyn Dialect>, Arc<dyn Queue>) = match settings.dialect {

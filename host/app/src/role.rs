@@ -3,7 +3,7 @@
 use crate::{
     admin,
     cli::Exit,
-    config::{Config, Environment, Faults, QueueSettings, Redis},
+    config::{Config, Faults, QueueSettings},
     consent, console,
     kinds::Kinds,
     metrics::{Metrics, plugins::Plugins, queue::Asynq},
@@ -18,7 +18,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use lapwing_checks::Net;
 use lapwing_model::{Clock, SystemClock, WorkerIdentity};
-use lapwing_queue::{Memos, Server, beacon};
+use lapwing_queue::{Memos, beacon};
 use lapwing_wasm::{HostError, PluginHost};
 use std::{
     path::Path,
@@ -72,7 +72,7 @@ pub(crate) async fn lives(config: &Config, environment: &Environment) -> anyhow:
     let mut exit = Exit::Up;
     for queue in &config.queues {
         let key = &queue.health_check_key;
-        let lit = beacon::is_lit(&server, key).await;
+        let lit = beacon::is_lit(&redis.server, key).await;
         let lit = lit.with_context(|| format!("cannot use Redis at {}", redis.shown))?;
         let (name, word) = (&queue.name, if lit { "lives" } else { "none lives" });
         console::line(&format!("worker of queue `{name}`: {word} (key `{key}`)"));
@@ -181,21 +181,19 @@ impl Role {
     pub(crate) async fn connect(
         &self,
         config: &Config,
-        redis: &Redis,
         queues: &[QueueSettings],
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Queues>> {
-        let server = Server::open(redis.url.reveal())?;
-        let mut said = None;
+        let (redis, mut said) = (&config.redis, None);
         while !stop.is_cancelled() {
-            match Queues::connect(config, queues, &server, &self.prober.kinds).await {
+            match Queues::connect(config, queues, &self.prober.kinds).await {
                 Ok(connected) => {
                     let _ = self.clock.0.set(connected.clock);
                     if let Some(asynq) = connected.asynq {
                         self.metrics.watch(Asynq(asynq));
                     }
                     if let Some(custody) = self.prober.kinds.custody() {
-                        custody.set_state(RedisState(Memos::new(&server)));
+                        custody.set_state(RedisState(Memos::new(&redis.server)));
                     }
                     self.show(&connected.queues);
                     return Ok(Some(connected.queues));

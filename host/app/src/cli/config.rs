@@ -29,8 +29,7 @@ pub(crate) struct ConfigArgs {
 
 /// Runs it.
 pub(crate) fn main(args: &ConfigArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let mut config = Config::load(&args.shared, environment)?;
-    config.redis.get_or_insert_with(|| environment.redis_default());
+    let config = Config::load(&args.shared, environment)?;
     let mut settings = shown::all(&config, &args.shared, environment);
     settings.retain(|setting| !args.set || setting.from != "default");
     console::line(&if args.json {

@@ -11,7 +11,7 @@ use crate::{
 use anyhow::{Context, bail};
 use clap::Args;
 use lapwing_model::{Status, Task};
-use lapwing_queue::{Enqueued, KeptResult, Server, TaskState};
+use lapwing_queue::{Enqueued, KeptResult, TaskState};
 use serde_json::{Value, json};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -79,19 +79,14 @@ pub(crate) fn main(args: &EnqueueArgs, environment: &Environment) -> anyhow::Res
     if let Some(timeout) = args.timeout {
         order.limit(timeout);
     }
-    let redis = config
-        .redis
-        .clone()
-        .unwrap_or_else(|| environment.redis_default());
     role::block_on(async {
         let role = if args.unchecked {
             Role::native(&config)?
         } else {
             Role::load_for(order.kind(), &config, !args.json).await?
         };
-        let server = Server::open(redis.url.reveal())?;
-        let connected = Queues::connect(&config, &config.queues, &server, &role.prober.kinds).await;
-        let connected = connected.with_context(|| format!("cannot use Redis at {}", redis.shown))?;
+        let connected = Queues::connect(&config, &config.queues, &role.prober.kinds).await;
+        let connected = connected.with_context(|| format!("cannot use Redis at {}", config.redis.shown))?;
         let open = match &args.queue {
             Some(name) => connected.queues.named(name).map_err(Usage::of)?,
             None => connected.queues.iter().next().context("there is no queue")?,

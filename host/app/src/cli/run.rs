@@ -126,10 +126,10 @@ async fn watch(
             stop.cancel();
         });
     }
-    let queues = if let Some(redis) = &config.redis {
-        info!("tasks go through Redis at {}", redis.shown);
+    let queues = if config.redis.is_named {
+        info!("tasks go through Redis at {}", config.redis.shown);
         let queue = QueueSettings::asynq(QUEUE, config.concurrency);
-        let Some(queues) = role.connect(&config, redis, &[queue], &stop).await? else {
+        let Some(queues) = role.connect(&config, &[queue], &stop).await? else {
             return Ok(Exit::Up);
         };
         queues

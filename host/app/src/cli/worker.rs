@@ -47,15 +47,15 @@ pub(crate) fn main(args: &WorkerArgs, environment: &Environment) -> anyhow::Resu
     config.start_logging();
     role::block_on(async {
         if args.check {
-            return role::lives(&config, environment).await;
+            return role::lives(&config).await;
         }
         let stop = shutdown::on_signal()?;
         if !args.watch {
-            return serve(config, environment, args.burst, &stop).await;
+            return serve(config, args.burst, &stop).await;
         }
         let load = || Config::load(&args.shared, environment);
         watch::restarting(config, load, stop, async |config, stop| {
-            serve(config, environment, false, &stop).await.map(drop)
+            serve(config, false, &stop).await.map(drop)
         })
         .await?;
         Ok(Exit::Up)
@@ -63,23 +63,17 @@ pub(crate) fn main(args: &WorkerArgs, environment: &Environment) -> anyhow::Resu
 }
 
 /// One life of the worker, until `stop`.
-async fn serve(
-    mut config: Config,
-    environment: &Environment,
-    burst: bool,
-    stop: &CancellationToken,
-) -> anyhow::Result<Exit> {
-    let redis = config.redis.take().unwrap_or_else(|| environment.redis_default());
+async fn serve(config: Config, burst: bool, stop: &CancellationToken) -> anyhow::Result<Exit> {
     let role = Role::new(&config)?;
     let server = admin::Server::bind(config.listen).await?;
     let _plugins = role.plugins(&config);
     let (tracker, ended) = (TaskTracker::new(), CancellationToken::new());
     info!(
         "admin API at http://{}/api/v1/; tasks from Redis at {}",
-        server.address, redis.shown
+        server.address, config.redis.shown
     );
     tracker.spawn(server.run(role.admin(&config), ended.clone()));
-    let connected = role.connect(&config, &redis, &config.queues, stop).await;
+    let connected = role.connect(&config, &config.queues, stop).await;
     if let Ok(Some(queues)) = &connected
         && !stop.is_cancelled()
     {

@@ -4,17 +4,28 @@
 //! passed over.
 
 use super::{
-    Faults, Redis, Secret,
+    Faults, Secret,
     file::{LogFile, LogFormat, LogLevel},
+    redis::Told,
 };
 use std::{
-    collections::HashMap, ffi::OsString, fmt::Write, net::SocketAddr, num::NonZeroU32, ops::RangeInclusive,
-    path::PathBuf, time::Duration,
+    collections::HashMap,
+    ffi::OsString,
+    net::SocketAddr,
+    num::NonZeroU32,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 use tracing::Level;
 
 /// The longest time a result can be kept by `WORKER_KEEP_RESULT_SECONDS`: a year.
 const LONGEST_KEPT_S: u64 = 366 * 24 * 3600;
+
+/// Redis' own port.
+const DEFAULT_PORT: u16 = 6379;
+/// More connections than these make nothing faster: they are shared.
+const MOST_CONNECTIONS: u64 = 64;
 
 /// The variables as they were when the process started.
 #[derive(Debug, Default)]
@@ -166,34 +177,65 @@ impl Environment {
         self.get("LAPWING_ADMIN_UPLOAD_TOKEN", faults).map(Secret::new)
     }
 
-    /// `REDIS_URL`, else `REDIS_HOST` with its companions, else the file's URL; `None` when none is set.
-    pub(crate) fn redis(&self, file: Option<&Secret>, faults: &mut Faults) -> Option<Redis> {
-        if let Some(url) = self.get("REDIS_URL", faults) {
-            return Redis::from_url("REDIS_URL", url, faults);
+    /// What the `REDIS_…` variables say. A URL says all of where it is and who we are; outside of a container,
+    /// `REDIS_URL_LOCAL` is the one.
+    pub(crate) fn redis(&self, faults: &mut Faults) -> Told {
+        let names: &[_] = if self.is_in_container() {
+            &["REDIS_URL"]
+        } else {
+            &["REDIS_URL_LOCAL", "REDIS_URL"]
+        };
+        let mut told = Told {
+            port: DEFAULT_PORT,
+            ssl: self.flag("REDIS_SSL", faults),
+            connections: self
+                .integer("REDIS_MAX_CONNECTIONS", 1..=1_000_000, faults)
+                .map(|count| usize::try_from(count.min(MOST_CONNECTIONS)).unwrap_or(1)),
+            connect_timeout: self
+                .integer("REDIS_CONNECTION_TIMEOUT", 1..=60, faults)
+                .map(Duration::from_secs),
+            ..Told::default()
+        };
+        let url = |&name: &&'static str| Some((name, self.get(name, &mut Faults::default())?.to_owned()));
+        told.url = names.iter().find_map(url);
+        if told.url.is_some() {
+            return told;
         }
-        let port = self.integer("REDIS_PORT", 1..=65_535, faults).unwrap_or(6379);
-        let db = self.integer("REDIS_DB", 0..=15, faults).unwrap_or(0);
-        if let Some(host) = self.get("REDIS_HOST", faults) {
-            if host.contains(|c: char| c.is_whitespace() || c.is_control() || "/@?#".contains(c)) {
-                faults.push("REDIS_HOST", format!("`{host}` is not a host name or address"));
-                return None;
-            }
-            return Some(Redis::from_parts(
-                host,
-                port,
-                db,
-                self.get("REDIS_PASSWORD", faults),
-            ));
+        let text = |name, faults: &mut Faults| self.get(name, faults).map(str::to_owned);
+        told.host = text("REDIS_HOST", faults);
+        if let Some(host) = &told.host
+            && host.contains(|c: char| c.is_whitespace() || c.is_control() || "/@?#,".contains(c))
+        {
+            faults.push("REDIS_HOST", format!("`{host}` is not a host name or address"));
         }
-        file.and_then(|url| Redis::from_url("redis.url", url.reveal(), faults))
+        if let Some(port) = self.integer("REDIS_PORT", 1..=65_535, faults) {
+            told.port = u16::try_from(port).unwrap_or(DEFAULT_PORT);
+        }
+        told.username = text("REDIS_USERNAME", faults);
+        told.password = text("REDIS_PASSWORD", faults);
+        told.db = self
+            .integer("REDIS_DB", 0..=15, faults)
+            .and_then(|db| i64::try_from(db).ok());
+        told
     }
 
-    /// Where Peekaping's worker looks when nothing says where Redis is: host `redis`.
-    pub(crate) fn redis_default(&self) -> Redis {
-        let faults = &mut Faults::default();
-        let port = self.integer("REDIS_PORT", 1..=65_535, faults).unwrap_or(6379);
-        let db = self.integer("REDIS_DB", 0..=15, faults).unwrap_or(0);
-        Redis::from_parts("redis", port, db, self.get("REDIS_PASSWORD", faults))
+    /// A yes or no, however it is spelled.
+    fn flag(&self, name: &str, faults: &mut Faults) -> Option<bool> {
+        let text = self.get(name, faults)?;
+        match text.to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => Some(true),
+            "0" | "false" | "no" | "off" => Some(false),
+            _ => {
+                faults.push(name, format!("`{text}` is neither `true` nor `false`"));
+                None
+            }
+        }
+    }
+
+    /// Whether this process runs in a container, by the marks that Docker, Podman and Kubernetes leave.
+    fn is_in_container(&self) -> bool {
+        let marks = ["/.dockerenv", "/run/.containerenv"];
+        self.is_set("KUBERNETES_SERVICE_HOST") || marks.iter().any(|mark| Path::new(mark).exists())
     }
 
     /// `LOG_LEVEL` (Peekaping's words too), `MODE` or `ENVIRONMENT`, and `SERVICE_NAME`.
@@ -253,58 +295,6 @@ impl FromIterator<(String, String)> for Environment {
     }
 }
 
-impl Redis {
-    fn from_url(field: &str, text: &str, faults: &mut Faults) -> Option<Self> {
-        let parsed = url::Url::parse(text)
-            .ok()
-            .filter(|url| url.scheme() == "redis" && url.has_host());
-        let db = |url: &url::Url| {
-            url.path()
-                .trim_start_matches('/')
-                .bytes()
-                .all(|byte| byte.is_ascii_digit())
-        };
-        let Some(url) = parsed.filter(db) else {
-            let message = "is not a Redis URL; expected redis://[user:password@]host[:port][/db] (TLS is not supported yet)";
-            faults.push(field, message);
-            return None;
-        };
-        let host = url.host_str().unwrap_or("");
-        let shown = format!("{host}:{}{}", url.port().unwrap_or(6379), url.path());
-        Some(Self {
-            url: Secret::new(text),
-            shown,
-        })
-    }
-
-    fn from_parts(host: &str, port: u64, db: u64, password: Option<&str>) -> Self {
-        let host = if host.contains(':') && !host.starts_with('[') {
-            format!("[{host}]")
-        } else {
-            host.to_owned()
-        };
-        let credentials = password
-            .map(|password| format!(":{}@", percent_encode(password)))
-            .unwrap_or_default();
-        Self {
-            url: Secret::new(format!("redis://{credentials}{host}:{port}/{db}")),
-            shown: format!("{host}:{port}/{db}"),
-        }
-    }
-}
-
-/// Everything but letters and digits, so that any password survives in a URL.
-fn percent_encode(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() {
-            out.push(byte.into());
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,29 +307,12 @@ mod tests {
     }
 
     #[test]
-    fn peekapings_variables_make_a_redis_url() {
-        let mut faults = Faults::default();
-        let set = environment(&[
-            ("REDIS_HOST", "cache"),
-            ("REDIS_PASSWORD", "p@ss/w%"),
-            ("REDIS_DB", "3"),
-        ]);
-        let redis = set.redis(None, &mut faults).unwrap();
-        assert_eq!(redis.url.reveal(), "redis://:p%40ss%2Fw%25@cache:6379/3");
-        assert_eq!(redis.shown, "cache:6379/3");
-        assert!(faults.is_empty());
-        assert_eq!(
-            environment(&[]).redis_default().url.reveal(),
-            "redis://redis:6379/0"
-        );
-    }
-
-    #[test]
     fn an_empty_variable_is_unset_and_a_non_number_falls_back() {
         let mut faults = Faults::default();
         assert!(
             environment(&[("REDIS_HOST", " ")])
-                .redis(None, &mut faults)
+                .redis(&mut faults)
+                .host
                 .is_none()
         );
         assert_eq!(
@@ -380,13 +353,14 @@ mod tests {
             ("REDIS_HOST", "h"),
             ("REDIS_PORT", "70000"),
             ("REDIS_DB", "16"),
+            ("REDIS_SSL", "perhaps"),
             ("LOG_LEVEL", "loud"),
             ("MODE", "x"),
         ]);
-        set.redis(None, &mut faults);
+        set.redis(&mut faults);
         set.log(&LogFile::default(), None, &mut faults);
         let text = faults.to_string();
-        for name in ["REDIS_PORT", "REDIS_DB", "LOG_LEVEL", "MODE"] {
+        for name in ["REDIS_PORT", "REDIS_DB", "REDIS_SSL", "LOG_LEVEL", "MODE"] {
             assert!(text.contains(name), "{text}");
         }
     }

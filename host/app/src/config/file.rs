@@ -4,7 +4,8 @@
 //! file at once before anything is read from it.
 
 use super::{
-    Faults, HumanDuration, Secret, monitors::MonitorConfig, queues::QueueEntry, secrets::SecretEntry,
+    Faults, HumanDuration, Secret, monitors::MonitorConfig, queues::QueueEntry, redis::RedisFile,
+    secrets::SecretEntry,
 };
 use lapwing_checks::{net::EgressPolicy, schema::Schema};
 use lapwing_wasm::PluginSettings;
@@ -92,14 +93,6 @@ pub(crate) fn peekaping_queues() -> BTreeMap<String, NonZeroU32> {
         .into_iter()
         .filter_map(|(name, weight)| Some((name.to_owned(), NonZeroU32::new(weight)?)))
         .collect()
-}
-
-/// Redis.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct RedisFile {
-    /// `redis://[user:password@]host[:port][/db]`. `REDIS_URL` and `REDIS_HOST` win.
-    pub(crate) url: Option<Secret>,
 }
 
 /// The admin API.
@@ -204,7 +197,15 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
         Map::new()
     });
     let schema = schemars::schema_for!(FileConfig).to_value();
-    let sensitive = ["/admin/token", "/admin/upload_token", "/redis/url", "/secrets"].map(str::to_owned);
+    let sensitive = [
+        "/admin/token",
+        "/admin/upload_token",
+        "/redis/url",
+        "/redis/password",
+        "/redis/sentinels/password",
+        "/secrets",
+    ]
+    .map(str::to_owned);
     match Schema::new(&schema, &sensitive) {
         Ok(schema) => {
             for fault in schema.faults(&Value::Object(sections.clone()), "") {
