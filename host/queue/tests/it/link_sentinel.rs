@@ -1,0 +1,124 @@
+//! A master that Sentinels name, and its end.
+
+use crate::fixture::eventually;
+use futures_util::StreamExt;
+use lapwing_queue::{
+    Memos, QueueError, Server, ServerSettings,
+    testing::{Probe, RedisServer, Watched},
+};
+use std::time::Duration;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Far more than a failover takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+async fn port(probe: &Probe) -> Result<u16, QueueError> {
+    let (_, port): (String, u16) = probe.run("CONFIG GET port").await?;
+    Ok(port)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_master_dies_calls_reach_the_new_one() {
+    let mut watched = Watched::start();
+    let server = Server::open(&watched.url()).unwrap();
+    let (probe, memos) = (Probe::new(&server, PATIENCE), Memos::new(&server));
+    let [master, replica] = &mut watched.servers;
+    assert_eq!(port(&probe).await.unwrap(), master.port());
+    probe.run::<()>("SET a 1").await.unwrap();
+    memos.set("a", b"x", LIMIT).await.unwrap();
+    assert_eq!(probe.run::<u32>("WAIT 1 5000").await.unwrap(), 1);
+    let mut messages = server.subscribe(&["channel"]).await.unwrap();
+    master.stop();
+    assert!(timeout(LIMIT, messages.next()).await.unwrap().is_none());
+    eventually(LIMIT, "writes succeed again", async || {
+        probe.run::<i64>("INCR a").await.is_ok()
+    })
+    .await;
+    assert_eq!(port(&probe).await.unwrap(), replica.port());
+    assert_eq!(memos.get("a").await.unwrap(), Some(b"x".to_vec()));
+    let mut messages = server.subscribe(&["channel"]).await.unwrap();
+    assert_eq!(probe.run::<u32>("PUBLISH channel x").await.unwrap(), 1);
+    assert!(timeout(LIMIT, messages.next()).await.unwrap().is_some());
+}
+
+/// A connection through which only refusals come that a demoted master's client would see, in both spellings.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_turned_read_only_is_left_for_the_one_that_is_named_now() {
+    for refusal in ["READONLY You can't write", "ERR READONLY You can't write"] {
+        let watched = Watched::start();
+        let server = Server::open(&watched.url()).unwrap();
+        let probe = Probe::new(&server, PATIENCE);
+        let script = redis::Script::new("return redis.error_reply(ARGV[1])");
+        let before: u64 = probe.run("CLIENT ID").await.unwrap();
+        assert_eq!(probe.run::<u64>("CLIENT ID").await.unwrap(), before);
+        let error = probe.script::<()>(&script.arg(refusal)).await.unwrap_err();
+        assert!(
+            matches!(error, QueueError::Unavailable(_)),
+            "{refusal}: {error:?}"
+        );
+        let asked = watched.sentinel.cli("INFO commandstats");
+        assert_ne!(probe.run::<u64>("CLIENT ID").await.unwrap(), before, "{refusal}");
+        let count = |stats: &str| {
+            let line = stats
+                .lines()
+                .find(|line| line.contains("get-master-addr-by-name"))
+                .unwrap();
+            line.split(['=', ',']).nth(1).unwrap().parse::<u64>().unwrap()
+        };
+        let again = watched.sentinel.cli("INFO commandstats");
+        assert_eq!(
+            count(&again),
+            count(&asked) + 1,
+            "{refusal}: the Sentinel was asked again"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_sentinel_that_is_away_or_wrong_is_passed_over() {
+    let mut watched = Watched::start();
+    let [master, replica] = &watched.servers;
+    // Names the replica, which knows better.
+    let wrong = format!("sentinel monitor lapwing 127.0.0.1 {} 1", replica.port());
+    let mut gone = RedisServer::start();
+    gone.stop();
+    let liar = Watched::sentinel_of(&wrong);
+    let settings = ServerSettings {
+        sentinels: lapwing_queue::SentinelSettings {
+            addresses: [gone.port(), liar.port(), watched.sentinel.port()]
+                .map(|port| format!("127.0.0.1:{port}"))
+                .to_vec(),
+            master: Some("lapwing".to_owned()),
+            ..lapwing_queue::SentinelSettings::default()
+        },
+        ..ServerSettings::default()
+    };
+    let probe = Probe::new(&Server::new(settings.clone()).unwrap(), PATIENCE);
+    assert_eq!(port(&probe).await.unwrap(), master.port());
+    watched.sentinel.stop();
+    let error = Probe::new(&Server::new(settings).unwrap(), PATIENCE)
+        .run::<()>("PING")
+        .await
+        .unwrap_err();
+    let QueueError::Unavailable(why) = error else {
+        panic!("{error:?}")
+    };
+    for part in ["Connection refused", "which is a replica"] {
+        assert!(why.to_string().contains(part), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_master_is_told_by_its_name() {
+    let watched = Watched::start();
+    let url = format!("redis-sentinel://127.0.0.1:{}/nobody", watched.sentinel.port());
+    let error = Probe::new(&Server::open(&url).unwrap(), PATIENCE)
+        .run::<()>("PING")
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, QueueError::Unavailable(why) if why.to_string().contains("no master `nobody`")),
+        "{error:?}"
+    );
+}
