@@ -101,7 +101,10 @@ impl Server {
         redis: &RedisConnectionInfo,
     ) -> Result<MultiplexedConnection, QueueError> {
         let plan = &*self.plan;
-        let mut asked = plan.connect(plan.addr(sentinel), &plan.sentinel, config).await?;
+        let asking = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(plan.connect_timeout))
+            .set_response_timeout(Some(plan.connect_timeout));
+        let mut asked = plan.connect(plan.addr(sentinel), &plan.sentinel, &asking).await?;
         let named: Option<Host> = cmd("SENTINEL")
             .arg("get-master-addr-by-name")
             .arg(master)

@@ -19,15 +19,9 @@ pub struct Watched {
 impl Watched {
     /// Starts them, and waits until the Sentinel knows the replica, which has the master's data.
     pub fn start() -> Self {
-        let master = RedisServer::start();
+        let master = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
         let port = master.port().to_string();
-        let replica = RedisServer::start_with(&[
-            "--replicaof",
-            "127.0.0.1",
-            &port,
-            "--repl-diskless-sync-delay",
-            "0",
-        ]);
+        let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]);
         replica.wait_for("INFO replication", "master_link_status:up");
         let sentinel = Self::sentinel_of(&format!("sentinel monitor {MASTER} 127.0.0.1 {port} 1"));
         sentinel.wait_for(

@@ -71,10 +71,7 @@ async fn a_server_full_of_clients_is_unavailable_until_there_is_room() {
     let memos = Memos::new(&redis.server());
     let () = redis.run("CONFIG SET maxclients 1").await;
     let error = probe.run::<String>("PING").await.unwrap_err();
-    assert!(
-        matches!(&error, QueueError::Unavailable(why) if why.to_string().contains("max number of clients")),
-        "{error:?}"
-    );
+    assert!(matches!(error, QueueError::Unavailable(_)), "{error:?}");
     assert!(memos.get("a").await.is_err());
     assert!(redis.server().subscribe(&["a"]).await.is_err());
     let () = redis.run("CONFIG SET maxclients 100").await;

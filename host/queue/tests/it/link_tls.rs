@@ -7,7 +7,7 @@ use lapwing_queue::{
 };
 use std::{error::Error, fs, time::Duration};
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 fn settings(redis: &RedisServer, host: &str, tls: TlsSettings) -> ServerSettings {
     ServerSettings {
@@ -62,17 +62,11 @@ async fn a_server_with_a_certificate_of_our_authority_is_spoken_to() {
 async fn a_server_of_another_authority_is_refused_and_the_error_says_so() {
     let (ours, others) = (Certificates::new(), Certificates::new());
     let redis = RedisServer::start_tls(&ours, &[]);
-    for (ca, trouble) in [
-        (Some(others.file("ca.pem")), "certificate"),
-        (None, "certificate"),
-    ] {
+    for ca in [Some(others.file("ca.pem")), None] {
         let tls = TlsSettings { ca, ..known(&ours) };
         let error = ping(settings(&redis, "localhost", tls)).await.unwrap_err();
-        assert!(
-            told(&error).contains(trouble) && told(&error).contains("UnknownIssuer"),
-            "{}",
-            told(&error)
-        );
+        let told = told(&error);
+        assert!(told.contains("invalid peer certificate: UnknownIssuer"), "{told}");
     }
 }
 
@@ -153,7 +147,10 @@ async fn renewed_certificates_are_taken_up_with_the_next_connection() {
 #[tokio::test]
 async fn an_acl_user_gets_in_by_its_password_alone() {
     let certificates = Certificates::new();
-    let redis = RedisServer::start_tls(&certificates, &["--user", "lap on >sesame ~* &* +@all"]);
+    let redis = RedisServer::start_tls(
+        &certificates,
+        &["--user", "lap", "on", ">sesame", "~*", "&*", "+@all"],
+    );
     let user = |password: &str| ServerSettings {
         username: Some("lap".to_owned()),
         password: Some(password.to_owned()),
@@ -164,18 +161,12 @@ async fn an_acl_user_gets_in_by_its_password_alone() {
     assert_eq!(probe.run::<String>("ACL WHOAMI").await.unwrap(), "lap");
     server.subscribe(&["a"]).await.unwrap();
     let error = ping(user("wrong")).await.unwrap_err();
-    assert!(
-        matches!(&error, QueueError::Denied(text) if text.contains("WRONGPASS")),
-        "{error:?}"
-    );
+    assert!(matches!(error, QueueError::Denied(_)), "{error:?}");
     let error = Server::new(user("wrong"))
         .unwrap()
         .subscribe(&["a"])
         .await
         .err()
         .unwrap();
-    assert!(
-        matches!(&error, QueueError::Denied(text) if text.contains("WRONGPASS")),
-        "{error:?}"
-    );
+    assert!(matches!(error, QueueError::Denied(_)), "{error:?}");
 }
