@@ -20,7 +20,7 @@ const PASSING: [&str; 11] = [
     "max number of clients",
 ];
 /// Refusals that the operator must mend.
-const DENIED: [&str; 3] = ["NOPERM", "WRONGPASS", "NOAUTH"];
+const DENIED: [&str; 4] = ["NOPERM", "WRONGPASS", "NOAUTH", "AuthenticationFailed"];
 
 /// No answer came in time.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +39,7 @@ pub(crate) fn queue_error(error: RedisError) -> QueueError {
             QueueError::Denied(text)
         }
         _ if says(&DENIED) => QueueError::Denied(text),
-        ErrorKind::Io => QueueError::Unavailable(error.into()),
-        ErrorKind::ClusterConnectionNotFound => QueueError::Unavailable(error.into()),
+        ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => QueueError::Unavailable(error.into()),
         _ if says(&PASSING) => QueueError::Unavailable(error.into()),
         _ => QueueError::Protocol(text),
     }

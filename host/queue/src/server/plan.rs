@@ -68,7 +68,7 @@ impl Plan {
             sentinel = sentinel.set_password(password);
         }
         faults.check_limits(
-            &settings.client_name,
+            settings.client_name.as_deref(),
             settings.connections,
             [
                 ("connect_timeout", settings.connect_timeout),
@@ -186,12 +186,7 @@ impl Faults {
         hosts
     }
 
-    fn check_limits(
-        &mut self,
-        name: &Option<String>,
-        connections: usize,
-        times: [(&'static str, Duration); 2],
-    ) {
+    fn check_limits(&mut self, name: Option<&str>, connections: usize, times: [(&'static str, Duration); 2]) {
         for (field, time) in times {
             if time.is_zero() {
                 self.add(field, "is zero");
@@ -201,10 +196,7 @@ impl Faults {
             self.add("connections", "is not within 1 and 64");
         }
         // What Redis takes for a name.
-        if name
-            .as_ref()
-            .is_some_and(|name| !name.bytes().all(|byte| byte.is_ascii_graphic()))
-        {
+        if name.is_some_and(|name| !name.bytes().all(|byte| byte.is_ascii_graphic())) {
             self.add(
                 "client_name",
                 "has characters other than printable ASCII without spaces",

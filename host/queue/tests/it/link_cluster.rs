@@ -3,8 +3,8 @@
 use crate::fixture::eventually;
 use futures_util::StreamExt;
 use lapwing_queue::{
-    Memos, QueueError, Server,
-    testing::{Probe, RedisCluster},
+    Memos, QueueError, Server, ServerSettings, TlsSettings,
+    testing::{Certificates, Probe, RedisCluster},
 };
 use redis::Script;
 use std::time::Duration;
@@ -154,4 +154,122 @@ async fn the_time_is_always_that_of_one_node() {
             .contains("cmdstat_time:calls=20,")
     };
     assert_eq!([0, 1, 2].map(asked), [true, false, false]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_dies_is_replaced_by_its_replica() {
+    let mut cluster = RedisCluster::start();
+    let replica = cluster.add_replica();
+    let probe = probe(&cluster);
+    let (key, slot) = KEYS[0];
+    probe.run::<()>(&format!("SET {key} 1")).await.unwrap();
+    cluster.with_slot(slot).stop();
+    eventually(LIMIT, "the replica serves", async || {
+        probe.run::<i64>(&format!("INCR {key}")).await.is_ok()
+    })
+    .await;
+    assert!(replica.cli("ROLE").starts_with("master"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_hangs_does_not_keep_the_others_from_serving() {
+    let mut cluster = RedisCluster::start();
+    let probe = probe(&cluster);
+    for (key, _) in KEYS {
+        probe.run::<()>(&format!("SET {key} 1")).await.unwrap();
+    }
+    let (gone, slot) = KEYS[1];
+    cluster.with_slot(slot).pause();
+    let waiting = async {
+        for _ in 0..3 {
+            assert!(probe.run::<i64>(&format!("INCR {gone}")).await.is_err());
+        }
+    };
+    let others = async {
+        let mut served = 0;
+        for (key, _) in [KEYS[0], KEYS[2]].iter().cycle().take(60) {
+            served += u32::from(probe.run::<i64>(&format!("INCR {key}")).await.is_ok());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        served
+    };
+    let ((), served) = tokio::join!(waiting, others);
+    cluster.with_slot(slot).resume();
+    assert!(served >= 55, "{served} of 60");
+    eventually(LIMIT, "the node is back", async || {
+        probe.run::<i64>(&format!("INCR {gone}")).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_wants_a_password_too() {
+    let cluster = RedisCluster::start_with(&["--user", "lap", "on", ">sesame", "~*", "&*", "+@all"]);
+    let settings = |password: &str| ServerSettings {
+        username: Some("lap".to_owned()),
+        password: Some(password.to_owned()),
+        ..ServerSettings::at(&cluster.url())
+    };
+    let server = Server::new(settings("sesame")).unwrap();
+    let probe = Probe::new(&server, PATIENCE);
+    for (key, _) in KEYS {
+        probe.run::<()>(&format!("SET {key} 1")).await.unwrap();
+    }
+    assert_eq!(probe.run::<String>("ACL WHOAMI").await.unwrap(), "lap");
+    server.subscribe(&["a"]).await.unwrap();
+    let error = Probe::new(&Server::new(settings("wrong")).unwrap(), PATIENCE)
+        .run::<()>("GET a")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, QueueError::Denied(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_away_is_not_asked_all_the_time() {
+    let mut cluster = RedisCluster::start();
+    let probe = probe(&cluster);
+    let (key, slot) = KEYS[1];
+    probe.run::<()>(&format!("SET {key} 1")).await.unwrap();
+    cluster.with_slot(slot).stop();
+    let commands = |cluster: &RedisCluster| -> u64 {
+        let counts = cluster.nodes.iter().map(|node| {
+            let info = node.cli("INFO stats");
+            let count = info
+                .lines()
+                .find_map(|line| line.strip_prefix("total_commands_processed:"));
+            count.map_or(0, |count| count.parse().unwrap())
+        });
+        counts.sum()
+    };
+    let before = commands(&cluster);
+    let start = tokio::time::Instant::now();
+    while start.elapsed() < Duration::from_secs(4) {
+        let _ = probe.run::<i64>(&format!("INCR {key}")).await;
+        // As dialects do after an error, at their longest.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let rate = (commands(&cluster) - before) / 4;
+    assert!(rate < 50, "{rate} commands/s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_behind_tls_is_spoken_to_at_every_node() {
+    let certificates = Certificates::new();
+    let cluster = RedisCluster::start_tls(&certificates);
+    let settings = ServerSettings {
+        tls: TlsSettings {
+            enabled: true,
+            ca: Some(certificates.file("ca.pem")),
+            certificate: Some(certificates.file("client.pem")),
+            key: Some(certificates.file("client.key")),
+            ..TlsSettings::default()
+        },
+        ..ServerSettings::at(&cluster.url())
+    };
+    let server = Server::new(settings).unwrap();
+    let probe = Probe::new(&server, PATIENCE);
+    for (key, _) in KEYS {
+        probe.run::<()>(&format!("SET {key} 1")).await.unwrap();
+    }
+    server.subscribe(&["a"]).await.unwrap();
 }

@@ -3,7 +3,7 @@
 use crate::fixture::eventually;
 use futures_util::StreamExt;
 use lapwing_queue::{
-    Memos, QueueError, Server, ServerSettings,
+    Memos, QueueError, SentinelSettings, Server, ServerSettings,
     testing::{Probe, RedisServer, Watched},
 };
 use std::time::Duration;
@@ -37,7 +37,10 @@ async fn when_the_master_dies_calls_reach_the_new_one() {
     .await;
     assert_eq!(port(&probe).await.unwrap(), replica.port());
     eventually(LIMIT, "memos are there again", async || {
-        memos.get("a").await.is_ok_and(|memo| memo.as_deref() == Some(b"x"))
+        memos
+            .get("a")
+            .await
+            .is_ok_and(|memo| memo.as_deref() == Some(b"x"))
     })
     .await;
     let mut messages = server.subscribe(&["channel"]).await.unwrap();
@@ -79,12 +82,12 @@ async fn a_sentinel_that_is_away_or_wrong_is_passed_over() {
     gone.stop();
     let liar = Watched::sentinel_of(&wrong);
     let settings = ServerSettings {
-        sentinels: lapwing_queue::SentinelSettings {
+        sentinels: SentinelSettings {
             addresses: [gone.port(), liar.port(), watched.sentinel.port()]
                 .map(|port| format!("127.0.0.1:{port}"))
                 .to_vec(),
             master: Some("lapwing".to_owned()),
-            ..lapwing_queue::SentinelSettings::default()
+            ..SentinelSettings::default()
         },
         ..ServerSettings::default()
     };
@@ -115,4 +118,45 @@ async fn an_unknown_master_is_told_by_its_name() {
         matches!(&error, QueueError::Unavailable(why) if why.to_string().contains("no master `nobody`")),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_sentinel_that_is_silent_is_passed_over_by_the_next_call() {
+    let watched = Watched::start();
+    let silent = Watched::sentinel_of("sentinel monitor lapwing 127.0.0.1 1 1");
+    silent.pause();
+    let url = format!(
+        "redis-sentinel://127.0.0.1:{},127.0.0.1:{}/lapwing",
+        silent.port(),
+        watched.sentinel.port()
+    );
+    // Less patient than one step of connecting.
+    let probe = Probe::new(&Server::open(&url).unwrap(), Duration::from_millis(500));
+    let first = port(&probe).await;
+    assert!(first.is_err(), "{first:?}");
+    assert_eq!(port(&probe).await.unwrap(), watched.servers[0].port());
+}
+
+#[tokio::test]
+async fn sentinels_have_a_password_of_their_own() {
+    let master = RedisServer::start_with(&["--requirepass", "sesame"]);
+    let number = master.port();
+    let lines = format!(
+        "requirepass poppy\nsentinel monitor lapwing 127.0.0.1 {number} 1\nsentinel auth-pass lapwing sesame"
+    );
+    let sentinel = Watched::sentinel_of(&lines);
+    let settings = |password: &str| ServerSettings {
+        password: Some("sesame".to_owned()),
+        sentinels: SentinelSettings {
+            addresses: vec![format!("127.0.0.1:{}", sentinel.port())],
+            master: Some("lapwing".to_owned()),
+            password: Some(password.to_owned()),
+            ..SentinelSettings::default()
+        },
+        ..ServerSettings::default()
+    };
+    let probe = |password: &str| Probe::new(&Server::new(settings(password)).unwrap(), PATIENCE);
+    assert_eq!(port(&probe("poppy")).await.unwrap(), master.port());
+    let error = port(&probe("sesame")).await.unwrap_err();
+    assert!(matches!(error, QueueError::Denied(_)), "{error:?}");
 }

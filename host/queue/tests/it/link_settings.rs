@@ -94,7 +94,7 @@ fn settings_that_contradict_each_other_are_refused() {
         ),
         (
             changed("redis://a", |settings| {
-                settings.sentinels.password = Some("x".to_owned())
+                settings.sentinels.password = Some("x".to_owned());
             }),
             "sentinels.addresses",
         ),
