@@ -1,6 +1,7 @@
 //! Which Redis to speak to, and how: one server, the master that Sentinels name, or a cluster.
 
 mod address;
+mod check;
 mod dial;
 mod plan;
 mod settings;

@@ -25,7 +25,9 @@ impl RedisCluster {
         for (node, end) in nodes.iter().zip(ENDS) {
             node.cli(&format!("CLUSTER ADDSLOTSRANGE {first} {end}"));
             first = end + 1;
-            nodes.iter().for_each(|other| meet(node, other));
+            for other in &nodes {
+                meet(node, other);
+            }
         }
         for node in &nodes {
             node.wait_for("CLUSTER INFO", "cluster_slots_ok:16384");
