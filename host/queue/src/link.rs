@@ -60,6 +60,26 @@ impl Link {
         call.end(answer, || "a script".to_owned())
     }
 
+    /// As [`script`](Self::script), for a caller who makes the `EVALSHA` command by itself. Both commands go through one
+    /// connection: on a cluster, to the one node that has the keys.
+    pub(crate) async fn evalsha<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        code: &str,
+    ) -> Result<T, QueueError> {
+        let mut call = self.begin().await?;
+        let mut answer = command.query_async(call.connection()).await;
+        if error::is_unknown_script(&answer) {
+            let mut load = redis::cmd("SCRIPT");
+            load.arg("LOAD").arg(code);
+            answer = match load.exec_async(call.connection()).await {
+                Ok(()) => command.query_async(call.connection()).await,
+                Err(error) => Err(error),
+            };
+        }
+        call.end(answer, || "a script".to_owned())
+    }
+
     /// Begins a call on the connection with the fewest under way, the first of these: so a second one is opened only
     /// when the first is busy, and a call that takes long is gone around.
     async fn begin(&self) -> Result<Call<'_>, QueueError> {

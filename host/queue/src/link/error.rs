@@ -1,7 +1,7 @@
 //! What failures mean to a caller of the queue.
 
 use crate::QueueError;
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use std::time::Duration;
 
 /// Refusals of a healthy connection that pass with time, however the server spells them (bare, or inside the text of
@@ -43,6 +43,12 @@ pub(crate) fn queue_error(error: RedisError) -> QueueError {
         _ if says(&PASSING) => QueueError::Unavailable(error.into()),
         _ => QueueError::Protocol(text),
     }
+}
+
+/// Whether the server knows nothing of a script.
+pub(super) fn is_unknown_script<T>(answer: &RedisResult<T>) -> bool {
+    let unknown = ErrorKind::Server(ServerErrorKind::NoScript);
+    answer.as_ref().is_err_and(|error| error.kind() == unknown)
 }
 
 /// The error's text, with the server's own word for it first.

@@ -37,6 +37,11 @@ impl Probe {
         self.0.script(call).await
     }
 
+    /// Runs a script by an `EVALSHA` command made by hand.
+    pub async fn evalsha<T: FromRedisValue>(&self, command: &Cmd, code: &str) -> Result<T, QueueError> {
+        self.0.evalsha(command, code).await
+    }
+
     /// Redis's time of day.
     pub async fn time(&self) -> Result<Timestamp, QueueError> {
         Ok(RedisClock::start(&self.0).await?.now())

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(20);
+const CODE: &str = "return redis.call('GET', KEYS[1])";
 /// Keys on the first, the second and the third node.
 const KEYS: [(&str, u16); 3] = [("{b}:x", 3300), ("{c}:x", 7365), ("{a}:x", 15495)];
 
@@ -70,6 +71,9 @@ async fn a_node_that_is_away_takes_only_its_own_keys_with_it() {
         .await;
         let answer: i64 = probe.script(&script.key(key)).await.unwrap();
         assert_eq!(answer, 3);
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(Script::new(CODE).get_hash()).arg(1).arg(key);
+        assert_eq!(probe.evalsha::<String>(&call, CODE).await.unwrap(), "2");
         assert_eq!(memos.get(key).await.unwrap(), Some(b"x".to_vec()));
     }
     assert!(probe.time().await.is_ok());
