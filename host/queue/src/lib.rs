@@ -23,4 +23,4 @@ pub use inspect::{DeadLetter, Inspect, KeptResult, QueueStats, TaskState, TaskSt
 pub use lease::{Lease, Policy, Settle};
 pub use memos::Memos;
 pub use queue::{Dialect, Enqueued, Queue, QueueError, Sink, Source};
-pub use server::Server;
+pub use server::{SentinelSettings, Server, ServerFault, ServerFaults, ServerSettings, TlsSettings};

@@ -1,23 +1,79 @@
-//! Which Redis to speak to, and how.
+//! Which Redis to speak to, and how: one server, the master that Sentinels name, or a cluster.
 
-use crate::{QueueError, link::queue_error};
-use redis::Client;
+mod address;
+mod check;
+mod dial;
+mod plan;
+mod settings;
+mod subscription;
+
+use crate::QueueError;
+use plan::Plan;
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
+
+pub use settings::{SentinelSettings, ServerFault, ServerFaults, ServerSettings, TlsSettings};
+pub use subscription::Subscription;
 
 /// One Redis, as the configuration names it. Clones mean the same server; nothing is connected yet.
 #[derive(Debug, Clone)]
 pub struct Server {
-    client: Client,
+    plan: Arc<Plan>,
+    /// Which Sentinel, or which node of a cluster, is asked first: the one that answered last.
+    turn: Arc<AtomicUsize>,
 }
 
 impl Server {
-    /// The server at `url`, such as `redis://user:password@host:6379/0`; `Err` when that is no address of one.
-    pub fn open(url: &str) -> Result<Self, QueueError> {
-        let client = Client::open(url).map_err(queue_error)?;
-        Ok(Self { client })
+    /// The server that the settings name; else everything that is wrong with them.
+    pub fn new(settings: ServerSettings) -> Result<Self, ServerFaults> {
+        let plan = Plan::new(settings)?;
+        if plan.tls.is_some() {
+            // The `redis` crate takes the process's provider. It stays the first one set: all are this one.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        Ok(Self {
+            plan: Arc::new(plan),
+            turn: Arc::default(),
+        })
     }
 
-    /// What connects to it.
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
+    /// The server at `url`, such as `redis://user:password@host:6379/0`, with the default settings; `Err` when that is
+    /// no address of one.
+    pub fn open(url: &str) -> Result<Self, QueueError> {
+        Self::new(ServerSettings::at(url)).map_err(|faults| QueueError::Unfit(format!("Redis: {faults}")))
+    }
+
+    /// Longest wait for the answer to one command, as the settings say it.
+    pub fn command_timeout(&self) -> Duration {
+        self.plan.command_timeout
+    }
+
+    /// How many connections may share one caller's commands.
+    pub(crate) fn connections(&self) -> usize {
+        self.plan.connections
+    }
+
+    /// Listens to `channels`, on a connection of its own. It ends with that connection: the caller subscribes again,
+    /// after a pause. Messages published in between are missed.
+    pub async fn subscribe(&self, channels: &[&str]) -> Result<Subscription, QueueError> {
+        let mut subscription = Subscription::open(self).await?;
+        subscription
+            .subscribe(channels)
+            .await
+            .map_err(crate::link::queue_error)?;
+        Ok(subscription)
+    }
+
+    /// For callers of the `redis` crate's client; use [`subscribe`](Self::subscribe).
+    pub(crate) fn client(&self) -> &Self {
+        self
+    }
+
+    /// For callers of the `redis` crate's client; use [`subscribe`](Self::subscribe).
+    pub(crate) async fn get_async_pubsub(&self) -> redis::RedisResult<Subscription> {
+        let opened = Subscription::open(self).await;
+        opened.map_err(|error| std::io::Error::other(error).into())
     }
 }

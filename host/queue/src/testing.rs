@@ -1,16 +1,27 @@
-//! A Redis server of a test's own, found on the `PATH`: on a free port, with its data in a temporary folder, gone with
-//! the value.
+//! Redis servers of a test's own, found on the `PATH`: on free ports of 127.0.0.1, with their data in temporary folders,
+//! gone with the value. One, or a master watched by a Sentinel, or a cluster; with TLS, where asked for.
 //!
 //! For tests only, of this crate and of others (feature `testing`). Unlike the rest of the crate it panics when it
 //! cannot go on: a test has nobody to tell.
+
+mod certificates;
+mod cluster;
+mod probe;
+mod sentinel;
+
+pub use certificates::Certificates;
+pub use cluster::RedisCluster;
+pub use probe::Probe;
+pub use sentinel::Watched;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     io::{BufRead, BufReader},
     net::{Ipv4Addr, TcpListener},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
@@ -41,26 +52,63 @@ impl RedisServer {
 
     /// As [`start`](Self::start), with more arguments for `redis-server`.
     pub fn start_with(arguments: &[&str]) -> Self {
+        Self::start_by(|port, folder| {
+            let mut all = common(port, folder);
+            all.extend(arguments.iter().map(|&argument| argument.to_owned()));
+            all
+        })
+    }
+
+    /// A server that speaks TLS only, shows the certificate for `localhost`, and asks for the client's.
+    pub fn start_tls(certificates: &Certificates, arguments: &[&str]) -> Self {
+        Self::start_by(|port, folder| {
+            let mut all = common(port, folder);
+            all.extend(["--tls-port", &port.to_string(), "--port", "0"].map(str::to_owned));
+            all.extend(certificates.server_arguments());
+            all.extend(arguments.iter().map(|&argument| argument.to_owned()));
+            all
+        })
+    }
+
+    /// Starts a server with the arguments made for a port and a folder.
+    fn start_by(arguments: impl Fn(u16, &Path) -> Vec<String>) -> Self {
         for _ in 0..TRIES {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-            let port = listener
-                .local_addr()
-                .expect("a bound socket has an address")
-                .port();
-            drop(listener);
+            let port = free_port();
             let folder = tempfile::tempdir().expect("a temporary folder");
-            let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
             let mut server = Self {
                 port,
+                arguments: arguments(port, folder.path()),
                 folder,
                 child: None,
-                arguments,
             };
             if server.launch() {
                 return server;
             }
         }
         panic!("redis-server found no port in {TRIES} tries");
+    }
+
+    /// Runs a command by `redis-cli`, its words parted by spaces, and answers what it prints.
+    pub fn cli(&self, words: &str) -> String {
+        let output = Command::new("redis-cli")
+            .args(["-p", &self.port.to_string()])
+            .args(words.split(' '))
+            .output()
+            .expect("redis-cli on the PATH");
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Asks until the answer contains `text`.
+    fn wait_for(&self, words: &str, text: &str) {
+        let end = Instant::now() + START_TIMEOUT;
+        while !self.cli(words).contains(text) {
+            assert!(
+                Instant::now() < end,
+                "no `{text}` in the answer to {words}: {}",
+                self.cli(words)
+            );
+            std::thread::yield_now();
+        }
     }
 
     /// `redis://127.0.0.1:port/0`.
@@ -110,13 +158,8 @@ impl RedisServer {
     /// False when the server ended instead of listening.
     fn launch(&mut self) -> bool {
         let mut child = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--dir"])
-            .arg(self.folder.path())
-            // With fsync every second, Redis holds writes back while a slow disk syncs; the kernel keeps what a killed
-            // process wrote.
-            .args(["--appendonly", "yes", "--appendfsync", "no"])
-            .args(["--save", "", "--daemonize", "no"])
             .args(&self.arguments)
+            .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -128,7 +171,7 @@ impl RedisServer {
         // Reads on until the server ends: a full pipe would block it.
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if line.contains("Ready to accept connections") {
+                if line.contains("Ready to accept connections") || line.contains("Sentinel ID is") {
                     let _ = ready.send(());
                 }
             }
@@ -144,6 +187,27 @@ impl RedisServer {
             }
         }
     }
+}
+
+/// What all servers are started with.
+fn common(port: u16, folder: &Path) -> Vec<String> {
+    let words = format!(
+        // With fsync every second, Redis holds writes back while a slow disk syncs; the kernel keeps what a killed
+        // process wrote.
+        "--port {port} --bind 127.0.0.1 --daemonize no --appendonly yes --appendfsync no --dir"
+    );
+    let mut all: Vec<String> = words.split(' ').map(str::to_owned).collect();
+    all.extend([folder.display().to_string(), "--save".to_owned(), String::new()]);
+    all
+}
+
+#[expect(clippy::expect_used, reason = "a test's fixture has nobody to tell")]
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
 }
 
 impl Drop for RedisServer {
