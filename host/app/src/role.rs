@@ -63,12 +63,8 @@ pub(crate) fn block_on<T>(role: impl Future<Output = anyhow::Result<T>>) -> anyh
 }
 
 /// Whether a worker of each queue lives, by their health-check keys: `lapwing worker --check`.
-pub(crate) async fn lives(config: &Config, environment: &Environment) -> anyhow::Result<Exit> {
-    let redis = config
-        .redis
-        .clone()
-        .unwrap_or_else(|| environment.redis_default());
-    let server = Server::open(redis.url.reveal())?;
+pub(crate) async fn lives(config: &Config) -> anyhow::Result<Exit> {
+    let redis = &config.redis;
     let mut exit = Exit::Up;
     for queue in &config.queues {
         let key = &queue.health_check_key;

@@ -10,6 +10,7 @@ mod subscription;
 use crate::QueueError;
 use plan::Plan;
 use std::{
+    fmt,
     sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
@@ -23,6 +24,13 @@ pub struct Server {
     plan: Arc<Plan>,
     /// Which Sentinel, or which node of a cluster, is asked first: the one that answered last.
     turn: Arc<AtomicUsize>,
+}
+
+/// Where it is, without credentials.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.plan.fmt(f)
+    }
 }
 
 impl Server {

@@ -80,10 +80,6 @@ pub(crate) fn all(config: &Config, shared: &Shared, environment: &Environment) -
 fn decided<'a>(config: &Config, shared: &Shared) -> Vec<(&'a str, Value, Option<&'a str>, &'a [&'a str])> {
     let given = |given: bool, flag| given.then_some(flag);
     let masked = |secret: bool| if secret { json!(MASK) } else { Value::Null };
-    let redis = config
-        .redis
-        .as_ref()
-        .map_or(Value::Null, |redis| json!(redis.shown));
     let level = config.log.level.as_str().to_ascii_lowercase();
     vec![
         (
@@ -94,7 +90,7 @@ fn decided<'a>(config: &Config, shared: &Shared) -> Vec<(&'a str, Value, Option<
         ),
         (
             "redis.url",
-            redis,
+            json!(config.redis.shown),
             None,
             &["REDIS_URL", "REDIS_URL_LOCAL", "REDIS_HOST"],
         ),

@@ -2,14 +2,14 @@
 
 use super::{
     ServerFaults, ServerSettings, TlsSettings,
-    address::{Address, Place},
+    address::{Address, Host, Place},
     check::Faults,
 };
 use redis::{
     ClientTlsConfig, RedisConnectionInfo, TlsCertificates,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
-use std::{io, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 /// What is needed to connect. Prints no secrets: the `redis` crate's settings hide them.
 #[derive(Debug)]
@@ -56,6 +56,26 @@ impl Plan {
             connections: settings.connections,
             client_name: settings.client_name,
         })
+    }
+}
+
+/// Where it is, without who we are: for logs.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listed = |hosts: &[Host]| {
+            let each: Vec<_> = hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+            each.join(",")
+        };
+        let db = self.redis.db();
+        match &self.place {
+            Place::Host((host, port)) if host.contains(':') => write!(f, "[{host}]:{port}/{db}"),
+            Place::Host((host, port)) => write!(f, "{host}:{port}/{db}"),
+            Place::Unix(path) => write!(f, "{} ({db})", path.display()),
+            Place::Sentinels { hosts, master } => {
+                write!(f, "the master `{master}` of {} /{db}", listed(hosts))
+            }
+            Place::Cluster(hosts) => write!(f, "the cluster of {}", listed(hosts)),
+        }
     }
 }
 
