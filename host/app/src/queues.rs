@@ -9,8 +9,10 @@ use crate::{
 use lapwing_model::{Clock, SystemClock};
 use lapwing_queue::{
     Beacon, Dialect, Policy, Queue, QueueError, Server, Sink,
+    arq::{self, Arq},
     asynq::{self, Asynq},
     memory::Memory,
+    streams::{self, Streams},
 };
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ pub(crate) struct Queues {
     open: Vec<Arc<Open>>,
     /// `None` in memory.
     server: Option<Server>,
+    /// How many checks run at once, over the queues of one source.
+    concurrency: usize,
 }
 
 /// The health-check keys of all queues.
@@ -52,7 +56,7 @@ impl Queues {
     pub(crate) async fn connect(
         config: &Config,
         queues: &[QueueSettings],
-        _kinds: &Arc<Kinds>,
+        kinds: &Arc<Kinds>,
     ) -> Result<Connected, QueueError> {
         let server = &config.redis.server;
         let (mut open, mut clock, mut shared) = (Vec::new(), None::<Arc<dyn Clock>>, None);
@@ -65,9 +69,19 @@ impl Queues {
                     };
                     clock.get_or_insert_with(|| Arc::new(asynq.clock()));
                     shared = Some(asynq.clone());
-                    (asynq.clone(), asynq)
+                    let producer = asynq.producer(&settings.name);
+                    (asynq, Arc::new(producer))
                 }
-                other => return Err(QueueError::Unfit(format!("{} is not spoken yet", other.as_str()))),
+                Words::Streams | Words::UptimeStream => {
+                    let streams = Streams::connect(server, streams_options(server, settings)).await?;
+                    clock.get_or_insert_with(|| Arc::new(streams.clock()));
+                    (streams.clone(), streams)
+                }
+                Words::Arq => {
+                    let arq = Arq::connect(server, arq_options(server, settings, kinds)).await?;
+                    clock.get_or_insert_with(|| Arc::new(arq.clock()));
+                    (arq.clone(), arq)
+                }
             };
             open.push(Arc::new(Open {
                 settings: settings.clone(),
@@ -80,6 +94,7 @@ impl Queues {
             queues: Self {
                 open,
                 server: Some(server.clone()),
+                concurrency: config.concurrency,
             },
             clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
             asynq: shared,
@@ -98,6 +113,7 @@ impl Queues {
         Self {
             open: vec![Arc::new(open)],
             server: None,
+            concurrency,
         }
     }
 
@@ -147,11 +163,14 @@ impl Queues {
             let same = |open: &&Arc<Open>| Arc::ptr_eq(&open.dialect, &dialect);
             let open: Vec<_> = self.open.iter().filter(same).collect();
             let names: Vec<_> = open.iter().map(|open| open.settings.name.as_str()).collect();
+            let jobs = open.iter().map(|open| open.settings.max_jobs).sum();
+            // A queue alone has what it says; several of one source share.
+            let concurrency = if open.len() > 1 { self.concurrency.min(jobs) } else { jobs };
             Served {
                 name: names.join(", "),
                 sink: sink.cloned().unwrap_or_else(|| dialect.clone()),
                 inspect: dialect.clone(),
-                concurrency: open.iter().map(|open| open.settings.max_jobs).max().unwrap_or(1),
+                concurrency,
                 load_test: open.iter().any(|open| open.settings.load_test),
                 tally: open.first().map(|open| open.tally.clone()).unwrap_or_default(),
                 source: dialect,
@@ -188,10 +207,62 @@ impl Beacons {
 
 /// How this process speaks Asynq: all its Asynq queues together, as Asynq's own worker does.
 fn asynq_options(config: &Config, queues: &[QueueSettings]) -> asynq::Options {
+    let served = |queue: &QueueSettings| asynq::QueueOptions {
+        max_jobs: Some(queue.max_jobs),
+        policy: policy(queue),
+        keep_result: queue.keep_result,
+        ..asynq::QueueOptions::new(&queue.name, queue.weight)
+    };
     let ours = queues.iter().filter(|queue| queue.dialect == Words::Asynq);
     asynq::Options {
-        queues: ours.map(|queue| (queue.name.clone(), queue.weight)).collect(),
+        queues: ours.map(served).collect(),
+        priority: if config.strict_priority {
+            asynq::Priority::Strict
+        } else {
+            asynq::Priority::Weighted
+        },
         concurrency: config.concurrency,
+        patience: config.redis.server.command_timeout(),
         ..asynq::Options::default()
+    }
+}
+
+fn streams_options(server: &Server, queue: &QueueSettings) -> streams::Options {
+    let stock = match queue.dialect {
+        Words::UptimeStream => streams::Options::uptime(),
+        _ => streams::Options::lapwing(),
+    };
+    streams::Options {
+        stream: queue.name.clone(),
+        group: queue.group.clone().unwrap_or(stock.group),
+        results: queue.results.clone().unwrap_or(stock.results),
+        batch: queue.batch.unwrap_or(stock.batch),
+        block: queue.block.unwrap_or(stock.block),
+        max_length: queue.max_length.unwrap_or(stock.max_length),
+        policy: policy(queue),
+        keep_result: queue.keep_result,
+        patience: server.command_timeout(),
+        ..stock
+    }
+}
+
+fn arq_options(server: &Server, queue: &QueueSettings, kinds: &Arc<Kinds>) -> arq::Options {
+    let (kinds, load_test, stock) = (kinds.clone(), queue.load_test, arq::Options::default());
+    arq::Options {
+        queue: queue.name.clone(),
+        known: Arc::new(move |function| kinds.executor_as(function, load_test).is_ok()),
+        policy: policy(queue),
+        keep_result: Some(queue.keep_result),
+        batch: queue.batch.unwrap_or(stock.batch),
+        concurrency: queue.max_jobs,
+        patience: server.command_timeout(),
+        ..stock
+    }
+}
+
+fn policy(queue: &QueueSettings) -> Policy {
+    Policy {
+        max_tries: queue.max_tries,
+        job_timeout: queue.job_timeout,
     }
 }
