@@ -13,6 +13,7 @@ pub mod memory;
 mod memos;
 pub mod queue;
 pub mod server;
+pub mod streams;
 #[cfg(feature = "testing")]
 pub mod testing;
 

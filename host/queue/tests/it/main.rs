@@ -23,3 +23,4 @@ mod asynq_reserve;
 mod asynq_wire;
 mod memory;
 mod memos;
+mod streams_fixture;
