@@ -1,6 +1,6 @@
 //! The entries that this process has in work, and how their leases are kept alive.
 
-use super::{Shared, keys::PARKED, scripts};
+use super::{Shared, fields::parts, keys::PARKED, scripts, settle::refusal};
 use crate::{QueueError, link::Link};
 use lapwing_model::Task;
 use std::{
@@ -65,7 +65,7 @@ impl Reservation {
             .elapsed()
     }
 
-    fn confirm(&self, at: Instant) {
+    pub(super) fn confirm(&self, at: Instant) {
         *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 }
@@ -111,16 +111,26 @@ impl Held {
     }
 }
 
+/// The least and the greatest of entries' ids.
+pub(super) fn span<'a>(ids: impl Iterator<Item = &'a str> + Clone) -> (&'a str, &'a str) {
+    let least = ids.clone().min_by_key(|id| parts(id));
+    let greatest = ids.max_by_key(|id| parts(id));
+    (least.unwrap_or("-"), greatest.unwrap_or("+"))
+}
+
 /// Renews leases, and learns which of them are lost.
 pub(super) async fn renew(shared: &Shared, link: &Link, held: &[Arc<Reservation>]) -> Result<(), QueueError> {
+    let mut refused = Ok(());
     for chunk in held.chunks(CHUNK) {
         let at = Instant::now();
         let mut call = scripts::RENEW.key(&shared.keys.stream);
         call.arg(&shared.options.group).arg(&shared.consumer).arg(PARKED);
+        let (least, greatest) = span(chunk.iter().map(|held| held.entry.as_str()));
+        call.arg(least).arg(greatest);
         for reservation in chunk {
             call.arg(&reservation.entry).arg(reservation.deliveries);
         }
-        let lost: HashSet<String> = link.script(&call).await?;
+        let (lost, why): (HashSet<String>, String) = link.script(&call).await?;
         for reservation in chunk {
             if !lost.contains(&reservation.entry) {
                 reservation.confirm(at);
@@ -132,6 +142,9 @@ pub(super) async fn renew(shared: &Shared, link: &Link, held: &[Arc<Reservation>
                 reservation.lost.cancel();
             }
         }
+        if !why.is_empty() {
+            refused = Err(refusal(&why));
+        }
     }
-    Ok(())
+    refused
 }

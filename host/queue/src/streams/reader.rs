@@ -121,9 +121,13 @@ impl Reader {
             .arg("0")
             .arg("MKSTREAM");
         match self.shared.link.command(&create).await {
-            Err(QueueError::Protocol(text)) if text.contains("BUSYGROUP") => Ok(()),
-            outcome => outcome,
+            Err(QueueError::Protocol(text)) if text.contains("BUSYGROUP") => {}
+            outcome => outcome?,
         }
+        // Before 7.2 a read that finds nothing leaves no consumer, and an idle worker would not be seen.
+        let mut join = cmd("XGROUP");
+        join.arg("CREATECONSUMER").arg(stream).arg(group);
+        self.shared.link.command(join.arg(&self.shared.consumer)).await
     }
 
     /// Whether the queue is paused, and entries that nobody works at.

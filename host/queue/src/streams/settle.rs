@@ -1,9 +1,8 @@
 //! The ways to end the work at an entry, many at a time.
 
 use super::{
-    Shared,
-    fields::{self, parts},
-    held::{self, Reservation},
+    Shared, fields,
+    held::{Reservation, span},
     keys::PARKED,
     ms, scripts,
 };
@@ -15,6 +14,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Longest reason kept with a dead letter, in bytes.
@@ -57,7 +57,6 @@ pub(super) async fn call(
     requests: Vec<Request>,
 ) -> Result<Vec<Outcome>, QueueError> {
     let (keys, options) = (&shared.keys, &shared.options);
-    let ids = || requests.iter().map(|request| request.reservation.entry.as_str());
     let mut call = scripts::SETTLE.key(&keys.stream);
     call.key(&keys.dead).key(&keys.later).key(&keys.retry);
     call.key(&keys.processed).key(&keys.failed).key(&keys.cancelled);
@@ -66,8 +65,8 @@ pub(super) async fn call(
     call.arg(ms(options.timing.lock))
         .arg(options.dead_bound)
         .arg(u8::from(ackdel));
-    call.arg(ids().min_by_key(|id| parts(id)))
-        .arg(ids().max_by_key(|id| parts(id)));
+    let (least, greatest) = span(requests.iter().map(|request| request.reservation.entry.as_str()));
+    call.arg(least).arg(greatest);
     for Request {
         reservation,
         verb,
@@ -96,7 +95,8 @@ pub(super) async fn call(
     }
 }
 
-fn refusal(text: &str) -> QueueError {
+/// What the server said inside a script that went on.
+pub(super) fn refusal(text: &str) -> QueueError {
     let (code, detail) = text.split_once(' ').unwrap_or((text, ""));
     queue_error(redis::make_extension_error(
         code.to_owned(),
@@ -130,26 +130,33 @@ impl Hold {
     /// After an attempt without an answer, "no longer ours" means that it was done then, or that somebody took it
     /// meanwhile: either way nothing is left to do.
     async fn run(&self, verb: &'static str, detail: [String; 2]) -> Result<(), QueueError> {
-        let held = &self.reservation;
-        let lost = || Err(QueueError::LeaseLost(held.name.clone()));
-        if held.lost.is_cancelled() {
-            return lost();
-        }
-        let again = held.settling.swap(true, Ordering::Relaxed);
-        let request = Request {
-            reservation: held.clone(),
-            verb,
-            detail,
-        };
-        match self.settle.call(request).await? {
+        self.still_ours()?;
+        let again = self.reservation.settling.swap(true, Ordering::Relaxed);
+        match self.ask(verb, detail).await? {
             Outcome::Done => Ok(()),
             Outcome::Refused(text) => Err(refusal(&text)),
             Outcome::Lost if again => Ok(()),
             Outcome::Lost => {
-                held.lost.cancel();
-                lost()
+                self.reservation.lost.cancel();
+                self.still_ours()
             }
         }
+    }
+
+    async fn ask(&self, verb: &'static str, detail: [String; 2]) -> Result<Outcome, QueueError> {
+        let request = Request {
+            reservation: self.reservation.clone(),
+            verb,
+            detail,
+        };
+        self.settle.call(request).await
+    }
+
+    fn still_ours(&self) -> Result<(), QueueError> {
+        if self.reservation.lost.is_cancelled() {
+            return Err(QueueError::LeaseLost(self.reservation.name.clone()));
+        }
+        Ok(())
     }
 }
 
@@ -163,18 +170,17 @@ impl Drop for Hold {
 impl Settle for Hold {
     async fn confirm(&self) -> Result<(), QueueError> {
         // Nobody takes an entry before its idle time is over.
-        if self.reservation.age() >= self.shared.options.timing.idle {
-            held::renew(
-                &self.shared,
-                &self.shared.link,
-                std::slice::from_ref(&self.reservation),
-            )
-            .await?;
+        if self.reservation.age() < self.shared.options.timing.idle {
+            return self.still_ours();
         }
-        if self.reservation.lost.is_cancelled() {
-            return Err(QueueError::LeaseLost(self.reservation.name.clone()));
+        self.still_ours()?;
+        let at = Instant::now();
+        match self.ask("confirm", Default::default()).await? {
+            Outcome::Done => self.reservation.confirm(at),
+            Outcome::Refused(text) => return Err(refusal(&text)),
+            Outcome::Lost => self.reservation.lost.cancel(),
         }
-        Ok(())
+        self.still_ours()
     }
 
     async fn ack(&self, result: Option<&CheckResult>) -> Result<(), QueueError> {
@@ -206,7 +212,7 @@ impl Settle for Hold {
     }
 
     async fn requeue(&self) -> Result<(), QueueError> {
-        self.run("requeue", [String::new(), String::new()]).await?;
+        self.run("requeue", Default::default()).await?;
         self.shared.look.store(true, Ordering::Relaxed);
         Ok(())
     }

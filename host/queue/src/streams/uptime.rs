@@ -216,15 +216,23 @@ mod tests {
              checkedAt=2026-04-11T08:15:20.2Z\nmessage=200 OK\nid=w1@eu:1775895320123000000:us:1"
         );
         let (_, task) = job(&[("websiteId", "w1"), ("url", "http://h/")]).unwrap();
-        let down = Observation::down(Reason::Timeout, "no answer");
+        let down = Observation::down(Reason::ResponseTimeout, "no answer");
         assert_eq!(
             told(&task, None, down),
             "websiteId=w1\nurl=http://h/\nstatus=Down\nresponseTimeMs=10000\n\
              checkedAt=2026-04-11T08:15:20.2Z\nmessage=no answer\nid=w1:1775895320123000000::1"
         );
-        let degraded = told(&task, Some("us"), Observation::degraded(Reason::Timeout, "soon"));
+        let degraded = told(
+            &task,
+            Some("us"),
+            Observation::degraded(Reason::ResponseTimeout, "soon"),
+        );
         assert!(degraded.contains("\nregionId=us\nstatus=Up\n"), "{degraded}");
-        let unknown = told(&task, None, Observation::unknown(Reason::Timeout, "trouble"));
+        let unknown = told(
+            &task,
+            None,
+            Observation::unknown(Reason::ResponseTimeout, "trouble"),
+        );
         assert!(unknown.contains("\nstatus=Unknown\n"), "{unknown}");
     }
 

@@ -24,3 +24,8 @@ mod asynq_wire;
 mod memory;
 mod memos;
 mod streams_fixture;
+mod streams_outage;
+mod streams_proxy;
+mod streams_recovery;
+mod streams_uptime;
+mod streams_wire;

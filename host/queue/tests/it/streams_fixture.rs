@@ -9,13 +9,13 @@ use std::{sync::Arc, time::Duration};
 pub(crate) fn brisk(options: Options) -> Options {
     let ms = Duration::from_millis;
     Options {
-        block: ms(300),
+        block: ms(400),
         patience: ms(1000),
         host: "testhost".to_owned(),
         pid: 4711,
         timing: Timing {
             idle: ms(2000),
-            beat: ms(150),
+            beat: ms(400),
             wait: ms(300),
             ..options.timing
         },

@@ -2,8 +2,9 @@
 -- ARGV: group, consumer, parked, prefix of locks, their lifetime (ms), most tasks forwarded of each sort
 -- Puts on the stream what has become due, and shows the consumer to be there. Returns how many were due, whether there
 -- is something to look for (the queue is paused, or entries are parked), and the entries whose cancellation is asked for.
+local now
 local function forward(from)
-  local due = redis.call("ZRANGEBYSCORE", from, "-inf", now_ms(), "LIMIT", 0, ARGV[6])
+  local due = redis.call("ZRANGEBYSCORE", from, "-inf", now, "LIMIT", 0, ARGV[6])
   for _, name in ipairs(due) do
     local fields = redis.call("HGET", KEYS[2], name)
     if fields then
@@ -17,9 +18,14 @@ local function forward(from)
   end
   return #due
 end
-local due = forward(KEYS[3]) + forward(KEYS[4])
+local due, cancelled = 0, {}
+if redis.call("EXISTS", KEYS[3], KEYS[4], KEYS[6]) > 0 then
+  now = now_ms()
+  due = forward(KEYS[3]) + forward(KEYS[4])
+  cancelled = redis.call("ZRANGE", KEYS[6], 0, -1)
+end
 -- Claims nothing; that it was tried is what counts.
 redis.pcall("XCLAIM", KEYS[1], ARGV[1], ARGV[2], 0, "0-1", "JUSTID")
 local parked = redis.pcall("XPENDING", KEYS[1], ARGV[1], "-", "+", 1, ARGV[3])
 local look = parked[1] or redis.call("EXISTS", KEYS[5]) == 1
-return { due, look and 1 or 0, redis.call("ZRANGE", KEYS[6], 0, -1) }
+return { due, look and 1 or 0, cancelled }

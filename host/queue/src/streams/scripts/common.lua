@@ -17,3 +17,19 @@ local function holder(stream, group, id)
   if found.err or not found[1] then return nil end
   return found[1][2], found[1][4]
 end
+
+-- Answers whether an entry is still ours: handed out so often, and not taken by anybody since. Parked ones are.
+-- One look for all of them between two ids: a look for each would cost more than all the rest.
+local function ownership(stream, group, me, parked, least, greatest, count)
+  local times, found = {}, redis.pcall("XPENDING", stream, group, least, greatest, count * 2, me)
+  for _, entry in ipairs(found) do times[entry[1]] = entry[4] end
+  return function(id, deliveries)
+    local last = times[id]
+    if not last then
+      local owner
+      owner, last = holder(stream, group, id)
+      if owner ~= me and owner ~= parked then return false end
+    end
+    return last == tonumber(deliveries)
+  end
+end

@@ -6,29 +6,17 @@
 local stream, group, me, parked = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local FIRST, WIDTH = 12, 6
 
--- One look for all: a look for each would cost more than the rest of the script.
-local ours = {}
 local count = (#ARGV - FIRST + 1) / WIDTH
-local found = redis.pcall("XPENDING", stream, group, ARGV[10], ARGV[11], count * 2, me)
-if found.err and not found.err:find("NOGROUP") then return found end
-for _, entry in ipairs(found) do ours[entry[1]] = entry[4] end
-local function held(id, deliveries)
-  local times = ours[id]
-  if times == nil then
-    local owner
-    owner, times = holder(stream, group, id)
-    if owner ~= me and owner ~= parked then times = nil end
-  end
-  ours[id] = false
-  return times == tonumber(deliveries)
-end
-
+local ours, seen = ownership(stream, group, me, parked, ARGV[10], ARGV[11], count), {}
 local done, locks, owners, kept, processed, failed = {}, {}, {}, {}, 0, 0
 local function finish(id, name)
   done[#done + 1] = id
   locks[#locks + 1], owners[#locks + 1] = ARGV[4] .. name, id
 end
 local verbs = {}
+
+-- Only asks.
+function verbs.confirm() end
 
 function verbs.ack(id, _, name, result)
   finish(id, name)
@@ -71,7 +59,8 @@ local answers = {}
 for i = FIRST, #ARGV, WIDTH do
   local id, deliveries = ARGV[i + 1], ARGV[i + 2]
   local answer = 0
-  if held(id, deliveries) then
+  if not seen[id] and ours(id, deliveries) then
+    seen[id] = true
     local out = verbs[ARGV[i]](id, deliveries, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
     answer = out and out.err or 1
   end
