@@ -61,7 +61,7 @@ impl Reader {
                 join_all(leases.into_iter().map(Lease::requeue)).await;
                 continue;
             }
-            match self.read(room.min(self.shared.options.batch)).await {
+            match self.read(room.min(self.shared.options.batch.max(1))).await {
                 Ok(leases) => {
                     self.trouble.reset();
                     self.shelf.put(leases);
@@ -184,29 +184,22 @@ impl Reader {
 
     fn hold(&self, entry: Entry, at: Instant) -> Result<Lease, (Hold, String)> {
         let options = &self.shared.options;
-        let parsed = entry.task(options.format);
-        let parsed = match parsed {
+        let parsed = match entry.task(options.format) {
             Ok(_) if entry.deliveries > options.max_deliveries => Err(format!(
                 "handed out {} times, and no worker came to its end",
                 entry.deliveries - 1
             )),
             parsed => parsed,
         };
-        let (name, task, fault) = match parsed {
-            Ok((name, task)) => (name, Some(Arc::new(task)), None),
-            Err(why) => (entry.name(options.format), None, Some(why)),
+        let (name, task, why) = match parsed {
+            Ok((name, task)) => (name, Some(Arc::new(task)), String::new()),
+            Err(why) => (entry.name(options.format), None, why),
         };
-        let reservation = Reservation::new(entry.id, entry.deliveries, name, task, at);
-        let hold = Hold::new(self.shared.clone(), self.settle.clone(), Arc::new(reservation));
-        let held = hold.reservation();
-        match (fault, held.task.clone()) {
-            (None, Some(task)) => Ok(Lease::new(
-                held.name.clone(),
-                task,
-                options.policy,
-                Box::new(hold),
-            )),
-            (fault, _) => Err((hold, fault.unwrap_or_default())),
+        let held = Reservation::new(entry.id, entry.deliveries, name.clone(), task.clone(), at);
+        let seat = Hold::new(self.shared.clone(), self.settle.clone(), Arc::new(held));
+        match task {
+            Some(task) => Ok(Lease::new(name, task, options.policy, Box::new(seat))),
+            None => Err((seat, why)),
         }
     }
 

@@ -56,7 +56,7 @@ impl Drop for Proxy {
 
 async fn carry(mut client: TcpStream, port: u16, loses: Arc<Mutex<Option<Vec<u8>>>>) -> io::Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
-    let (mut asked, mut answered) = ([0; 65536], [0; 65536]);
+    let (mut asked, mut answered) = ([0; 8192], [0; 8192]);
     let mut doomed = false;
     loop {
         tokio::select! {

@@ -100,9 +100,9 @@ async fn a_task_that_waits_for_its_second_try_tells_so() {
     let streams = lapwing(&redis).await;
     streams.enqueue(&task("a")).await.unwrap();
     take(&*streams, 1).await.remove(0).retry("trouble").await.unwrap();
-    let status = streams.status(TASKS, "a").await.unwrap().unwrap();
+    let told = streams.status(TASKS, "a").await.unwrap().unwrap();
     assert_eq!(
-        (status.state, status.attempts, status.kind.as_deref()),
+        (told.state, told.attempts, told.kind.as_deref()),
         (TaskState::Retry, 2, Some("tcp"))
     );
     let stats = streams.stats(TASKS).await.unwrap();

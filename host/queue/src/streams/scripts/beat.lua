@@ -24,8 +24,8 @@ if redis.call("EXISTS", KEYS[3], KEYS[4], KEYS[6]) > 0 then
   due = forward(KEYS[3]) + forward(KEYS[4])
   cancelled = redis.call("ZRANGE", KEYS[6], 0, -1)
 end
--- Claims nothing; that it was tried is what counts.
-redis.pcall("XCLAIM", KEYS[1], ARGV[1], ARGV[2], 0, "0-1", "JUSTID")
-local parked = redis.pcall("XPENDING", KEYS[1], ARGV[1], "-", "+", 1, ARGV[3])
+-- Finds nothing; that it was asked is what counts. (One more would mean new entries.)
+redis.pcall("XREADGROUP", "GROUP", ARGV[1], ARGV[2], "STREAMS", KEYS[1], "18446744073709551615-18446744073709551614")
+local parked = pending(KEYS[1], ARGV[1], "-", "+", 1, ARGV[3])
 local look = parked[1] or redis.call("EXISTS", KEYS[5]) == 1
 return { due, look and 1 or 0, cancelled }

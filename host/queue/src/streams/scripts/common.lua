@@ -11,18 +11,25 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Who has an entry, and how often it was handed out; nothing when it is nobody's (or the group is gone).
+-- As XPENDING. Without the group nothing is pending; any other refusal is the script's.
+local function pending(...)
+  local found = redis.pcall("XPENDING", ...)
+  if not found.err then return found end
+  if found.err:find("NOGROUP", 1, true) then return {} end
+  return redis.call("XPENDING", ...)
+end
+
+-- Who has an entry, and how often it was handed out; nothing when it is nobody's.
 local function holder(stream, group, id)
-  local found = redis.pcall("XPENDING", stream, group, id, id, 1)
-  if found.err or not found[1] then return nil end
-  return found[1][2], found[1][4]
+  local found = pending(stream, group, id, id, 1)[1]
+  if found then return found[2], found[4] end
 end
 
 -- Answers whether an entry is still ours: handed out so often, and not taken by anybody since. Parked ones are.
 -- One look for all of them between two ids: a look for each would cost more than all the rest.
 local function ownership(stream, group, me, parked, least, greatest, count)
-  local times, found = {}, redis.pcall("XPENDING", stream, group, least, greatest, count * 2, me)
-  for _, entry in ipairs(found) do times[entry[1]] = entry[4] end
+  local times = {}
+  for _, entry in ipairs(pending(stream, group, least, greatest, count * 2, me)) do times[entry[1]] = entry[4] end
   return function(id, deliveries)
     local last = times[id]
     if not last then
