@@ -35,7 +35,10 @@ fn decode(bytes: &[u8]) -> Result<TaskMessage, String> {
         .find(|byte| !byte.is_ascii_whitespace())
         .is_none_or(|first| *first == b'{');
     if json {
-        return TaskMessage::from_json(bytes).map_err(|error| error.to_string());
+        // Telling which field is wrong takes longer, and most are right.
+        return serde_json::from_slice(bytes)
+            .or_else(|_| TaskMessage::from_json(bytes))
+            .map_err(|error| error.to_string());
     }
     let mut rest = bytes;
     let message = rmp_serde::from_read(&mut rest)

@@ -75,7 +75,7 @@ if #done > 0 then
     redis.call("XACK", stream, group, unpack(done))
     redis.call("XDEL", stream, unpack(done))
   end
-  redis.call("ZREM", KEYS[7], unpack(done))
+  if redis.call("EXISTS", KEYS[7]) == 1 then redis.call("ZREM", KEYS[7], unpack(done)) end
   if #locks > 0 then
     local mine = {}
     for i, holds in ipairs(redis.call("MGET", unpack(locks))) do
