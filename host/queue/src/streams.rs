@@ -286,7 +286,7 @@ where
     Batch::new(TOGETHER, move |requests| {
         let (answers, trouble) = (call(shared.clone(), requests), trouble.clone());
         async move {
-            let answers = answers.await;
+            let answers = answers.await.map_err(in_script);
             let pause = {
                 let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
                 if answers.is_ok() {
@@ -299,6 +299,16 @@ where
             answers
         }
     })
+}
+
+/// Inside a script, Redis 7.0 tells of a missing permission without its usual word.
+fn in_script(error: QueueError) -> QueueError {
+    match error {
+        QueueError::Protocol(text) if text.contains("The user executing the script can't") => {
+            QueueError::Denied(text)
+        }
+        error => error,
+    }
 }
 
 /// The pauses after something went wrong.

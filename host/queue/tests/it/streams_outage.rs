@@ -2,9 +2,12 @@
 
 use crate::{
     fixture::{Redis, eventually, result, room, take, task},
-    streams_fixture::{column, depth, lapwing},
+    streams_fixture::{brisk, column, depth, lapwing},
 };
-use lapwing_queue::{Enqueued, Inspect, Lease, Queue, QueueError, Source, streams::Streams};
+use lapwing_queue::{
+    Enqueued, Inspect, Lease, Queue, QueueError, Source,
+    streams::{Options, Streams},
+};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
     task::{JoinHandle, JoinSet},
@@ -256,7 +259,7 @@ async fn tasks_end_though_memory_is_full() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_worker_asks_little() {
     let mut redis = Redis::start().await;
-    let options = lapwing_queue::streams::Options::lapwing();
+    let options = Options::lapwing();
     let streams = Streams::connect(&redis.server(), options).await.unwrap();
     let worker = keep_reserving(&streams);
     sleep(Duration::from_secs(1)).await;
@@ -280,4 +283,31 @@ async fn an_idle_worker_asks_little() {
         streams.workers().await.unwrap().len() == 1
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_permission_taken_away_for_a_while_costs_no_lease() {
+    let mut redis = Redis::start().await;
+    let () = redis.run("ACL SETUSER lap on >secret ~* &* +@all").await;
+    let url = format!("redis://lap:secret@127.0.0.1:{}/0", redis.server.port());
+    let server = lapwing_queue::Server::open(&url).unwrap();
+    let streams = Streams::connect(&server, brisk(Options::lapwing()))
+        .await
+        .unwrap();
+    for command in ["xpending", "xack", "evalsha"] {
+        let lease = reserved(&streams, 1).await.remove(0);
+        let () = redis.run(&format!("ACL SETUSER lap -{command}")).await;
+        let settling = settle_all(&streams, vec![lease]);
+        // Longer than an entry may be left alone.
+        sleep(Duration::from_millis(2500)).await;
+        let () = redis.run(&format!("ACL SETUSER lap +{command}")).await;
+        let back = Instant::now();
+        settling.join_all().await.remove(0).unwrap();
+        assert!(
+            back.elapsed() < Duration::from_secs(2),
+            "{command}: {:?}",
+            back.elapsed()
+        );
+    }
+    assert_eq!(redis.run::<usize>("GET {lapwing:tasks}:processed").await, 3);
 }
