@@ -186,3 +186,30 @@ async fn workers_are_shown_with_their_host_and_what_they_have() {
     );
     streams.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_paused_under_a_blocked_reader_hands_out_nothing() {
+    let mut redis = Redis::start().await;
+    let mut options = brisk(Options::lapwing());
+    options.block = Duration::from_secs(5);
+    options.timing.wait = Duration::from_secs(10);
+    options.max_deliveries = 1;
+    let streams = Streams::connect(&redis.server(), options).await.unwrap();
+    let mut worker = tokio::spawn({
+        let streams = streams.clone();
+        async move { streams.reserve(room(1)).await.unwrap() }
+    });
+    sleep(Duration::from_millis(300)).await;
+    streams.set_paused(TASKS, true).await.unwrap();
+    streams.enqueue(&task("a")).await.unwrap();
+    tokio::select! {
+        leases = &mut worker => panic!("{leases:?}"),
+        () = sleep(Duration::from_secs(1)) => {}
+    }
+    assert_eq!(depth(&mut redis, TASKS, "lapwing").await, (1, 0));
+    let status = streams.status(TASKS, "a").await.unwrap().unwrap();
+    assert_eq!(status.state, TaskState::Pending);
+    streams.set_paused(TASKS, false).await.unwrap();
+    // Handed out twice by now, but tried for the first time.
+    assert_eq!(worker.await.unwrap().len(), 1);
+}
