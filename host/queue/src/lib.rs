@@ -14,6 +14,7 @@ pub mod memory;
 mod memos;
 pub mod queue;
 pub mod server;
+pub mod streams;
 #[cfg(feature = "testing")]
 pub mod testing;
 

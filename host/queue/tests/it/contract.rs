@@ -1,6 +1,7 @@
 //! What every dialect promises.
 
 use crate::fixture::{Dialect, InMemory, OnRedis, eventually, monitors, result, room, take, task};
+use crate::streams_fixture::OnStreams;
 use lapwing_queue::{Enqueued, QueueError, TaskState};
 use std::{collections::BTreeSet, time::Duration};
 use tokio::{
@@ -15,6 +16,9 @@ macro_rules! contract {
         }
         mod memory {
             $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() { super::$name::<super::InMemory>().await; } )*
+        }
+        mod streams {
+            $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() { super::$name::<super::OnStreams>().await; } )*
         }
     };
 }

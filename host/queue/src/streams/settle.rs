@@ -1,0 +1,228 @@
+//! The ways to end the work at an entry, many at a time.
+
+use super::{
+    Shared, fields,
+    held::{Reservation, span},
+    in_script,
+    keys::PARKED,
+    ms, scripts,
+};
+use crate::{QueueError, Settle, backoff::retry_pause, batch::Batch, link::Link, link::queue_error};
+use async_trait::async_trait;
+use lapwing_model::{CheckResult, Task};
+use redis::{Value, cmd};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Longest reason kept with a dead letter, in bytes.
+const REASON_LIMIT: usize = 2048;
+
+/// What settles entries.
+pub(super) type Settling = Batch<Request, Outcome>;
+
+/// One entry to be settled.
+pub(super) struct Request {
+    reservation: Arc<Reservation>,
+    verb: &'static str,
+    /// Two of the verb's own.
+    detail: [String; 2],
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Done,
+    /// Somebody else has it, or it is gone.
+    Lost,
+    /// The server did not let us, in its own words.
+    Refused(String),
+}
+
+/// Whether the server can acknowledge and delete in one step (Redis 8.2).
+pub(super) async fn has_ackdel(link: &Link) -> bool {
+    let mut info = cmd("COMMAND");
+    info.arg("INFO").arg("XACKDEL");
+    // Who may not ask does without.
+    let known: Vec<Value> = link.command(&info).await.unwrap_or_default();
+    known.iter().any(|command| *command != Value::Nil)
+}
+
+/// Settles entries. A refusal of every one of them is an error.
+pub(super) async fn call(
+    shared: Arc<Shared>,
+    ackdel: bool,
+    requests: Vec<Request>,
+) -> Result<Vec<Outcome>, QueueError> {
+    let (keys, options) = (&shared.keys, &shared.options);
+    let mut call = scripts::SETTLE.key(&keys.stream);
+    call.key(&keys.dead).key(&keys.later).key(&keys.retry);
+    call.key(&keys.processed).key(&keys.failed).key(&keys.cancelled);
+    call.arg(&options.group).arg(&shared.consumer).arg(PARKED);
+    call.arg(&keys.locks).arg(&keys.kept).arg(ms(options.keep_result));
+    call.arg(ms(options.timing.lock))
+        .arg(options.dead_bound)
+        .arg(u8::from(ackdel));
+    let (least, greatest) = span(requests.iter().map(|request| request.reservation.entry.as_str()));
+    call.arg(least).arg(greatest);
+    for Request {
+        reservation,
+        verb,
+        detail,
+    } in &requests
+    {
+        call.arg(*verb)
+            .arg(&reservation.entry)
+            .arg(reservation.deliveries)
+            .arg(&reservation.name)
+            .arg(detail);
+    }
+    let answers: Vec<Value> = shared.link.script(&call).await?;
+    let outcome = |answer| match answer {
+        Value::Int(1) => Outcome::Done,
+        Value::Int(_) => Outcome::Lost,
+        Value::BulkString(text) => Outcome::Refused(String::from_utf8_lossy(&text).into_owned()),
+        other => Outcome::Refused(format!("{other:?}")),
+    };
+    let outcomes: Vec<Outcome> = answers.into_iter().map(outcome).collect();
+    match outcomes.first() {
+        Some(Outcome::Refused(text)) if outcomes.iter().all(|one| matches!(one, Outcome::Refused(_))) => {
+            Err(refusal(text))
+        }
+        _ => Ok(outcomes),
+    }
+}
+
+/// What the server said inside a script that went on.
+pub(super) fn refusal(text: &str) -> QueueError {
+    let (code, detail) = text.split_once(' ').unwrap_or((text, ""));
+    in_script(queue_error(redis::make_extension_error(
+        code.to_owned(),
+        Some(detail.to_owned()),
+    )))
+}
+
+/// One reservation and what it takes to end it. While this lives, the lease is kept alive.
+pub(super) struct Hold {
+    shared: Arc<Shared>,
+    settle: Arc<Settling>,
+    reservation: Arc<Reservation>,
+}
+
+impl Hold {
+    pub(super) fn new(shared: Arc<Shared>, settle: Arc<Settling>, reservation: Arc<Reservation>) -> Self {
+        shared.held.insert(reservation.clone());
+        Self {
+            shared,
+            settle,
+            reservation,
+        }
+    }
+
+    pub(super) fn reservation(&self) -> &Reservation {
+        &self.reservation
+    }
+
+    /// Settles the entry.
+    ///
+    /// After an attempt without an answer, "no longer ours" means that it was done then, or that somebody took it
+    /// meanwhile: either way nothing is left to do.
+    async fn run(&self, verb: &'static str, detail: [String; 2]) -> Result<(), QueueError> {
+        self.still_ours()?;
+        let again = self.reservation.settling.swap(true, Ordering::Relaxed);
+        match self.ask(verb, detail).await? {
+            Outcome::Done => Ok(()),
+            Outcome::Refused(text) => Err(refusal(&text)),
+            Outcome::Lost if again => Ok(()),
+            Outcome::Lost => {
+                self.reservation.lost.cancel();
+                self.still_ours()
+            }
+        }
+    }
+
+    async fn ask(&self, verb: &'static str, detail: [String; 2]) -> Result<Outcome, QueueError> {
+        let request = Request {
+            reservation: self.reservation.clone(),
+            verb,
+            detail,
+        };
+        self.settle.call(request).await
+    }
+
+    fn still_ours(&self) -> Result<(), QueueError> {
+        if self.reservation.lost.is_cancelled() {
+            return Err(QueueError::LeaseLost(self.reservation.name.clone()));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared.held.remove(&self.reservation);
+    }
+}
+
+#[async_trait]
+impl Settle for Hold {
+    async fn confirm(&self) -> Result<(), QueueError> {
+        // Nobody takes an entry before its idle time is over.
+        if self.reservation.age() < self.shared.options.timing.idle {
+            return self.still_ours();
+        }
+        self.still_ours()?;
+        let at = Instant::now();
+        match self.ask("confirm", Default::default()).await? {
+            Outcome::Done => self.reservation.confirm(at),
+            Outcome::Refused(text) => return Err(refusal(&text)),
+            Outcome::Lost => self.reservation.lost.cancel(),
+        }
+        self.still_ours()
+    }
+
+    async fn ack(&self, result: Option<&CheckResult>) -> Result<(), QueueError> {
+        let keep = self.shared.options.keep_result > Duration::ZERO;
+        let result = result.filter(|_| keep).map(serde_json::to_string);
+        let result = result.transpose().map_err(|error| {
+            QueueError::Protocol(format!("result of `{}`: {error}", self.reservation.name))
+        })?;
+        self.run("ack", [result.unwrap_or_default(), String::new()]).await
+    }
+
+    async fn retry(&self, why: &str) -> Result<(), QueueError> {
+        let Some(task) = &self.reservation.task else {
+            return self.archive(why).await;
+        };
+        let next = Task {
+            attempt: task.attempt.saturating_add(1),
+            ..Task::clone(task)
+        };
+        let fields = fields::write(self.shared.options.format, &next, &self.reservation.name)?;
+        let fields = serde_json::Value::from(fields).to_string();
+        let pause = ms(retry_pause(task.attempt));
+        self.run("retry", [fields, pause.to_string()]).await
+    }
+
+    async fn archive(&self, why: &str) -> Result<(), QueueError> {
+        let why = why.get(..why.floor_char_boundary(REASON_LIMIT)).unwrap_or(why);
+        self.run("archive", [why.to_owned(), String::new()]).await
+    }
+
+    async fn requeue(&self) -> Result<(), QueueError> {
+        self.run("requeue", Default::default()).await?;
+        self.shared.look.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn lost(&self) -> &CancellationToken {
+        &self.reservation.lost
+    }
+
+    fn cancelled(&self) -> &CancellationToken {
+        &self.reservation.cancelled
+    }
+}
