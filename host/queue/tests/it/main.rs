@@ -10,6 +10,7 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod arq_fixture;
 mod contract;
 mod fixture;
 
