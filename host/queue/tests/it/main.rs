@@ -10,10 +10,13 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
-mod arq_fixture;
 mod contract;
 mod fixture;
 
+mod arq_clients;
+mod arq_fixture;
+mod arq_shared;
+mod arq_stock;
 mod asynq_archive;
 mod asynq_message;
 mod asynq_outage;
