@@ -4,6 +4,7 @@
 //! `worker.py`). What differs is what stock arq gets wrong, and each script says so. arq's keys carry no hash tag, so
 //! it is not made for Redis Cluster.
 
+mod front;
 mod held;
 mod inspect;
 mod job;
@@ -17,26 +18,23 @@ mod settle;
 mod value;
 
 use crate::{
-    Enqueued, Lease, Policy, Queue, QueueError, RedisClock, Server, Sink, Source, backoff::Backoff, batch::Batch,
-    inspect::milliseconds, keeper, link::Link,
+    Enqueued, Lease, Policy, Queue, QueueError, RedisClock, Server, Sink, Source, backoff::Backoff,
+    batch::Batch, inspect::milliseconds, keeper, link::Link,
 };
 use async_trait::async_trait;
+use front::Front;
 use held::Held;
 use jiff::Timestamp;
-use job::Job;
 pub use job::Format;
+use job::Job;
 use keys::Keys;
 use lapwing_model::{CheckResult, Clock, Task};
-use reserve::Front;
 use settle::{Ending, Hold};
 use std::{
     collections::VecDeque,
     fmt,
     num::NonZeroUsize,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::AtomicU64,
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -225,7 +223,10 @@ impl Arq {
             counts: Counts::default(),
             serial: AtomicU64::new(1),
             idle: Mutex::new(Backoff::new(Duration::from_millis(5), options.timing.idle)),
-            trouble: Mutex::new(Backoff::new(Duration::from_millis(50), options.timing.idle)),
+            trouble: Mutex::new(Backoff::new(
+                Duration::from_millis(50),
+                Duration::from_millis(500),
+            )),
             options,
         };
         Ok(Arc::new(Self {

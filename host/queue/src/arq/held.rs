@@ -153,7 +153,10 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             }
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "claims cannot be renewed");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "claims cannot be renewed"
+                    );
                 }
                 backoff.pause()
             }
@@ -209,7 +212,10 @@ async fn look_for_aborts(shared: &Shared, link: &Link, always: bool) -> Result<(
         return Ok(());
     }
     // At least once, for the requests that nobody needs any more.
-    for chunk in all.chunks(CHUNK).chain([&[][..]].into_iter().filter(|_| all.is_empty())) {
+    for chunk in all
+        .chunks(CHUNK)
+        .chain([&[][..]].into_iter().filter(|_| all.is_empty()))
+    {
         let mut call = scripts::ABORTS.key(keys::ABORT);
         call.arg(milliseconds(shared.options.timing.stale_abort));
         for held in chunk {

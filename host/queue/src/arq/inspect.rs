@@ -86,7 +86,8 @@ impl Inspect for Arq {
         pipe.cmd("ZSCORE").arg(&keys.dead).arg(id);
         pipe.cmd("HGET").arg(&keys.dead_reasons).arg(id);
         pipe.cmd("HGET").arg(&keys.dead_jobs).arg(id);
-        let (score, job, active, tries, result, dead, why, dead_job): Found = shared.link.pipeline(&pipe).await?;
+        let (score, job, active, tries, result, dead, why, dead_job): Found =
+            shared.link.pipeline(&pipe).await?;
         let (state, job) = match (score, dead, result) {
             (Some(_), ..) if active => (TaskState::Active, job),
             (Some(score), ..) if ms(score) > shared.now() => match tries {

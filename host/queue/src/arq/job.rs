@@ -189,7 +189,8 @@ impl Job {
 
     /// When the run fell due: the time it was deferred to, if later than when it was enqueued.
     fn due(&self, score: i64) -> Result<Timestamp, String> {
-        Timestamp::from_millisecond(score.max(self.enqueued)).map_err(|error| format!("its time is none: {error}"))
+        Timestamp::from_millisecond(score.max(self.enqueued))
+            .map_err(|error| format!("its time is none: {error}"))
     }
 }
 

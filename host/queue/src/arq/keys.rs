@@ -23,6 +23,8 @@ pub(super) struct Keys {
     /// Ours: live workers → when they were last heard of, in Unix milliseconds; and what they say of themselves.
     pub(super) workers: String,
     pub(super) worker_infos: String,
+    /// Ours: what one of us wrote to the health-check key last.
+    pub(super) health: String,
 }
 
 impl Keys {
@@ -36,6 +38,7 @@ impl Keys {
             dead_reasons: key("dead:reasons"),
             workers: key("lapwing:workers"),
             worker_infos: key("lapwing:workers:info"),
+            health: key("lapwing:health"),
         }
     }
 }

@@ -39,7 +39,9 @@ impl Ended<'_> {
     pub(super) fn write(&self, outcome: Outcome, format: Format) -> Vec<u8> {
         let none = (Value::Tuple(Vec::new()), Value::Dict(Vec::new()));
         let format = self.job.map_or(format, |job| job.format);
-        let (args, kwargs) = self.job.map_or((&none.0, &none.1), |job| (&job.args, &job.kwargs));
+        let (args, kwargs) = self
+            .job
+            .map_or((&none.0, &none.1), |job| (&job.args, &job.kwargs));
         let success = Value::Bool(outcome.is_ok());
         let result = outcome.unwrap_or_else(Value::Failure);
         let function = self.job.map_or("<unknown>", |job| job.function.as_str());
@@ -61,7 +63,14 @@ impl Ended<'_> {
         };
         // A format has no place for something: stock workers say so in these words.
         write(&result, &success, args, kwargs)
-            .or_else(|_| write(&"unable to serialize result".into(), &Value::Bool(false), &none.0, &none.1))
+            .or_else(|_| {
+                write(
+                    &"unable to serialize result".into(),
+                    &Value::Bool(false),
+                    &none.0,
+                    &none.1,
+                )
+            })
             .unwrap_or_default()
     }
 }

@@ -1,12 +1,16 @@
 //! Showing this worker: to stock arq's `--check` by the health-check key, to our own tools by a list of workers.
 
-use super::{Shared, locked};
+use super::Shared;
 use crate::{QueueError, WorkerPresence, inspect::milliseconds, link::Link};
 use jiff::Timestamp;
 use lapwing_model::Clock;
 use redis::{cmd, pipe};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::Ordering;
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// What a worker says of itself on our list.
@@ -17,15 +21,12 @@ struct Info {
     concurrency: u64,
     active: u64,
     started: Timestamp,
-    /// What it wrote to the health-check key.
-    health: String,
 }
 
 /// When to show what.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     next_check: Option<Instant>,
-    health: String,
 }
 
 impl Presence {
@@ -36,15 +37,14 @@ impl Presence {
         let active = shared.held.len();
         let mut pipe = pipe();
         pipe.atomic();
-        if self.next_check.is_none_or(|at| Instant::now() >= at) {
+        let check = self.next_check.is_none_or(|at| Instant::now() >= at);
+        if check {
             let queued: u64 = link.command(cmd("ZCARD").arg(&keys.queue)).await?;
-            self.health = self.text(shared, now, active, queued);
-            let lasting = options.health_check_interval + std::time::Duration::from_secs(1);
-            pipe.cmd("PSETEX")
-                .arg(health_key(shared))
-                .arg(milliseconds(lasting))
-                .arg(&self.health)
-                .ignore();
+            let text = health(shared, now, active, queued);
+            let lasting = milliseconds(options.health_check_interval + Duration::from_secs(1));
+            for key in [&health_key(shared), &keys.health] {
+                pipe.cmd("PSETEX").arg(key).arg(lasting).arg(&text).ignore();
+            }
         }
         let info = Info {
             host: options.host.clone(),
@@ -52,7 +52,6 @@ impl Presence {
             concurrency: options.concurrency as u64,
             active: active as u64,
             started: shared.started,
-            health: self.health.clone(),
         };
         let info = serde_json::to_string(&info).unwrap_or_default();
         pipe.cmd("ZADD")
@@ -69,24 +68,24 @@ impl Presence {
             pipe.cmd("PEXPIRE").arg(key).arg(lasting(shared)).ignore();
         }
         let () = link.pipeline(&pipe).await?;
-        if self.next_check.is_none_or(|at| Instant::now() >= at) {
+        if check {
             self.next_check = Some(Instant::now() + options.health_check_interval);
         }
         forget_the_gone(shared, link, now).await
     }
+}
 
-    /// As stock workers write it (source: `record_health` in `arq/worker.py` of arq 0.28), except for the clock.
-    fn text(&self, shared: &Shared, now: Timestamp, ongoing: usize, queued: u64) -> String {
-        let count = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
-        let counts = &shared.counts;
-        format!(
-            "{} j_complete={} j_failed={} j_retried={} j_ongoing={ongoing} queued={queued}",
-            now.strftime("%b-%d %H:%M:%S"),
-            count(&counts.complete),
-            count(&counts.failed),
-            count(&counts.retried),
-        )
-    }
+/// As stock workers write it (source: `record_health` in `arq/worker.py` of arq 0.28), except for the clock.
+fn health(shared: &Shared, now: Timestamp, ongoing: usize, queued: u64) -> String {
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let counts = &shared.counts;
+    format!(
+        "{} j_complete={} j_failed={} j_retried={} j_ongoing={ongoing} queued={queued}",
+        now.strftime("%b-%d %H:%M:%S"),
+        count(&counts.complete),
+        count(&counts.failed),
+        count(&counts.retried),
+    )
 }
 
 fn health_key(shared: &Shared) -> String {
@@ -121,29 +120,36 @@ pub(super) async fn clear(shared: &Shared) {
     let keys = &shared.keys;
     let mut pipe = pipe();
     pipe.cmd("ZREM").arg(&keys.workers).arg(&shared.name).ignore();
-    pipe.cmd("HDEL").arg(&keys.worker_infos).arg(&shared.name).ignore();
+    pipe.cmd("HDEL")
+        .arg(&keys.worker_infos)
+        .arg(&shared.name)
+        .ignore();
     // Stock workers do so, whoever else lives.
     pipe.cmd("DEL").arg(health_key(shared)).ignore();
     if let Err(error) = shared.link.pipeline::<()>(&pipe).await {
         tracing::debug!("presence not cleared, it runs out by itself: {error}");
     }
-    locked(&shared.idle).reset();
 }
 
 /// The live workers: ours, and the stock worker that wrote the health-check key last.
 pub(super) async fn workers(shared: &Shared) -> Result<Vec<WorkerPresence>, QueueError> {
     let (keys, now) = (&shared.keys, shared.now());
     let mut pipe = pipe();
-    pipe.cmd("ZRANGE").arg(&keys.workers).arg(0).arg(-1).arg("WITHSCORES");
+    pipe.cmd("ZRANGE")
+        .arg(&keys.workers)
+        .arg(0)
+        .arg(-1)
+        .arg("WITHSCORES");
     pipe.cmd("HGETALL").arg(&keys.worker_infos);
     pipe.cmd("GET").arg(health_key(shared));
-    let (heard, infos, health): (
+    pipe.cmd("GET").arg(&keys.health);
+    let (heard, infos, health, ours): (
         Vec<(String, f64)>,
-        std::collections::HashMap<String, String>,
+        HashMap<String, String>,
+        Option<String>,
         Option<String>,
     ) = shared.link.pipeline(&pipe).await?;
     let mut workers = Vec::new();
-    let mut known = false;
     for (name, at) in heard {
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this age")]
         let idle = now - at as i64;
@@ -154,7 +160,6 @@ pub(super) async fn workers(shared: &Shared) -> Result<Vec<WorkerPresence>, Queu
         else {
             continue;
         };
-        known |= health.as_ref() == Some(&info.health);
         workers.push(WorkerPresence {
             name,
             host: Some(info.host),
@@ -166,7 +171,7 @@ pub(super) async fn workers(shared: &Shared) -> Result<Vec<WorkerPresence>, Queu
             idle_ms: Some(idle.max(0).unsigned_abs()),
         });
     }
-    if let Some(health) = health.filter(|_| !known) {
+    if let Some(health) = health.filter(|health| ours.as_ref() != Some(health)) {
         let ongoing = health
             .split(' ')
             .find_map(|word| word.strip_prefix("j_ongoing=")?.parse().ok());

@@ -5,60 +5,27 @@
 
 use super::{
     Shared,
+    front::{self, Candidate, Fetched, Seen},
     held::Reservation,
-    job::{CHECK, Job},
     keys, locked, pickle, scripts,
     settle::Hold,
     value::Failure,
 };
-use crate::{Lease, QueueError};
+use crate::{Lease, QueueError, Settle, inspect::milliseconds};
 use futures_util::future::join_all;
 use lapwing_model::Task;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     num::NonZeroUsize,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// What was seen is claimed within this time or looked at again: others may have put something before it.
-const FRESH: Duration = Duration::from_millis(20);
-/// Bounds of how many ids one call looks at, within what Lua can pass on.
-const LEAST_LOOK: usize = 256;
-const LONGEST_LOOK: usize = 4000;
-/// So many ids at the head that are not for us are looked through only now and then.
-const CONGESTED: usize = 256;
-/// Most jobs of others remembered, and most of them told to the script.
-const REMEMBERED: usize = 10_000;
-const TOLD: usize = 512;
-
-/// What is known of the front of the queue.
-#[derive(Debug, Default)]
-pub(super) struct Front {
-    candidates: VecDeque<Candidate>,
-    seen: Option<Instant>,
-    /// Where the next look begins, and when the last one began at the head.
-    offset: usize,
-    head: Option<Instant>,
-    /// Jobs that are left to others: id → score. A job that comes again has another score.
-    foreign: HashMap<String, String>,
-}
-
-#[derive(Debug)]
-struct Candidate {
-    id: String,
-    bytes: Vec<u8>,
-    /// `None` where the job is gone, too long, or cannot be read.
-    job: Option<Job>,
-}
-
 /// id, try, score, to be aborted, length, job
 type Claimed = (String, u32, f64, bool, usize, Vec<u8>);
-/// id, score, length, job
-type Seen = (String, String, usize, Vec<u8>);
-/// now, claimed, seen, looked at, before the first seen, next one due
-type Answer = (i64, Vec<Claimed>, Vec<Seen>, usize, usize, f64);
+/// now, claimed, fetched, seen, looked at, next one due
+type Answer = (i64, Vec<Claimed>, Vec<Fetched>, Vec<Seen>, usize, f64);
 
 enum Trip {
     /// Something came of it.
@@ -74,6 +41,7 @@ pub(super) async fn reserve(shared: &Arc<Shared>, room: NonZeroUsize) -> Result<
         let leases = ready(shared, room.get());
         if !leases.is_empty() {
             locked(&shared.idle).reset();
+            locked(&shared.trouble).reset();
             return Ok(leases);
         }
         // On its own: whoever waits may go away, and what was claimed must not be forgotten.
@@ -82,7 +50,8 @@ pub(super) async fn reserve(shared: &Arc<Shared>, room: NonZeroUsize) -> Result<
             .await
             .unwrap_or_else(|error| Err(QueueError::Protocol(error.to_string())));
         match outcome {
-            Ok(Trip::Progress) => locked(&shared.trouble).reset(),
+            // No sign of health yet: a server that refuses to write lets us look.
+            Ok(Trip::Progress) => {}
             Ok(Trip::Idle(due)) => {
                 locked(&shared.trouble).reset();
                 let pause = locked(&shared.idle).pause();
@@ -120,15 +89,20 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
     if !locked(&shared.ready).is_empty() {
         return Ok(Trip::Progress);
     }
-    if front.seen.is_none_or(|at| at.elapsed() > FRESH) {
-        front.candidates.clear();
-    }
-    let batch = shared.options.batch.clamp(1, LONGEST_LOOK / 2);
-    let count = room.min(batch).min(front.candidates.len());
-    let claims: Vec<Candidate> = front.candidates.drain(..count).collect();
-    let wanted = if front.candidates.is_empty() { batch } else { 0 };
-    let look = (shared.held.len() + claims.len() + wanted).clamp(LEAST_LOOK, LONGEST_LOOK);
-    let offset = front.begin(&shared);
+    let batch = shared.options.batch.clamp(1, front::LONGEST_LOOK / 4);
+    let claims = front.claims(room.min(batch));
+    let fetches = front.fetches(batch);
+    // What is fetched now is seen again.
+    let wanted = if front.is_empty() {
+        batch + front.pending()
+    } else {
+        0
+    };
+    let (offset, look) = if wanted > 0 {
+        front.begin(&shared, wanted)
+    } else {
+        (0, 0)
+    };
 
     let at = Instant::now();
     let serial = shared.serial.fetch_add(1, Ordering::Relaxed);
@@ -136,34 +110,37 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
     let mut call = scripts::TAKE.key(&shared.keys.queue);
     call.key(&shared.keys.paused).key(keys::ABORT);
     call.arg(&mark)
-        .arg(super::milliseconds(shared.options.timing.claim))
+        .arg(milliseconds(shared.options.timing.claim))
         .arg(shared.options.longest_job);
-    call.arg(offset).arg(look).arg(wanted).arg(claims.len());
+    call.arg(offset).arg(look).arg(wanted);
+    call.arg(claims.len()).arg(fetches.len());
     for claim in &claims {
         call.arg(&claim.id)
             .arg(claim.job.as_ref().map_or(0, |job| job.least_try));
     }
-    for (id, score) in front.foreign.iter().take(TOLD) {
-        call.arg(id).arg(score);
+    for (id, _) in &fetches {
+        call.arg(id);
     }
-    let answer: Result<Answer, _> = shared.link.script(&call).await;
-    let (now, claimed, seen, looked, lead, due) = match answer {
+    let (now, claimed, fetched, seen, looked, due): Answer = match shared.link.script(&call).await {
         Ok(answer) => answer,
         Err(error) => {
-            // It may have been done all the same.
-            shared
-                .held
-                .doubt(claims.into_iter().map(|claim| (claim.id, mark.clone(), at)));
+            front.forget();
+            if never_answered(&error) {
+                let claims = claims.into_iter().map(|claim| (claim.id, mark.clone(), at));
+                shared.held.doubt(claims);
+            }
             return Err(error);
         }
     };
-    let any = !claimed.is_empty() || !seen.is_empty();
     if wanted > 0 {
-        front.note(&shared, seen, offset, (looked, lead, look));
+        front.note(seen, looked, look, wanted);
     }
-    let more = !front.candidates.is_empty() || (wanted > 0 && looked == look);
-    let mut jobs: HashMap<String, Candidate> =
-        claims.into_iter().map(|claim| (claim.id.clone(), claim)).collect();
+    front.sort(&shared, fetched, fetches);
+    let more = !claimed.is_empty() || !front.is_empty() || front.passing();
+    let mut jobs: HashMap<String, Candidate> = claims
+        .into_iter()
+        .map(|claim| (claim.id.clone(), claim))
+        .collect();
     let mut taken = Vec::with_capacity(claimed.len());
     for claimed in claimed {
         let candidate = jobs.remove(&claimed.0);
@@ -176,7 +153,7 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
     locked(&shared.ready).extend(tasks);
     drop(front);
     join_all(others.into_iter().map(Opened::dismiss)).await;
-    if any || more {
+    if more {
         return Ok(Trip::Progress);
     }
     #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this age")]
@@ -184,70 +161,14 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
     Ok(Trip::Idle(due))
 }
 
-impl Front {
-    /// Where this look begins: at the head, unless that is congested and was looked through not long ago.
-    fn begin(&mut self, shared: &Shared) -> usize {
-        let ended = shared.counts.ended.swap(0, Ordering::Relaxed);
-        self.offset = self
-            .offset
-            .saturating_sub(usize::try_from(ended).unwrap_or(usize::MAX));
-        if self.head.is_none_or(|at| at.elapsed() >= shared.options.timing.sweep) {
-            self.offset = 0;
-        }
-        if self.offset == 0 {
-            self.head = Some(Instant::now());
-        }
-        self.offset
-    }
-
-    /// Sorts what was seen, and decides where to go on.
-    fn note(
-        &mut self,
-        shared: &Shared,
-        seen: Vec<Seen>,
-        offset: usize,
-        (looked, lead, look): (usize, usize, usize),
-    ) {
-        self.seen = Some(Instant::now());
-        self.offset = match offset + lead {
-            // On through the queue.
-            past if seen.is_empty() && looked == look => past,
-            // The end of it: what is due next stands past all this.
-            past if past >= CONGESTED => past - CONGESTED / 4,
-            _ => 0,
-        };
-        for (id, score, length, bytes) in seen {
-            let whole = length == bytes.len();
-            let read = if whole { Job::read(&bytes) } else { Err(String::new()) };
-            let (job, function) = match read {
-                Ok(job) => (Some(job.clone()), Some(job.function)),
-                Err(_) => (None, pickle::text_early(&bytes, "f")),
-            };
-            let ours = |function: &str| function == CHECK || (shared.options.known)(function);
-            // A job that has expired belongs to nobody: whoever finds it says so.
-            if length == 0 || function.as_deref().is_some_and(ours) {
-                self.candidates.push_back(Candidate { id, bytes, job });
-                continue;
-            }
-            if function.is_none() && !self.foreign.contains_key(&id) {
-                tracing::warn!(
-                    job.id = id,
-                    queue = shared.keys.queue,
-                    "left alone: the job cannot be read"
-                );
-            }
-            if self.foreign.len() >= REMEMBERED {
-                self.foreign.clear();
-            }
-            self.foreign.insert(id, score);
-        }
-    }
-
-    /// Something was put back: begin at the head, and claim nothing that was seen before.
-    pub(super) fn forget(&mut self) {
-        self.candidates.clear();
-        self.head = None;
-    }
+/// Whether the server may have done what it was asked all the same.
+fn never_answered(error: &QueueError) -> bool {
+    let QueueError::Unavailable(cause) = error else {
+        return false;
+    };
+    cause
+        .downcast_ref::<redis::RedisError>()
+        .is_some_and(redis::RedisError::is_io_error)
 }
 
 /// A claimed job, and the task it means or what becomes of it instead.
@@ -275,17 +196,13 @@ fn open(
     let same = candidate.filter(|candidate| candidate.bytes == bytes && candidate.job.is_some());
     let read = match same.and_then(|candidate| candidate.job) {
         Some(job) => Ok(job),
-        None if length > bytes.len() => Err(format!(
-            "the job is longer than {} bytes",
-            shared.options.longest_job
-        )),
-        None => Job::read(&bytes).map_err(|why| format!("the job cannot be read: {why}")),
+        None => front::read(length, &bytes).map_err(|why| format!("the job cannot be read: {why}")),
     };
     let function = match &read {
         Ok(job) => Some(job.function.clone()),
         Err(_) => pickle::text_early(&bytes, "f"),
     };
-    let ours = function.is_some_and(|function| function == CHECK || (shared.options.known)(&function));
+    let ours = function.is_some_and(|function| front::is_ours(shared, &function));
     let most = shared.options.policy.max_tries;
     #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this age")]
     let due = score as i64;
@@ -310,7 +227,7 @@ impl Opened {
         let id = &self.hold.reservation.id;
         let outcome = match self.fate {
             Ok(_) => return,
-            Err(Fate::GiveBack) => crate::Settle::requeue(&self.hold).await,
+            Err(Fate::GiveBack) => self.hold.requeue().await,
             Err(Fate::Fail(failure)) => {
                 tracing::info!(job.id = id, "not run: {failure:?}");
                 self.hold.finish(Err(failure), "").await

@@ -8,13 +8,7 @@ use super::{
     scripts,
     value::Failure,
 };
-use crate::{
-    QueueError, Settle,
-    backoff::retry_pause,
-    batch::Batch,
-    inspect::milliseconds,
-    link::Link,
-};
+use crate::{QueueError, Settle, backoff::retry_pause, batch::Batch, inspect::milliseconds, link::Link};
 use async_trait::async_trait;
 use lapwing_model::CheckResult;
 use std::sync::{

@@ -52,7 +52,11 @@ async fn two_thousand_jobs_run_once_each_whoever_takes_them() {
     assert_eq!(stock + ours, 2000);
     assert!(stock > 0 && ours > 0, "{stock} and {ours}");
     let left = on.keys("arq:[^q]*").await;
-    assert!(left.len() == 2000 && left.iter().all(|key| key.starts_with("arq:result:")), "{}", left.len());
+    assert!(
+        left.len() == 2000 && left.iter().all(|key| key.starts_with("arq:result:")),
+        "{}",
+        left.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,9 +79,11 @@ async fn functions_that_are_not_ours_are_left_to_stock_workers_however_many_ther
     assert!(on.keys("arq:retry:*").await.is_empty(), "none of them was tried");
     let () = on.redis.run(&format!("ZREM {QUEUE} garbled")).await;
     let _worker = stock_worker(&on, &["foreign"]);
-    eventually(Duration::from_secs(60), "the stock worker runs them", async || {
-        on.redis.run::<usize>(&format!("ZCARD {QUEUE}")).await == 0
-    })
+    eventually(
+        Duration::from_secs(60),
+        "the stock worker runs them",
+        async || on.redis.run::<usize>(&format!("ZCARD {QUEUE}")).await == 0,
+    )
     .await;
     assert_eq!(on.redis.run::<u32>("GET stock").await, 3000);
 }
@@ -88,7 +94,9 @@ const VICTIM: &str = "LAPWING_TEST_VICTIM";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_of_a_worker_that_was_killed_runs_again_when_its_claim_ends() {
     if let Ok(url) = std::env::var(VICTIM) {
-        let arq = Arq::connect(&Server::open(&url).unwrap(), options()).await.unwrap();
+        let arq = Arq::connect(&Server::open(&url).unwrap(), options())
+            .await
+            .unwrap();
         let leases = take(&*arq, 5).await;
         sleep(Duration::from_secs(60)).await;
         panic!("not killed: {leases:?}");
@@ -98,7 +106,10 @@ async fn a_job_of_a_worker_that_was_killed_runs_again_when_its_claim_ends() {
         on.arq.enqueue(&task(&number.to_string())).await.unwrap();
     }
     let mut victim = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "arq_shared::a_job_of_a_worker_that_was_killed_runs_again_when_its_claim_ends"])
+        .args([
+            "--exact",
+            "arq_shared::a_job_of_a_worker_that_was_killed_runs_again_when_its_claim_ends",
+        ])
         .env(VICTIM, on.redis.server.url())
         .stdout(Stdio::null())
         .spawn()
@@ -118,5 +129,9 @@ async fn a_job_of_a_worker_that_was_killed_runs_again_when_its_claim_ends() {
         lease.ack().await.unwrap();
     }
     // A claim's length and a little; with the default timing half a minute.
-    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+    assert!(
+        killed.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        killed.elapsed()
+    );
 }

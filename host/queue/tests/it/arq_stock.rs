@@ -84,6 +84,12 @@ pub(crate) fn stock_worker(on: &OnArq, functions: &[&str]) -> Child {
     command.stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// Whether stock arq's `--check` finds a live worker.
+pub(crate) async fn stock_check(on: &OnArq) -> bool {
+    let status = python("arq_check.py", on.redis.server.port(), &[]).status();
+    status.await.unwrap().success()
+}
+
 /// What a check of `task` saw; its configuration may say what that is to be.
 pub(crate) fn seen(task: &Task) -> CheckResult {
     let config: Value = serde_json::from_str(&task.monitor.config).unwrap();

@@ -15,6 +15,8 @@ mod fixture;
 
 mod arq_clients;
 mod arq_fixture;
+mod arq_outage;
+mod arq_presence;
 mod arq_shared;
 mod arq_stock;
 mod asynq_archive;

@@ -76,10 +76,7 @@ fn a_call_is_noted_and_not_made() {
     assert_eq!(again(&write(&object)), Value::from("os.system"));
     let split = b"\x80\x04\x8c\x02os\x8c\x07\nsystem\x93.";
     let written = write(&read(split).unwrap());
-    assert!(
-        matches!(again(&written), Value::Str(_)),
-        "{written:?}"
-    );
+    assert!(matches!(again(&written), Value::Str(_)), "{written:?}");
 }
 
 #[test]
