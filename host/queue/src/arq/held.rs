@@ -16,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 /// Claims looked after by one call of a script.
 const CHUNK: usize = 1000;
 
+/// Due jobs looked through for claims whose answer never came; those of others run out.
+const LOOKED_THROUGH: usize = 20_000;
+
 /// One job in work here.
 #[derive(Debug)]
 pub(super) struct Reservation {
@@ -74,7 +77,7 @@ impl Reservation {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     table: Mutex<HashMap<String, Arc<Reservation>>>,
-    doubtful: Mutex<Vec<(String, String, Instant)>>,
+    doubtful: Mutex<Vec<(String, Instant)>>,
 }
 
 impl Held {
@@ -95,9 +98,9 @@ impl Held {
         locked(&self.table).len()
     }
 
-    /// Remembers claims that were asked for without an answer: id, mark and when.
-    pub(super) fn doubt(&self, claims: impl Iterator<Item = (String, String, Instant)>) {
-        locked(&self.doubtful).extend(claims);
+    /// Remembers that jobs may have been claimed under this mark, without an answer.
+    pub(super) fn doubt(&self, mark: String, at: Instant) {
+        locked(&self.doubtful).push((mark, at));
     }
 
     fn all(&self) -> Vec<Arc<Reservation>> {
@@ -188,20 +191,18 @@ async fn renew(shared: &Shared, link: &Link) -> Result<(), QueueError> {
 
 /// Gives doubtful claims back, again and again until they would have run out: the request may be served late.
 async fn release(shared: &Shared, link: &Link) -> Result<(), QueueError> {
-    let doubtful = {
+    let marks: Vec<String> = {
         let mut doubtful = locked(&shared.held.doubtful);
-        doubtful.retain(|(_, _, at)| at.elapsed() < shared.options.timing.claim);
-        doubtful.clone()
+        doubtful.retain(|(_, at)| at.elapsed() < shared.options.timing.claim);
+        doubtful.iter().map(|(mark, _)| mark.clone()).collect()
     };
-    for chunk in doubtful.chunks(CHUNK) {
-        let mut call = scripts::RELEASE.prepare_invoke();
-        for (id, mark, _) in chunk {
-            call.arg(id).arg(mark);
-        }
-        let released: u64 = link.script(&call).await?;
-        if released > 0 {
-            tracing::info!(released, "gave back claims whose answer never came");
-        }
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let mut call = scripts::RELEASE.key(&shared.keys.queue);
+    let released: u64 = link.script(call.arg(LOOKED_THROUGH).arg(marks)).await?;
+    if released > 0 {
+        tracing::info!(released, "gave back claims whose answer never came");
     }
     Ok(())
 }

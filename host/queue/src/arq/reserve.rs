@@ -1,11 +1,12 @@
-//! Taking jobs: each round trip claims what the one before saw, and looks at what comes next.
+//! Taking jobs: a batch in one round trip.
 //!
-//! What a job's function is stands inside the job, so that only a look tells whether it is ours. Clients announce
+//! What a job's function is stands inside the job. The script claims at once what is called as jobs were that turned
+//! out to be ours before, and shows the rest; what of that is ours is claimed by the next trip. Clients announce
 //! nothing, so an idle queue is polled: soon after work, rarely after a while of none.
 
 use super::{
     Shared,
-    front::{self, Candidate, Fetched, Seen},
+    front::{self, Shown},
     held::Reservation,
     keys, locked, pickle, scripts,
     settle::Hold,
@@ -15,17 +16,19 @@ use crate::{Lease, QueueError, Settle, inspect::milliseconds};
 use futures_util::future::join_all;
 use lapwing_model::Task;
 use std::{
-    collections::HashMap,
     num::NonZeroUsize,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
+/// Most jobs shown by one call.
+const SHOWN: usize = 256;
+
 /// id, try, score, to be aborted, length, job
 type Claimed = (String, u32, f64, bool, usize, Vec<u8>);
-/// now, claimed, fetched, seen, looked at, next one due
-type Answer = (i64, Vec<Claimed>, Vec<Fetched>, Vec<Seen>, usize, f64);
+/// now, claimed, shown, looked at, next one due
+type Answer = (i64, Vec<Claimed>, Vec<Shown>, usize, f64);
 
 enum Trip {
     /// Something came of it.
@@ -89,63 +92,43 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
     if !locked(&shared.ready).is_empty() {
         return Ok(Trip::Progress);
     }
-    let batch = shared.options.batch.clamp(1, front::LONGEST_LOOK / 4);
-    let claims = front.claims(room.min(batch));
-    let fetches = front.fetches(batch);
-    // What is fetched now is seen again.
-    let wanted = if front.is_empty() {
-        batch + front.pending()
-    } else {
-        0
-    };
-    let (offset, look) = if wanted > 0 {
-        front.begin(&shared, wanted)
-    } else {
-        (0, 0)
-    };
+    let room = room.min(shared.options.batch.clamp(1, front::LONGEST_LOOK / 2));
+    let claims = front.claims(room);
+    let room = room - claims.len();
+    let look = front.begin(&shared, room);
 
     let at = Instant::now();
     let serial = shared.serial.fetch_add(1, Ordering::Relaxed);
     let mark = format!("lapwing:{}:{serial}", shared.name);
+    let (ours, foreign) = front.functions(&shared);
     let mut call = scripts::TAKE.key(&shared.keys.queue);
     call.key(&shared.keys.paused).key(keys::ABORT);
     call.arg(&mark)
         .arg(milliseconds(shared.options.timing.claim))
         .arg(shared.options.longest_job);
-    call.arg(offset).arg(look).arg(wanted);
-    call.arg(claims.len()).arg(fetches.len());
+    call.arg(look.offset).arg(look.count).arg(room).arg(SHOWN);
+    call.arg(claims.len()).arg(ours.len());
     for claim in &claims {
-        call.arg(&claim.id)
-            .arg(claim.job.as_ref().map_or(0, |job| job.least_try));
+        call.arg(&claim.id).arg(claim.least_try);
     }
-    for (id, _) in &fetches {
-        call.arg(id);
-    }
-    let (now, claimed, fetched, seen, looked, due): Answer = match shared.link.script(&call).await {
+    call.arg(ours).arg(foreign);
+    let (now, claimed, shown, looked, due): Answer = match shared.link.script(&call).await {
         Ok(answer) => answer,
         Err(error) => {
             front.forget();
             if never_answered(&error) {
-                let claims = claims.into_iter().map(|claim| (claim.id, mark.clone(), at));
-                shared.held.doubt(claims);
+                shared.held.doubt(mark, at);
             }
             return Err(error);
         }
     };
-    if wanted > 0 {
-        front.note(seen, looked, look, wanted);
+    if room > 0 {
+        let found = claimed.len().saturating_sub(claims.len());
+        front.note(&shared, look, found, shown, looked);
     }
-    front.sort(&shared, fetched, fetches);
-    let more = !claimed.is_empty() || !front.is_empty() || front.passing();
-    let mut jobs: HashMap<String, Candidate> = claims
-        .into_iter()
-        .map(|claim| (claim.id.clone(), claim))
-        .collect();
-    let mut taken = Vec::with_capacity(claimed.len());
-    for claimed in claimed {
-        let candidate = jobs.remove(&claimed.0);
-        taken.push(open(&shared, claimed, candidate, &mark, at, now));
-    }
+    let more = !claimed.is_empty() || front.goes_on();
+    let open = |claimed| open(&shared, claimed, &mark, at, now);
+    let taken: Vec<_> = claimed.into_iter().map(open).collect();
     let (tasks, others): (Vec<_>, Vec<_>) = taken.into_iter().partition(|opened| opened.fate.is_ok());
     let tasks = tasks
         .into_iter()
@@ -188,16 +171,11 @@ enum Fate {
 fn open(
     shared: &Arc<Shared>,
     (id, attempt, score, aborted, length, bytes): Claimed,
-    candidate: Option<Candidate>,
     mark: &str,
     at: Instant,
     now: i64,
 ) -> Opened {
-    let same = candidate.filter(|candidate| candidate.bytes == bytes && candidate.job.is_some());
-    let read = match same.and_then(|candidate| candidate.job) {
-        Some(job) => Ok(job),
-        None => front::read(length, &bytes).map_err(|why| format!("the job cannot be read: {why}")),
-    };
+    let read = front::read(length, &bytes).map_err(|why| format!("the job cannot be read: {why}"));
     let function = match &read {
         Ok(job) => Some(job.function.clone()),
         Err(_) => pickle::text_early(&bytes, "f"),

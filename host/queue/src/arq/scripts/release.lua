@@ -1,12 +1,18 @@
--- ARGV: of each job: id, mark
--- Gives back what was claimed in an answer that never came. Returns how many.
-local ids, released = every(1, 2), 0
-local marks = many("arq:in-progress:", ids)
-for i, id in ipairs(ids) do
-  if marks[i] == ARGV[2 * i] then
-    redis.call("DEL", "arq:in-progress:" .. id)
-    uncount(id)
-    released = released + 1
+-- KEYS: queue
+-- ARGV: most ids to look at, then marks
+-- Gives back what was claimed under these marks, in answers that never came. Returns how many.
+local given, released = {}, 0
+for _, mark in ipairs(every(2, 1)) do given[mark] = true end
+for offset = 0, ARGV[1] - 1, 4000 do
+  local ids = redis.call("ZRANGE", KEYS[1], "-inf", number(clock()), "BYSCORE", "LIMIT", offset, 4000)
+  if #ids == 0 then break end
+  local marks = many("arq:in-progress:", ids)
+  for i, id in ipairs(ids) do
+    if marks[i] and given[marks[i]] then
+      redis.call("DEL", "arq:in-progress:" .. id)
+      uncount(id)
+      released = released + 1
+    end
   end
 end
 return released

@@ -1,16 +1,15 @@
 -- KEYS: queue, paused, aborts
--- ARGV: mark, how long it lasts (ms), longest job (bytes), offset to look from, ids to look at, ids wanted, number of
---       ids to claim, number of ids to fetch, of each to claim the id and the least number of its try, and of each to
---       fetch the id
--- Returns now (ms), {id, try, score, 1 if to be aborted, job's length, job} of each claimed, {id, job's length, job} of
--- each fetched, {id, score, place} of each that is due and not in work, how many ids were looked at, and when the next
--- one is due (ms; -1 for unknown) if there is nothing now.
+-- ARGV: mark, how long it lasts (ms), longest job (bytes), offset to look from, ids to look at, room, most jobs to show,
+--       number of ids to claim whatever they are, number of functions that are ours; of each id to claim the id and the
+--       least number of its try; the functions that are ours; the functions that are not
+-- Returns now (ms), {id, try, score, 1 if to be aborted, job's length, job} of each claimed, {id, score, place, job's
+-- length, job} of each that is due, not in work, and of a function that cannot be told here, how many ids were looked
+-- at, and when the next job is due (ms; -1 for unknown) if there was none.
 --
--- Stock workers take one job in four round trips. This claims many, by the same rules; it fetches jobs to tell whose
--- they are, and looks at what comes next. A job's marker in place of "1" says whose it is; stock workers ask only
--- whether there is one.
-local now, claimed, fetched, seen = clock(), {}, {}, {}
-if redis.call("EXISTS", KEYS[2]) == 1 then return { number(now), claimed, fetched, seen, 0, "-1" } end
+-- Stock workers take one job in four round trips; this claims many in one, by the same rules. A job's marker in place
+-- of "1" says whose it is; stock workers ask only whether there is one.
+local now, claimed, shown = clock(), {}, {}
+if redis.call("EXISTS", KEYS[2]) == 1 then return { number(now), claimed, shown, 0, "-1" } end
 
 local limit = tonumber(ARGV[3])
 local function cut(job)
@@ -18,50 +17,77 @@ local function cut(job)
   return #job, #job > limit and string.sub(job, 1, 4096) or job
 end
 
-local last = 8 + 2 * tonumber(ARGV[7])
-local ids = {}
-for i = 9, last, 2 do ids[#ids + 1] = ARGV[i] end
-if #ids > 0 then
-  local scores = redis.call("ZMSCORE", KEYS[1], unpack(ids))
-  local marks, jobs = many("arq:in-progress:", ids), many("arq:job:", ids)
+-- The function of a job that is written as stock clients and ours write it; nil for others, which are shown.
+local function called(job)
+  local length, at = string.match(job, "^\128[\4\5]\149........}\148%(\140\1t\148N\140\1f\148\140(.)()")
+  if not length then length, at = string.match(job, "^\128\4}%(\140\1tN\140\1f\140(.)()") end
+  if length then return string.sub(job, at, at + string.byte(length) - 1) end
+  length, at = string.match(job, "^\133\161t\192\161f([\160-\191])()")
+  if length then return string.sub(job, at, at + string.byte(length) - 161) end
+  return string.match(job, '^{"t": ?null, ?"f": ?"([^"\\]+)"')
+end
+
+-- Claims what is free, due and there.
+local function claim(ids, scores, jobs, least)
+  if #ids == 0 then return end
   local tries = many("arq:retry:", ids)
   local aborts = redis.call("EXISTS", KEYS[3]) == 1 and redis.call("ZMSCORE", KEYS[3], unpack(ids)) or {}
   for i, id in ipairs(ids) do
-    if scores[i] and not marks[i] and tonumber(scores[i]) <= now then
-      redis.call("SET", "arq:in-progress:" .. id, ARGV[1], "PX", ARGV[2])
-      local try = math.max((tonumber(tries[i]) or 0) + 1, tonumber(ARGV[8 + 2 * i]))
+    if scores[i] and tonumber(scores[i]) <= now
+      and redis.call("SET", "arq:in-progress:" .. id, ARGV[1], "NX", "PX", ARGV[2]) then
+      local try = math.max((tonumber(tries[i]) or 0) + 1, least[i] or 0)
       -- As long as stock workers keep it.
-      redis.call("SET", "arq:retry:" .. id, number(try), "EX", 88400)
+      redis.call("SET", "arq:retry:" .. id, try, "EX", 88400)
       local length, job = cut(jobs[i])
       claimed[#claimed + 1] = { id, try, scores[i], aborts[i] and 1 or 0, length, job }
     end
   end
 end
 
-ids = every(last + 1, 1)
-if #ids > 0 then
-  local jobs = many("arq:job:", ids)
-  for i, id in ipairs(ids) do
-    local length, job = cut(jobs[i])
-    fetched[i] = { id, length, job }
-  end
+local at = 9
+local ids, least = {}, {}
+for i = 1, tonumber(ARGV[8]) do
+  ids[i], least[i] = ARGV[at + 1], tonumber(ARGV[at + 2])
+  at = at + 2
 end
+if #ids > 0 then claim(ids, redis.call("ZMSCORE", KEYS[1], unpack(ids)), many("arq:job:", ids), least) end
+local ours, known = tonumber(ARGV[9]), {}
+for i = at + 1, #ARGV do known[ARGV[i]] = i <= at + ours and "ours" or "foreign" end
 
-local count, wanted = tonumber(ARGV[5]), tonumber(ARGV[6])
+local count, room, most = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local looked, upcoming = 0, "-1"
-if wanted > 0 then
+if room > 0 then
   local due = redis.call("ZRANGE", KEYS[1], "-inf", number(now), "BYSCORE", "LIMIT", ARGV[4], count, "WITHSCORES")
-  ids = {}
-  for i = 1, #due, 2 do ids[#ids + 1] = due[i] end
-  local marks = #ids > 0 and many("arq:in-progress:", ids)
-  for i, id in ipairs(ids) do
-    if #seen == wanted then break end
-    looked = i
-    if not marks[i] then seen[#seen + 1] = { id, due[2 * i], i - 1 } end
+  local all, free, places = {}, {}, {}
+  for i = 1, #due, 2 do all[#all + 1] = due[i] end
+  local marks = #all > 0 and many("arq:in-progress:", all)
+  for place, id in ipairs(all) do
+    if not marks[place] then
+      free[#free + 1] = id
+      places[#free] = place
+    end
   end
-  if #seen == 0 and looked < count then
+  local found = #free > 0 and many("arq:job:", free)
+  looked = #all
+  local take, scores, jobs = {}, {}, {}
+  for i, id in ipairs(free) do
+    if #take == room or #shown == most then
+      looked = places[i] - 1
+      break
+    end
+    local job, score = found[i], due[2 * places[i]]
+    local whose = job and known[called(job) or ""]
+    if whose == "ours" then
+      take[#take + 1] = id
+      scores[#take], jobs[#take] = score, job
+    elseif not whose then
+      shown[#shown + 1] = { id, score, places[i] - 1, cut(job) }
+    end
+  end
+  claim(take, scores, jobs, {})
+  if #free == 0 and looked < count then
     local first = redis.call("ZRANGE", KEYS[1], "(" .. number(now), "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
     upcoming = first[2] or "-1"
   end
 end
-return { number(now), claimed, fetched, seen, looked, upcoming }
+return { number(now), claimed, shown, looked, upcoming }
