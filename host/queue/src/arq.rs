@@ -295,10 +295,12 @@ impl Queue for Arq {
         let mut call = scripts::SCHEDULE.key(&keys.queue);
         call.key(keys::ABORT).arg(&task.monitor.id).arg(job);
         call.arg(milliseconds(delay)).arg(milliseconds(options.expires));
-        match self.shared.link.script(&call).await? {
-            true => Ok(Enqueued::Added),
-            false => Ok(Enqueued::Duplicate),
-        }
+        let added: bool = self.shared.link.script(&call).await?;
+        Ok(if added {
+            Enqueued::Added
+        } else {
+            Enqueued::Duplicate
+        })
     }
 }
 

@@ -89,6 +89,8 @@ impl Job {
         let (mut least_try, mut enqueued) = (None, None);
         for (key, value) in entries {
             match (key.as_str(), value) {
+                // Whoever reads only the beginning must not take it for another.
+                (Some("f"), _) if function.is_some() => return Err("it has two functions".to_owned()),
                 (Some("f"), Value::Str(name)) => function = Some(name),
                 (Some("a"), value @ (Value::Tuple(_) | Value::List(_))) => args = Some(value),
                 (Some("k"), value @ Value::Dict(_)) => kwargs = Some(value),
@@ -103,7 +105,7 @@ impl Job {
             function: function.ok_or_else(|| missing("function"))?,
             args: args.ok_or_else(|| missing("arguments"))?,
             kwargs: kwargs.ok_or_else(|| missing("keyword arguments"))?,
-            least_try: least_try.map_or(0, |number| number.clamp(0, u32::MAX.into()) as u32),
+            least_try: least_try.map_or(0, |number| u32::try_from(number.max(0)).unwrap_or(u32::MAX)),
             enqueued: enqueued
                 .and_then(|ms| i64::try_from(ms).ok())
                 .ok_or_else(|| missing("time"))?,

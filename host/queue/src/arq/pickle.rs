@@ -103,7 +103,6 @@ impl<'a> Machine<'a> {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm for each instruction")]
     fn step(&mut self, opcode: u8) -> Result<(), String> {
         match opcode {
             // PROTO, FRAME: nothing to do.
@@ -148,16 +147,12 @@ impl<'a> Machine<'a> {
             b'C' => self.bytes(1)?,
             b'B' => self.bytes(4)?,
             0x8e | 0x96 => self.bytes(8)?,
-            // EMPTY_LIST, LIST, APPEND, APPENDS
+            // EMPTY_LIST, LIST, APPEND
             b']' => self.push(Node::List(Vec::new()))?,
             b'l' => self.gather(Node::List)?,
             b'a' => {
                 let item = self.pop()?;
                 self.extend(vec![item])?;
-            }
-            b'e' | 0x90 => {
-                let items = self.since_mark()?;
-                self.extend(items)?;
             }
             // EMPTY_TUPLE, TUPLE, TUPLE1, TUPLE2, TUPLE3
             b')' => self.push(Node::Tuple(Vec::new()))?,
@@ -168,14 +163,14 @@ impl<'a> Machine<'a> {
                 let items = self.stack.split_off(from);
                 self.push(Node::Tuple(items))?;
             }
-            // EMPTY_DICT, DICT, SETITEM, SETITEMS
+            // EMPTY_DICT, DICT, SETITEM; APPENDS, SETITEMS, ADDITEMS
             b'}' => self.push(Node::Dict(Vec::new()))?,
             b'd' => self.gather(Node::Dict)?,
             b's' => {
                 let (value, key) = (self.pop()?, self.pop()?);
                 self.extend(vec![key, value])?;
             }
-            b'u' => {
+            b'e' | b'u' | 0x90 => {
                 let entries = self.since_mark()?;
                 self.extend(entries)?;
             }

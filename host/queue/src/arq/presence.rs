@@ -131,6 +131,14 @@ pub(super) async fn clear(shared: &Shared) {
     }
 }
 
+/// When each was heard of, what they say, and what stands at the health-check key and at our copy of it.
+type Listed = (
+    Vec<(String, f64)>,
+    HashMap<String, String>,
+    Option<String>,
+    Option<String>,
+);
+
 /// The live workers: ours, and the stock worker that wrote the health-check key last.
 pub(super) async fn workers(shared: &Shared) -> Result<Vec<WorkerPresence>, QueueError> {
     let (keys, now) = (&shared.keys, shared.now());
@@ -143,12 +151,7 @@ pub(super) async fn workers(shared: &Shared) -> Result<Vec<WorkerPresence>, Queu
     pipe.cmd("HGETALL").arg(&keys.worker_infos);
     pipe.cmd("GET").arg(health_key(shared));
     pipe.cmd("GET").arg(&keys.health);
-    let (heard, infos, health, ours): (
-        Vec<(String, f64)>,
-        HashMap<String, String>,
-        Option<String>,
-        Option<String>,
-    ) = shared.link.pipeline(&pipe).await?;
+    let (heard, infos, health, ours): Listed = shared.link.pipeline(&pipe).await?;
     let mut workers = Vec::new();
     for (name, at) in heard {
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this age")]

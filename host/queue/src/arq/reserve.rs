@@ -6,9 +6,9 @@
 
 use super::{
     Shared,
-    front::{self, Shown},
+    front::{self, Look, Shown},
     held::Reservation,
-    keys, locked, pickle, scripts,
+    keys, locked, scripts,
     settle::Hold,
     value::Failure,
 };
@@ -95,7 +95,11 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
     let room = room.min(shared.options.batch.clamp(1, front::LONGEST_LOOK / 2));
     let claims = front.claims(room);
     let room = room - claims.len();
-    let look = front.begin(&shared, room);
+    let look = if room > 0 {
+        front.begin(&shared, room)
+    } else {
+        Look::default()
+    };
 
     let at = Instant::now();
     let serial = shared.serial.fetch_add(1, Ordering::Relaxed);
@@ -176,17 +180,13 @@ fn open(
     now: i64,
 ) -> Opened {
     let read = front::read(length, &bytes).map_err(|why| format!("the job cannot be read: {why}"));
-    let function = match &read {
-        Ok(job) => Some(job.function.clone()),
-        Err(_) => pickle::text_early(&bytes, "f"),
-    };
-    let ours = function.is_some_and(|function| front::is_ours(shared, &function));
     let most = shared.options.policy.max_tries;
     #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this age")]
     let due = score as i64;
     let fate = match &read {
         _ if length == 0 => Err(Fate::Fail(Failure::Execution("job expired".to_owned()))),
-        _ if !ours => Err(Fate::GiveBack),
+        // Another job than the one that was seen, by now.
+        Ok(job) if !front::is_ours(shared, &job.function) => Err(Fate::GiveBack),
         _ if aborted => Err(Fate::Fail(Failure::Cancelled)),
         Ok(_) if attempt > most => Err(Fate::Bury(format!("max {most} retries exceeded"))),
         Ok(job) => job.task(&id, attempt, due).map_err(Fate::Bury),

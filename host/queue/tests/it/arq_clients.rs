@@ -263,3 +263,60 @@ async fn a_job_that_is_too_long_fails_in_clear_words() {
         "{result}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_broken_behind_our_function_fails_once() {
+    let mut on = OnArq::start().await;
+    let _worker = our_worker(&on.arq);
+    let twice = r#"{"t":null,"f":"tcp","a":[],"k":{},"et":1,"f":"foreign"}"#;
+    // Once before the function is known, once after.
+    for job in [
+        r#"{"t":null,"f":"tcp","a":[],"k":{},"et":1}"#,
+        twice,
+        r#"{"t":null,"f":"tcp",nonsense"#,
+    ] {
+        let () = on.redis.run(&format!("SET arq:job:x {job}")).await;
+        let () = on.redis.run(&format!("ZADD {QUEUE} 1 x")).await;
+        eventually(Duration::from_secs(5), "it is done with", async || {
+            on.redis.run::<u32>(&format!("ZCARD {QUEUE}")).await == 0
+        })
+        .await;
+    }
+    let dead = on.arq.dead(QUEUE, 0, 10).await.unwrap();
+    assert!(dead[0].why.contains("cannot be read"), "{dead:?}");
+    let () = on.redis.run(&format!("SET arq:job:y {twice}")).await;
+    let () = on.redis.run(&format!("ZADD {QUEUE} 1 y")).await;
+    eventually(Duration::from_secs(5), "it is a dead letter", async || {
+        on.arq.dead(QUEUE, 0, 10).await.unwrap().len() == 2
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_of_a_known_function_are_claimed_in_the_trip_that_finds_them() {
+    let mut options = options();
+    options.timing.abort = Duration::from_secs(60);
+    let mut on = OnArq::with(options).await;
+    for serializer in ["pickle", "pickle5", "json", "msgpack"] {
+        let mut client = Client::start(&on, serializer);
+        // The first one makes the function known.
+        reserved(&on, &mut client, "tcp", json!({}))
+            .await
+            .ack()
+            .await
+            .unwrap();
+        let many = json!({"do": "enqueue_many", "function": "tcp", "kwargs": {}, "count": 20});
+        assert_eq!(client.ask(many).await, 20);
+        let () = on.redis.run("CONFIG RESETSTAT").await;
+        let leases = on.arq.reserve(room(20)).await.unwrap();
+        assert_eq!(leases.len(), 20, "{serializer}");
+        let stats: String = on.redis.run("INFO commandstats").await;
+        assert!(
+            stats.contains("cmdstat_evalsha:calls=1,"),
+            "{serializer}: {stats}"
+        );
+        for lease in leases {
+            lease.ack().await.unwrap();
+        }
+    }
+}

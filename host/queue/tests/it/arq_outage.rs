@@ -169,6 +169,7 @@ async fn a_claim_that_another_worker_has_by_now_is_neither_renewed_nor_settled()
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the event loop is to be blocked")]
 async fn an_event_loop_that_is_starved_keeps_its_claims() {
     let mut on = OnArq::start().await;
     let lease = reserved(&on, 1).await.remove(0);

@@ -92,6 +92,10 @@ async fn functions_that_are_not_ours_are_left_to_stock_workers_however_many_ther
 const VICTIM: &str = "LAPWING_TEST_VICTIM";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how the process to be killed knows that it is"
+)]
 async fn a_job_of_a_worker_that_was_killed_runs_again_when_its_claim_ends() {
     if let Ok(url) = std::env::var(VICTIM) {
         let arq = Arq::connect(&Server::open(&url).unwrap(), options())

@@ -4,7 +4,7 @@ use crate::{
     arq_fixture::{OnArq, QUEUE},
     fixture::room,
 };
-use lapwing_model::{CheckResult, Observation, Reason, Task, WorkerIdentity};
+use lapwing_model::{CheckResult, Clock, Observation, Reason, Task, WorkerIdentity};
 use lapwing_queue::{Source, arq::Arq};
 use serde_json::{Value, json};
 use std::{
@@ -102,7 +102,7 @@ pub(crate) fn seen(task: &Task) -> CheckResult {
         name: "here:1".to_owned(),
         region: None,
     };
-    let now = jiff::Timestamp::now();
+    let now = lapwing_model::SystemClock.now();
     CheckResult::new(task, &worker, now, now, observation)
 }
 

@@ -47,13 +47,13 @@ fn put(out: &mut Vec<u8>, value: &Value) {
         }
         Value::FrozenSet(items) => {
             out.push(b'(');
-            items.iter().for_each(|item| put(out, item));
+            all(out, items);
             out.push(0x91);
         }
         Value::Tuple(items) if items.is_empty() => out.push(b')'),
         Value::Tuple(items) => {
             out.push(b'(');
-            items.iter().for_each(|item| put(out, item));
+            all(out, items);
             out.push(b't');
         }
         Value::Object { name, .. } => text(out, name),
@@ -69,8 +69,14 @@ fn put(out: &mut Vec<u8>, value: &Value) {
 fn marked(out: &mut Vec<u8>, items: &[Value], end: u8) {
     if !items.is_empty() {
         out.push(b'(');
-        items.iter().for_each(|item| put(out, item));
+        all(out, items);
         out.push(end);
+    }
+}
+
+fn all(out: &mut Vec<u8>, items: &[Value]) {
+    for item in items {
+        put(out, item);
     }
 }
 

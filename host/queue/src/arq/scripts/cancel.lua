@@ -4,13 +4,13 @@
 --
 -- A stock client leaves a waiting job to the next worker; here it ends at once, as that worker would end it.
 local id = ARGV[1]
-if not redis.call("ZSCORE", KEYS[1], id) then return 0 end
-if redis.call("EXISTS", "arq:in-progress:" .. id) == 1 then
-  redis.call("ZADD", KEYS[2], number(clock()), id)
+if not call("ZSCORE", KEYS[1], id) then return 0 end
+if call("EXISTS", "arq:in-progress:" .. id) == 1 then
+  call("ZADD", KEYS[2], number(clock()), id)
   return 1
 end
 keep(id, ARGV[2], ARGV[3])
-redis.call("ZREM", KEYS[1], id)
-redis.call("ZREM", KEYS[2], id)
-redis.call("DEL", "arq:job:" .. id, "arq:retry:" .. id)
+call("ZREM", KEYS[1], id)
+call("ZREM", KEYS[2], id)
+call("DEL", "arq:job:" .. id, "arq:retry:" .. id)
 return 1

@@ -4,7 +4,7 @@ local ids, lost = every(2, 2), {}
 local marks = many("arq:in-progress:", ids)
 for i, id in ipairs(ids) do
   if marks[i] == ARGV[1 + 2 * i] then
-    redis.call("PEXPIRE", "arq:in-progress:" .. id, ARGV[1])
+    call("PEXPIRE", "arq:in-progress:" .. id, ARGV[1])
   else
     lost[#lost + 1] = id
   end

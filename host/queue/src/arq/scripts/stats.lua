@@ -5,8 +5,8 @@
 --
 -- Jobs in work stay on the queue, at its head mostly: arq counts them nowhere.
 local now = clock()
-local due, all = redis.call("ZCOUNT", KEYS[1], "-inf", number(now)), redis.call("ZCARD", KEYS[1])
-local first = redis.call("ZRANGE", KEYS[1], "-inf", number(now), "BYSCORE", "LIMIT", 0, ARGV[1], "WITHSCORES")
+local due, all = call("ZCOUNT", KEYS[1], "-inf", number(now)), call("ZCARD", KEYS[1])
+local first = call("ZRANGE", KEYS[1], "-inf", number(now), "BYSCORE", "LIMIT", 0, ARGV[1], "WITHSCORES")
 local ids = {}
 for i = 1, #first, 2 do ids[#ids + 1] = first[i] end
 local active, oldest = 0, -1
@@ -20,4 +20,4 @@ if #ids > 0 then
     end
   end
 end
-return { due, active, all - due, oldest, redis.call("ZCARD", KEYS[3]), redis.call("EXISTS", KEYS[2]) }
+return { due, active, all - due, oldest, call("ZCARD", KEYS[3]), call("EXISTS", KEYS[2]) }

@@ -9,7 +9,7 @@
 -- Stock workers take one job in four round trips; this claims many in one, by the same rules. A job's marker in place
 -- of "1" says whose it is; stock workers ask only whether there is one.
 local now, claimed, shown = clock(), {}, {}
-if redis.call("EXISTS", KEYS[2]) == 1 then return { number(now), claimed, shown, 0, "-1" } end
+if call("EXISTS", KEYS[2]) == 1 then return { number(now), claimed, shown, 0, "-1" } end
 
 local limit = tonumber(ARGV[3])
 local function cut(job)
@@ -30,14 +30,14 @@ end
 -- Claims what is free, due and there.
 local function claim(ids, scores, jobs, least)
   if #ids == 0 then return end
-  local tries = many("arq:retry:", ids)
-  local aborts = redis.call("EXISTS", KEYS[3]) == 1 and redis.call("ZMSCORE", KEYS[3], unpack(ids)) or {}
+  local tries, counters = many("arq:retry:", ids)
+  local aborts = call("EXISTS", KEYS[3]) == 1 and call("ZMSCORE", KEYS[3], unpack(ids)) or {}
   for i, id in ipairs(ids) do
     if scores[i] and tonumber(scores[i]) <= now
-      and redis.call("SET", "arq:in-progress:" .. id, ARGV[1], "NX", "PX", ARGV[2]) then
+      and call("SET", "arq:in-progress:" .. id, ARGV[1], "NX", "PX", ARGV[2]) then
       local try = math.max((tonumber(tries[i]) or 0) + 1, least[i] or 0)
       -- As long as stock workers keep it.
-      redis.call("SET", "arq:retry:" .. id, try, "EX", 88400)
+      call("SET", counters[i], try, "EX", 88400)
       local length, job = cut(jobs[i])
       claimed[#claimed + 1] = { id, try, scores[i], aborts[i] and 1 or 0, length, job }
     end
@@ -50,14 +50,14 @@ for i = 1, tonumber(ARGV[8]) do
   ids[i], least[i] = ARGV[at + 1], tonumber(ARGV[at + 2])
   at = at + 2
 end
-if #ids > 0 then claim(ids, redis.call("ZMSCORE", KEYS[1], unpack(ids)), many("arq:job:", ids), least) end
+if #ids > 0 then claim(ids, call("ZMSCORE", KEYS[1], unpack(ids)), many("arq:job:", ids), least) end
 local ours, known = tonumber(ARGV[9]), {}
 for i = at + 1, #ARGV do known[ARGV[i]] = i <= at + ours and "ours" or "foreign" end
 
 local count, room, most = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local looked, upcoming = 0, "-1"
 if room > 0 then
-  local due = redis.call("ZRANGE", KEYS[1], "-inf", number(now), "BYSCORE", "LIMIT", ARGV[4], count, "WITHSCORES")
+  local due = call("ZRANGE", KEYS[1], "-inf", number(now), "BYSCORE", "LIMIT", ARGV[4], count, "WITHSCORES")
   local all, free, places = {}, {}, {}
   for i = 1, #due, 2 do all[#all + 1] = due[i] end
   local marks = #all > 0 and many("arq:in-progress:", all)
@@ -86,7 +86,7 @@ if room > 0 then
   end
   claim(take, scores, jobs, {})
   if #free == 0 and looked < count then
-    local first = redis.call("ZRANGE", KEYS[1], "(" .. number(now), "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
+    local first = call("ZRANGE", KEYS[1], "(" .. number(now), "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
     upcoming = first[2] or "-1"
   end
 end
