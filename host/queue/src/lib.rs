@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod arq;
 pub mod asynq;
 mod backoff;
 mod batch;

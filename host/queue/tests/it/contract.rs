@@ -1,5 +1,6 @@
 //! What every dialect promises.
 
+use crate::arq_fixture::OnArq;
 use crate::fixture::{Dialect, InMemory, OnRedis, eventually, monitors, result, room, take, task};
 use crate::streams_fixture::OnStreams;
 use lapwing_queue::{Enqueued, QueueError, TaskState};
@@ -11,6 +12,9 @@ use tokio::{
 
 macro_rules! contract {
     ($( $name:ident )*) => {
+        mod arq {
+            $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() { super::$name::<super::OnArq>().await; } )*
+        }
         mod asynq {
             $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() { super::$name::<super::OnRedis>().await; } )*
         }

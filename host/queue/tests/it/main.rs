@@ -1,7 +1,8 @@
 //! The queue dialects against real servers.
 //!
-//! Every dialect passes the suite in `contract`. The rest shows what is particular to Asynq's wire. Stock Asynq is not
-//! run here: bytes made with its real client (0.25.1) and its state transitions, step by step, stand in for it.
+//! Every dialect passes the suite in `contract`. The rest shows what is particular to each wire. Stock arq runs beside
+//! it (`tests/stock`). Stock Asynq does not: bytes made with its real client (0.25.1) and its state transitions, step by
+//! step, stand in for it.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +14,12 @@
 mod contract;
 mod fixture;
 
+mod arq_clients;
+mod arq_fixture;
+mod arq_outage;
+mod arq_presence;
+mod arq_shared;
+mod arq_stock;
 mod asynq_archive;
 mod asynq_message;
 mod asynq_outage;

@@ -1,0 +1,93 @@
+-- KEYS: queue, paused, aborts
+-- ARGV: mark, how long it lasts (ms), longest job (bytes), offset to look from, ids to look at, room, most jobs to show,
+--       number of ids to claim whatever they are, number of functions that are ours; of each id to claim the id and the
+--       least number of its try; the functions that are ours; the functions that are not
+-- Returns now (ms), {id, try, score, 1 if to be aborted, job's length, job} of each claimed, {id, score, place, job's
+-- length, job} of each that is due, not in work, and of a function that cannot be told here, how many ids were looked
+-- at, and when the next job is due (ms; -1 for unknown) if there was none.
+--
+-- Stock workers take one job in four round trips; this claims many in one, by the same rules. A job's marker in place
+-- of "1" says whose it is; stock workers ask only whether there is one.
+local now, claimed, shown = clock(), {}, {}
+if call("EXISTS", KEYS[2]) == 1 then return { number(now), claimed, shown, 0, "-1" } end
+
+local limit = tonumber(ARGV[3])
+local function cut(job)
+  if not job then return 0, "" end
+  return #job, #job > limit and string.sub(job, 1, 4096) or job
+end
+
+-- The function of a job that is written as stock clients and ours write it; nil for others, which are shown.
+local function called(job)
+  local length, at = string.match(job, "^\128[\4\5]\149........}\148%(\140\1t\148N\140\1f\148\140(.)()")
+  if not length then length, at = string.match(job, "^\128\4}%(\140\1tN\140\1f\140(.)()") end
+  if length then return string.sub(job, at, at + string.byte(length) - 1) end
+  length, at = string.match(job, "^\133\161t\192\161f([\160-\191])()")
+  if length then return string.sub(job, at, at + string.byte(length) - 161) end
+  return string.match(job, '^{"t": ?null, ?"f": ?"([^"\\]+)"')
+end
+
+-- Claims what is free, due and there.
+local function claim(ids, scores, jobs, least)
+  if #ids == 0 then return end
+  local tries, counters = many("arq:retry:", ids)
+  local aborts = call("EXISTS", KEYS[3]) == 1 and call("ZMSCORE", KEYS[3], unpack(ids)) or {}
+  for i, id in ipairs(ids) do
+    if scores[i] and tonumber(scores[i]) <= now
+      and call("SET", "arq:in-progress:" .. id, ARGV[1], "NX", "PX", ARGV[2]) then
+      local try = math.max((tonumber(tries[i]) or 0) + 1, least[i] or 0)
+      -- As long as stock workers keep it.
+      call("SET", counters[i], try, "EX", 88400)
+      local length, job = cut(jobs[i])
+      claimed[#claimed + 1] = { id, try, scores[i], aborts[i] and 1 or 0, length, job }
+    end
+  end
+end
+
+local at = 9
+local ids, least = {}, {}
+for i = 1, tonumber(ARGV[8]) do
+  ids[i], least[i] = ARGV[at + 1], tonumber(ARGV[at + 2])
+  at = at + 2
+end
+if #ids > 0 then claim(ids, call("ZMSCORE", KEYS[1], unpack(ids)), many("arq:job:", ids), least) end
+local ours, known = tonumber(ARGV[9]), {}
+for i = at + 1, #ARGV do known[ARGV[i]] = i <= at + ours and "ours" or "foreign" end
+
+local count, room, most = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local looked, upcoming = 0, "-1"
+if room > 0 then
+  local due = call("ZRANGE", KEYS[1], "-inf", number(now), "BYSCORE", "LIMIT", ARGV[4], count, "WITHSCORES")
+  local all, free, places = {}, {}, {}
+  for i = 1, #due, 2 do all[#all + 1] = due[i] end
+  local marks = #all > 0 and many("arq:in-progress:", all)
+  for place, id in ipairs(all) do
+    if not marks[place] then
+      free[#free + 1] = id
+      places[#free] = place
+    end
+  end
+  local found = #free > 0 and many("arq:job:", free)
+  looked = #all
+  local take, scores, jobs = {}, {}, {}
+  for i, id in ipairs(free) do
+    if #take == room or #shown == most then
+      looked = places[i] - 1
+      break
+    end
+    local job, score = found[i], due[2 * places[i]]
+    local whose = job and known[called(job) or ""]
+    if whose == "ours" then
+      take[#take + 1] = id
+      scores[#take], jobs[#take] = score, job
+    elseif not whose then
+      shown[#shown + 1] = { id, score, places[i] - 1, cut(job) }
+    end
+  end
+  claim(take, scores, jobs, {})
+  if #free == 0 and looked < count then
+    local first = call("ZRANGE", KEYS[1], "(" .. number(now), "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
+    upcoming = first[2] or "-1"
+  end
+end
+return { number(now), claimed, shown, looked, upcoming }
