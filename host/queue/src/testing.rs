@@ -4,6 +4,10 @@
 //! For tests only, of this crate and of others (feature `testing`). Unlike the rest of the crate it panics when it
 //! cannot go on: a test has nobody to tell.
 
+mod proxy;
+
+pub use proxy::Proxy;
+
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     io::{BufRead, BufReader},
