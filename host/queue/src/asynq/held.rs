@@ -1,7 +1,7 @@
 //! The tasks that this process has reserved, and how their leases are kept alive.
 
 use super::{Shared, keys::Keys, message::Envelope, scripts};
-use crate::QueueError;
+use crate::{QueueError, link::Link};
 use jiff::Timestamp;
 use std::{
     collections::{HashMap, HashSet},
@@ -24,9 +24,11 @@ pub(super) struct Reservation {
     pub(super) queue: usize,
     pub(super) id: String,
     /// What the task's hash is marked with.
-    pub(super) owner: String,
+    pub(super) owner: Arc<str>,
     pub(super) envelope: Envelope,
     pub(super) started: Timestamp,
+    /// How long the run may take, by the message.
+    pub(super) limit: Duration,
     /// When the lease was last known to be ours.
     pub(super) confirmed: Mutex<Instant>,
     pub(super) lost: CancellationToken,
@@ -87,7 +89,7 @@ impl Held {
     pub(super) fn contains(&self, queue: usize, id: &str, owner: &str) -> bool {
         self.table()
             .get(&(queue, id.to_owned()))
-            .is_some_and(|held| held.owner == owner)
+            .is_some_and(|held| *held.owner == *owner)
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Reservation>> {
@@ -117,6 +119,7 @@ impl Held {
 /// Extends the leases of `held`, which are all of the queue with these keys, and learns which of them are lost.
 pub(super) async fn extend(
     shared: &Shared,
+    link: &Link,
     keys: &Keys,
     held: &[Arc<Reservation>],
 ) -> Result<(), QueueError> {
@@ -126,9 +129,9 @@ pub(super) async fn extend(
         call.arg(&keys.tasks)
             .arg(shared.clock.lease_end(shared.options.timing.lease));
         for reservation in chunk {
-            call.arg(&reservation.id).arg(&reservation.owner);
+            call.arg(&reservation.id).arg(&*reservation.owner);
         }
-        let lost: HashSet<String> = shared.link.script(&call).await?;
+        let lost: HashSet<String> = link.script(&call).await?;
         for reservation in chunk {
             if !lost.contains(&reservation.id) {
                 reservation.confirm(at);

@@ -16,22 +16,26 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Adds a task.
+    /// Adds tasks, now or for later.
     ENQUEUE = "enqueue.lua";
     /// Takes tasks of several queues.
     DEQUEUE = "dequeue.lua";
-    /// Ends a task well.
-    DONE = "done.lua";
-    /// Moves a task to the dead letters.
-    ARCHIVE = "archive.lua";
-    /// Puts a task back.
-    REQUEUE = "requeue.lua";
+    /// Ends tasks, each in its own way.
+    SETTLE = "settle.lua";
     /// Keeps leases alive.
     EXTEND = "extend.lua";
-    /// Lists tasks whose leases nobody keeps alive.
-    OVERDUE = "overdue.lua";
-    /// Puts such tasks back.
+    /// Forwards what is due, deletes what was kept, adopts what is nobody's, and lists leases that nobody keeps alive.
+    TEND = "tend.lua";
+    /// Puts tasks back whose leases nobody kept alive.
     RESTORE = "restore.lua";
-    /// Puts tasks back that are in work without a lease.
-    ORPHANS = "orphans.lua";
+    /// Counts a queue's tasks.
+    STATS = "stats.lua";
+    /// Reads a task.
+    LOOK = "look.lua";
+    /// Deletes a task that waits.
+    WITHDRAW = "withdraw.lua";
+    /// Lists dead letters.
+    DEAD = "dead.lua";
+    /// Runs a dead letter again, or deletes it.
+    UNARCHIVE = "unarchive.lua";
 }
