@@ -132,7 +132,11 @@ impl Role {
     /// How this process speaks Asynq.
     pub(crate) fn asynq_options(config: &Config) -> asynq::Options {
         asynq::Options {
-            queues: config.queues.clone(),
+            queues: config
+                .queues
+                .iter()
+                .map(|(name, weight)| asynq::QueueOptions::new(name, *weight))
+                .collect(),
             concurrency: config.concurrency,
             ..asynq::Options::default()
         }

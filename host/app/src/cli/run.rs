@@ -127,7 +127,7 @@ async fn watch(
     }
     let (source, queue): (Arc<dyn Source>, Arc<dyn Queue>) = if let Some(redis) = &config.redis {
         let options = asynq::Options {
-            queues: vec![(QUEUE.to_owned(), 1)],
+            queues: vec![asynq::QueueOptions::new(QUEUE, 1)],
             check_queue: QUEUE.to_owned(),
             ..Role::asynq_options(&config)
         };

@@ -14,12 +14,16 @@ mod contract;
 mod fixture;
 
 mod asynq_archive;
+mod asynq_faults;
+mod asynq_inspect;
 mod asynq_message;
 mod asynq_outage;
 mod asynq_presence;
+mod asynq_queues;
 mod asynq_recovery;
 mod asynq_refusal;
 mod asynq_reserve;
+mod asynq_schedule;
 mod asynq_wire;
 mod memory;
 mod memos;
