@@ -4,7 +4,8 @@ use super::{
     Asynq, Shared,
     keys::{self, Keys},
     message::ServerInfo,
-    payload, scripts,
+    payload,
+    scripts::{self, Call},
 };
 use crate::{
     DeadLetter, Inspect, KeptResult, QueueError, QueueStats, TaskState, TaskStatus, WorkerPresence,
@@ -44,9 +45,8 @@ impl Shared {
     /// Reads a task; nothing when there is none.
     async fn look(&self, queue: &str, id: &str) -> Result<Option<Look>, QueueError> {
         let keys = self.keys(queue)?;
-        let mut call = scripts::LOOK.key(keys.task(id));
-        call.key(&keys.scheduled).key(&keys.retry).arg(id);
-        let found: Vec<Vec<u8>> = self.link.script(&call).await?;
+        let mut call = Call::new(&scripts::LOOK, &[&keys.task(id), &keys.scheduled, &keys.retry]);
+        let found: Vec<Vec<u8>> = call.arg(id).run(&self.link).await?;
         let Ok([state, message, since, due, result]) = <[Vec<u8>; 5]>::try_from(found) else {
             return Ok(None);
         };
@@ -62,10 +62,15 @@ impl Shared {
 
     async fn unarchive(&self, queue: &str, id: &str, again: Option<i64>) -> Result<bool, QueueError> {
         let keys = self.keys(queue)?;
-        let mut call = scripts::UNARCHIVE.key(keys.task(id));
-        call.key(&keys.archived).key(&keys.pending).arg(id);
-        call.arg(again.map(|now| now.to_string()).unwrap_or_default());
-        self.link.script(&call).await
+        let again = again.map(|now| now.to_string()).unwrap_or_default();
+        Call::new(
+            &scripts::UNARCHIVE,
+            &[&keys.task(id), &keys.archived, &keys.pending],
+        )
+        .arg(id)
+        .arg(again)
+        .run(&self.link)
+        .await
     }
 }
 
@@ -139,12 +144,20 @@ impl Inspect for Asynq {
 
     async fn stats(&self, queue: &str) -> Result<QueueStats, QueueError> {
         let keys = self.shared.keys(queue)?;
-        let mut call = scripts::STATS.key(&keys.pending);
-        call.key(&keys.active).key(&keys.scheduled).key(&keys.retry);
-        call.key(&keys.archived).key(&keys.completed);
-        call.key(&keys.processed).key(&keys.failed).key(&keys.paused);
-        call.arg(&keys.tasks);
-        let (sizes, oldest, paused): ([u64; 8], String, bool) = self.shared.link.script(&call).await?;
+        let counted = [
+            &*keys.pending,
+            &keys.active,
+            &keys.scheduled,
+            &keys.retry,
+            &keys.archived,
+            &keys.completed,
+            &keys.processed,
+            &keys.failed,
+            &keys.paused,
+        ];
+        let mut call = Call::new(&scripts::STATS, &counted);
+        let (sizes, oldest, paused): ([u64; 8], String, bool) =
+            call.arg(&keys.tasks).run(&self.shared.link).await?;
         let [
             pending,
             active,
@@ -212,10 +225,9 @@ impl Inspect for Asynq {
 
     async fn cancel(&self, queue: &str, id: &str) -> Result<bool, QueueError> {
         let keys = self.shared.keys(queue)?;
-        let mut call = scripts::WITHDRAW.key(keys.task(id));
-        call.key(&keys.pending).key(&keys.scheduled).key(&keys.retry);
-        call.arg(id).arg(&keys.groups);
-        match self.shared.link.script(&call).await? {
+        let places = [&*keys.task(id), &keys.pending, &keys.scheduled, &keys.retry];
+        let mut call = Call::new(&scripts::WITHDRAW, &places);
+        match call.arg(id).arg(&keys.groups).run(&self.shared.link).await? {
             0 => Ok(false),
             1 => Ok(true),
             _ => {
@@ -235,9 +247,9 @@ impl Inspect for Asynq {
             return Ok(Vec::new());
         }
         let last = offset.saturating_add(limit.min(LISTED) - 1);
-        let mut call = scripts::DEAD.key(&keys.archived);
+        let mut call = Call::new(&scripts::DEAD, &[&keys.archived]);
         call.arg(&keys.tasks).arg(offset).arg(last);
-        let found: Vec<(String, String, Vec<u8>)> = self.shared.link.script(&call).await?;
+        let found: Vec<(String, String, Vec<u8>)> = call.run(&self.shared.link).await?;
         let letter = |(id, at, message): (String, String, Vec<u8>)| {
             let known = payload::describe(&message);
             DeadLetter {

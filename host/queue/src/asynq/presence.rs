@@ -47,7 +47,6 @@ pub(super) async fn write(shared: &Shared) -> Result<(), QueueError> {
     let held = shared.held.all();
     let lasting_ms = milliseconds(lasting);
     let mut pipe = pipe();
-    pipe.atomic();
     pipe.zadd(keys::SERVERS, &server, end).ignore();
     pipe.zadd(keys::WORKERS, &workers, end).ignore();
     let info = server_info(shared, held.len()).encode_to_vec();
@@ -60,7 +59,11 @@ pub(super) async fn write(shared: &Shared) -> Result<(), QueueError> {
             .collect();
         pipe.hset_multiple(&workers, &fields).ignore();
     }
-    pipe.cmd("PEXPIRE").arg(&workers).arg(lasting_ms).ignore();
+    if !held.is_empty() {
+        // So that nobody sees it half written.
+        pipe.atomic();
+        pipe.cmd("PEXPIRE").arg(&workers).arg(lasting_ms).ignore();
+    }
     shared.keeper.pipeline(&pipe).await
 }
 

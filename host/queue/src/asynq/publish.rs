@@ -5,7 +5,7 @@ use super::{
     keys::{self, Keys},
     message::TaskMessage,
     payload::DEFAULT_TIMEOUT,
-    scripts,
+    scripts::{self, Call},
 };
 use crate::{Enqueued, QueueError, RedisClock, batch::Batch, link::Link};
 use lapwing_model::{CheckResult, Clock, Task, peekaping};
@@ -91,9 +91,17 @@ impl Target {
 
 async fn add(keys: &Keys, link: &Link, clock: &RedisClock, tasks: Vec<New>) -> Result<Vec<i64>, QueueError> {
     let now = i64::try_from(clock.now().as_nanosecond()).unwrap_or(i64::MAX);
-    let mut call = scripts::ENQUEUE.key(&keys.pending);
-    call.key(&keys.scheduled).key(&keys.active).key(&keys.lease);
-    call.key(&keys.archived).key(&keys.completed);
+    let mut call = Call::new(
+        &scripts::ENQUEUE,
+        &[
+            &keys.pending,
+            &keys.scheduled,
+            &keys.active,
+            &keys.lease,
+            &keys.archived,
+            &keys.completed,
+        ],
+    );
     call.arg(&keys.tasks).arg(now).arg(keys::HINTS).arg(&keys.queue);
     for New {
         message,
@@ -106,7 +114,7 @@ async fn add(keys: &Keys, link: &Link, clock: &RedisClock, tasks: Vec<New>) -> R
         call.arg(due.map(|due| due.to_string()).unwrap_or_default());
         call.arg(&message.unique_key).arg(lock).arg(u8::from(replace));
     }
-    link.script(&call).await
+    call.run(link).await
 }
 
 /// As [`Sink::publish`](crate::Sink::publish). A result that is there already was published by an earlier attempt.

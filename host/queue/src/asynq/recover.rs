@@ -14,7 +14,11 @@
 //! After a `kill -9` that is 8 to 19 s: presence lasts 10 s, renewed every 5 s; then up to 5 s to the next look, and 4 s
 //! to the second. Two looks, because right after an outage nobody's presence has been renewed yet.
 
-use super::{Shared, keys, keys::Keys, scripts};
+use super::{
+    Shared, keys,
+    keys::Keys,
+    scripts::{self, Call},
+};
 use crate::QueueError;
 use lapwing_model::Clock;
 use std::{
@@ -152,13 +156,21 @@ async fn tend(shared: &Shared, keys: &Keys) -> Result<Tended, QueueError> {
         let latest = shared
             .clock
             .lease_end(timing.lease.saturating_sub(timing.silence));
-        let mut call = scripts::TEND.key(&keys.pending);
-        call.key(&keys.active).key(&keys.lease).key(&keys.scheduled);
-        call.key(&keys.retry).key(&keys.completed);
+        let mut call = Call::new(
+            &scripts::TEND,
+            &[
+                &keys.pending,
+                &keys.active,
+                &keys.lease,
+                &keys.scheduled,
+                &keys.retry,
+                &keys.completed,
+            ],
+        );
         call.arg(&keys.tasks).arg(&keys.groups).arg(now.as_second());
         call.arg(i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX));
         call.arg(latest).arg(CHUNK);
-        let (forwarded, deleted, restored, due, overdue): Answer = shared.keeper.script(&call).await?;
+        let (forwarded, deleted, restored, due, overdue): Answer = call.run(&shared.keeper).await?;
         note(shared, keys, restored);
         if forwarded > 0 {
             shared.hint();
@@ -184,12 +196,12 @@ async fn restore(shared: &Shared, keys: &Keys, lost: &[&Overdue]) -> Result<(), 
     if lost.is_empty() {
         return Ok(());
     }
-    let mut call = scripts::RESTORE.key(&keys.active);
-    call.key(&keys.lease).key(&keys.pending).arg(&keys.tasks);
+    let mut call = Call::new(&scripts::RESTORE, &[&keys.active, &keys.lease, &keys.pending]);
+    call.arg(&keys.tasks);
     for lease in lost {
         call.arg(&lease.id).arg(&lease.end);
     }
-    let restored: usize = shared.keeper.script(&call).await?;
+    let restored: usize = call.run(&shared.keeper).await?;
     note(shared, keys, restored);
     Ok(())
 }

@@ -4,7 +4,8 @@ use super::{
     Shared,
     held::Reservation,
     message::{Envelope, TaskMessage},
-    payload, scripts,
+    payload,
+    scripts::{self, Call},
     served::{self, Seats},
     settle::Hold,
 };
@@ -77,29 +78,29 @@ async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueErro
     let serial = shared.serial.fetch_add(1, Ordering::Relaxed);
     let owner: Arc<str> = format!("{}/{serial}", shared.identity.name).into();
     let at = Instant::now();
-    let mut call = scripts::DEQUEUE.prepare_invoke();
-    call.arg(room)
-        .arg(shared.clock.lease_end(shared.options.timing.lease))
-        .arg(&*owner);
-    let mut places: Vec<(usize, Seats)> = Vec::new();
+    let (mut places, mut names): (Vec<(usize, Seats)>, Vec<&str>) = (Vec::new(), Vec::new());
     for index in served::order(&shared.queues, shared.options.priority) {
         let Some(queue) = shared.queues.get(index) else {
             continue;
         };
         let (keys, seats) = (&queue.keys, queue.seats(room));
         if seats.most > 0 {
-            call.key(&keys.pending)
-                .key(&keys.paused)
-                .key(&keys.active)
-                .key(&keys.lease);
-            call.arg(&keys.tasks).arg(seats.most);
+            names.extend([&*keys.pending, &keys.paused, &keys.active, &keys.lease]);
             places.push((index, seats));
         }
     }
     if places.is_empty() {
         return Ok(Vec::new());
     }
-    let answer: Vec<(usize, String, Vec<u8>, String)> = shared.link.script(&call).await?;
+    let mut call = Call::new(&scripts::DEQUEUE, &names);
+    call.arg(room)
+        .arg(shared.clock.lease_end(shared.options.timing.lease))
+        .arg(&*owner);
+    for (index, seats) in &places {
+        let prefix = shared.queues.get(*index).map(|queue| &*queue.keys.tasks);
+        call.arg(prefix.unwrap_or_default()).arg(seats.most);
+    }
+    let answer: Vec<(usize, String, Vec<u8>, String)> = call.run(&shared.link).await?;
     let started = shared.clock.now();
     let mut taken = Vec::with_capacity(answer.len());
     for (place, id, bytes, since) in answer {

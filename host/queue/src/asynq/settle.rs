@@ -4,7 +4,8 @@ use super::{
     Shared,
     held::{self, Reservation},
     keys::Keys,
-    payload, scripts,
+    payload,
+    scripts::{self, Call},
     served::Served,
 };
 use crate::{
@@ -32,12 +33,40 @@ const REASON_LIMIT: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Ending {
     reservation: Arc<Reservation>,
+    way: Way,
+}
+
+/// The ways out of work. Times are Unix seconds, messages as they are to be written.
+#[derive(Debug)]
+enum Way {
+    Done,
+    Pending,
+    Retry {
+        due: i64,
+        message: Vec<u8>,
+    },
+    Archived {
+        at: i64,
+        message: Vec<u8>,
+    },
+    Completed {
+        until: i64,
+        message: Vec<u8>,
+        result: Vec<u8>,
+    },
+}
+
+impl Way {
     /// As `settle.lua` calls it.
-    way: &'static str,
-    score: i64,
-    message: Vec<u8>,
-    unlock: bool,
-    result: Vec<u8>,
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Pending => "pending",
+            Self::Retry { .. } => "retry",
+            Self::Archived { .. } => "archived",
+            Self::Completed { .. } => "completed",
+        }
+    }
 }
 
 /// Makes the calls that end many tasks of the queue with these keys; answers whether each was still held.
@@ -60,24 +89,42 @@ async fn end(
     endings: Vec<Ending>,
 ) -> Result<Vec<bool>, QueueError> {
     let now = clock.now();
-    let mut call = scripts::SETTLE.key(&keys.active);
-    call.key(&keys.lease).key(&keys.pending).key(&keys.completed);
-    call.key(&keys.retry).key(&keys.archived);
-    call.key(day(&keys.processed, now)).key(day(&keys.failed, now));
-    call.key(&keys.processed).key(&keys.failed);
+    let (processed, failed) = (day(&keys.processed, now), day(&keys.failed, now));
+    let mut call = Call::new(
+        &scripts::SETTLE,
+        &[
+            &keys.active,
+            &keys.lease,
+            &keys.pending,
+            &keys.completed,
+            &keys.retry,
+            &keys.archived,
+            &processed,
+            &failed,
+            &keys.processed,
+            &keys.failed,
+        ],
+    );
     call.arg(&keys.tasks).arg(later(now, KEPT).as_second());
     call.arg(now.as_second().saturating_sub_unsigned(KEPT.as_secs()));
-    for ending in endings {
+    for Ending { reservation, way } in endings {
         let Reservation {
             id, owner, envelope, ..
-        } = &*ending.reservation;
-        let lock = Some(envelope.message.unique_key.as_str()).filter(|_| ending.unlock);
-        call.arg(ending.way).arg(id).arg(&**owner).arg(ending.score);
-        call.arg(ending.message)
-            .arg(lock.unwrap_or_default())
-            .arg(ending.result);
+        } = &*reservation;
+        call.arg(way.name()).arg(id).arg(&**owner);
+        let lock = &envelope.message.unique_key;
+        match way {
+            Way::Done => call.arg(lock),
+            Way::Pending => &mut call,
+            Way::Retry { due, message } | Way::Archived { at: due, message } => call.arg(due).arg(message),
+            Way::Completed {
+                until,
+                message,
+                result,
+            } => call.arg(lock).arg(until).arg(message).arg(result),
+        };
     }
-    link.script(&call).await
+    call.run(link).await
 }
 
 /// One reservation and what it takes to end it. While this lives, the lease is kept alive.
@@ -107,23 +154,16 @@ impl Hold {
         queue.ok_or_else(|| QueueError::Protocol(format!("no queue {}", self.reservation.queue)))
     }
 
-    fn ending(&self, way: &'static str) -> Ending {
-        Ending {
-            reservation: self.reservation.clone(),
-            way,
-            score: 0,
-            message: Vec::new(),
-            unlock: false,
-            result: Vec::new(),
-        }
-    }
-
     /// Makes one attempt to end the task.
     ///
     /// After an attempt without an answer, "not held under this reservation" means that it was ended then, or that the
     /// lease ran out meanwhile: either way nothing is left to do.
-    async fn settle(&self, ending: Ending) -> Result<(), QueueError> {
+    async fn settle(&self, way: Way) -> Result<(), QueueError> {
         self.reservation.still_ours(self.shared.options.timing.lease)?;
+        let ending = Ending {
+            reservation: self.reservation.clone(),
+            way,
+        };
         let again = self.reservation.settling.swap(true, Ordering::Relaxed);
         let settled = self.queue()?.settle.call(ending).await?;
         if settled || again {
@@ -133,21 +173,17 @@ impl Hold {
         Err(QueueError::LeaseLost(self.reservation.id.clone()))
     }
 
-    /// The ending of a task that failed for a reason, `tried` times more than before.
-    fn failed(&self, way: &'static str, why: &str, tried: i32, delay: Duration) -> Ending {
-        let clock = &self.shared.clock;
+    /// When the task failed, and its message with the reason, tried `tried` times more than before.
+    fn failed(&self, why: &str, tried: i32) -> (i64, Vec<u8>) {
+        let now = self.shared.clock.seconds_in(Duration::ZERO);
         let mut failed = self.reservation.envelope.clone();
         let message = &mut failed.message;
         why.get(..why.floor_char_boundary(REASON_LIMIT))
             .unwrap_or(why)
             .clone_into(&mut message.error_msg);
-        message.last_failed_at = clock.seconds_in(Duration::ZERO);
+        message.last_failed_at = now;
         message.retried = message.retried.saturating_add(tried);
-        Ending {
-            score: clock.seconds_in(delay),
-            message: failed.encode(),
-            ..self.ending(way)
-        }
+        (now, failed.encode())
     }
 }
 
@@ -181,34 +217,35 @@ impl Settle for Hold {
             _ if result.is_some() => kept_here,
             _ => Duration::ZERO,
         };
-        let mut ending = self.ending("done");
-        if !keep.is_zero() {
-            let mut completed = envelope.clone();
-            completed.message.completed_at = clock.seconds_in(Duration::ZERO);
-            let json = |result| serde_json::to_vec(result).unwrap_or_default();
-            ending = Ending {
-                score: clock.seconds_in(keep),
-                message: completed.encode(),
-                result: result.map(json).unwrap_or_default(),
-                ..self.ending("completed")
-            };
+        if keep.is_zero() {
+            return self.settle(Way::Done).await;
         }
-        ending.unlock = true;
-        self.settle(ending).await
+        let mut completed = envelope.clone();
+        completed.message.completed_at = clock.seconds_in(Duration::ZERO);
+        let json = |result| serde_json::to_vec(result).unwrap_or_default();
+        let way = Way::Completed {
+            until: clock.seconds_in(keep),
+            message: completed.encode(),
+            result: result.map(json).unwrap_or_default(),
+        };
+        self.settle(way).await
     }
 
     async fn retry(&self, why: &str) -> Result<(), QueueError> {
         let tried = payload::attempts(&self.reservation.envelope.message);
         let delay = retry_delay(tried).mul_f64(self.shared.options.timing.retry);
-        self.settle(self.failed("retry", why, 1, delay)).await
+        let due = self.shared.clock.seconds_in(delay);
+        let (_, message) = self.failed(why, 1);
+        self.settle(Way::Retry { due, message }).await
     }
 
     async fn archive(&self, why: &str) -> Result<(), QueueError> {
-        self.settle(self.failed("archived", why, 0, Duration::ZERO)).await
+        let (at, message) = self.failed(why, 0);
+        self.settle(Way::Archived { at, message }).await
     }
 
     async fn requeue(&self) -> Result<(), QueueError> {
-        self.settle(self.ending("pending")).await
+        self.settle(Way::Pending).await
     }
 
     fn lost(&self) -> &CancellationToken {

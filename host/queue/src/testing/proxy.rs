@@ -51,7 +51,7 @@ impl Proxy {
                     return;
                 }
                 // A client whose server is away sees its connection closed.
-                let _ = accepting.serve(client);
+                let _ = accepting.serve(&client);
             }
         });
         Self { port, rules }
@@ -89,7 +89,7 @@ impl Drop for Proxy {
 
 impl Rules {
     /// Serves one connection on threads that end with it.
-    fn serve(self: &Arc<Self>, client: TcpStream) -> std::io::Result<()> {
+    fn serve(self: &Arc<Self>, client: &TcpStream) -> std::io::Result<()> {
         let server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.target))?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
@@ -107,6 +107,7 @@ impl Rules {
         });
         let (due, answers) = mpsc::channel::<(Instant, Vec<u8>)>();
         let late = client.try_clone()?;
+        #[expect(clippy::disallowed_methods, reason = "a thread of its own")]
         thread::spawn(move || {
             for (at, bytes) in answers {
                 thread::sleep(at.saturating_duration_since(Instant::now()));

@@ -94,6 +94,7 @@ async fn a_reservation_whose_answer_is_lost_comes_again() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "to block the event loop is the point")]
 fn a_starved_event_loop_loses_no_lease() {
     let starving = Duration::from_secs(4);
     let options = || {

@@ -1,6 +1,6 @@
 -- KEYS: of each queue, the first to be served first: pending, paused, active, lease
 -- ARGV: room, lease's end, owner, then of each queue: prefix of task keys, most tasks to take
--- Returns {place of the queue, id, message, pending since (ns; empty when unknown)} of each task taken.
+-- Returns of each task taken: place of the queue, id, message, pending since (ns; empty when unknown).
 --
 -- Asynq takes one task a call. Ids without a message are dropped on the way; the number of ids looked at is bounded
 -- so that a heap of them cannot hold up the server. Nothing is moved before the first write that a full server
@@ -23,12 +23,16 @@ for place = 0, #KEYS / 4 - 1 do
         elseif not seen[task] and (held[2] ~= "active" or not redis.call("ZSCORE", lease, id)) then
           -- (Otherwise it is listed twice, and somebody works at it.)
           seen[task] = true
-          redis.call("HSET", task, "state", "active", "lapwing_owner", ARGV[3])
+          -- A full server refuses the first write. After it, one field goes before another comes, so that Redis need not
+          -- make room in the hash.
+          if #taken == 0 then redis.call("HSET", task, "state", "active") end
           if held[3] then redis.call("HDEL", task, "pending_since") end
+          redis.call("HSET", task, "state", "active", "lapwing_owner", ARGV[3])
           ids[#ids + 1] = id
           leases[#leases + 1] = ARGV[2]
           leases[#leases + 1] = id
-          taken[#taken + 1] = { place, id, held[1], held[3] or "" }
+          local last = #taken
+          taken[last + 1], taken[last + 2], taken[last + 3], taken[last + 4] = place, id, held[1], held[3] or ""
         end
       end
       redis.call("RPOP", pending, #listed)
