@@ -1,35 +1,43 @@
-//! The Asynq dialect: a drop-in for Peekaping's worker and producer on an unmodified Redis.
+//! The Asynq dialect: a drop-in for Asynq's workers and clients, and so for Peekaping's, on an unmodified Redis.
 //!
 //! Keys, messages and state transitions are those of Asynq 0.25 and 0.26 (sources: its `internal/rdb`,
 //! `internal/base` and `internal/proto`), so stock clients, workers and tools share the queues with Lapwing. What
 //! differs is what stock Asynq gets wrong, and each script says so. It is not made for Redis Cluster: one script
 //! serves all queues.
 
-mod cancel;
 mod held;
 mod inspect;
 mod keys;
+mod listen;
 pub mod message;
+mod options;
+pub mod payload;
 mod presence;
 mod publish;
 mod recover;
 mod reserve;
+mod rhythm;
 mod scripts;
+mod served;
 mod settle;
 mod upkeep;
 
+pub use options::{Options, Priority, QueueOptions, Timing};
+
 use crate::{
-    Enqueued, Lease, Queue, QueueError, RedisClock, Server, Sink, Source, backoff::Backoff, link::Link,
+    Enqueued, Lease, Queue, QueueError, RedisClock, Server, Sink, Source, backoff::Backoff, keeper,
+    link::Link,
 };
 use async_trait::async_trait;
 use held::Held;
 use jiff::Timestamp;
-use keys::Keys;
 use lapwing_model::{CheckResult, Clock, Task};
 use presence::Identity;
+use publish::Target;
+use rhythm::Rhythm;
+use served::Served;
 use std::{
     cmp::Reverse,
-    collections::HashSet,
     fmt,
     num::NonZeroUsize,
     sync::{
@@ -39,84 +47,11 @@ use std::{
     time::Duration,
 };
 use tokio::sync::Notify;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-/// How to take part; the default is what Peekaping's worker does.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The queues to serve, with their weights: a queue is served only while all of greater weight are empty, and not
-    /// at all with a weight of 0.
-    pub queues: Vec<(String, u32)>,
-    /// How many tasks the worker runs at once; only shown to tools.
-    pub concurrency: usize,
-    /// Shown to tools.
-    pub host: String,
-    /// Shown to tools.
-    pub pid: u32,
-    /// Where due checks are put.
-    pub check_queue: String,
-    /// Where results are put.
-    pub ingest_queue: String,
-    /// How long the ingester's Asynq keeps a result after taking it in; whole seconds, 0 to delete it at once.
-    pub retention: Duration,
-    /// How long to wait for a connection, and again for an answer.
-    pub patience: Duration,
-    /// Asynq's intervals.
-    pub timing: Timing,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        let queues = [("critical", 6), ("healthcheck", 5), ("default", 3), ("low", 1)];
-        Self {
-            queues: queues.map(|(name, weight)| (name.to_owned(), weight)).to_vec(),
-            concurrency: 128,
-            host: gethostname::gethostname().to_string_lossy().into_owned(),
-            pid: std::process::id(),
-            check_queue: "healthcheck".to_owned(),
-            ingest_queue: "ingester".to_owned(),
-            retention: Duration::from_secs(3600),
-            patience: Duration::from_secs(2),
-            timing: Timing::default(),
-        }
-    }
-}
-
-/// The intervals workers agree on. Change them only for all workers of a Redis at once; tests scale them down.
-#[derive(Debug, Clone)]
-pub struct Timing {
-    /// How long a lease lasts. 30 s.
-    pub lease: Duration,
-    /// Time between two extensions, presence writes and looks for lost tasks. 5 s.
-    pub beat: Duration,
-    /// How long presence lasts. 10 s.
-    pub presence: Duration,
-    /// A lease not extended for so long is looked into; more than a beat and an answer take. 8 s.
-    pub silence: Duration,
-    /// Time between the two looks that find a worker gone; more than a reconnection takes. 4 s.
-    pub confirm: Duration,
-    /// How long after its end a stock worker's lease is left alone. 30 s.
-    pub grace: Duration,
-    /// Longest pause between two looks for work. 500 ms.
-    pub idle: Duration,
-    /// How long one reservation waits for work. 1 s.
-    pub wait: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            lease: Duration::from_secs(30),
-            beat: Duration::from_secs(5),
-            presence: Duration::from_secs(10),
-            silence: Duration::from_secs(8),
-            confirm: Duration::from_secs(4),
-            grace: Duration::from_secs(30),
-            idle: Duration::from_millis(500),
-            wait: Duration::from_secs(1),
-        }
-    }
-}
+/// Pauses between two looks for work while Redis is away or refuses: few calls, and back well within two seconds.
+const LEAST_TROUBLE: Duration = Duration::from_millis(50);
+const LONGEST_TROUBLE: Duration = Duration::from_millis(700);
 
 /// How often the dialect did what no caller sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,37 +62,43 @@ pub struct Counts {
     pub recovered: u64,
 }
 
-/// One Redis spoken to the way Asynq does: a [`Source`], a [`Sink`] and a [`Queue`].
+/// One Redis spoken to the way Asynq does: a [`Source`], a [`Sink`], a [`Queue`] and an [`Inspect`](crate::Inspect).
 ///
 /// Presence, leases and recovery begin with the first reservation, so a producer leaves no trace of a worker.
 pub struct Asynq {
     shared: Arc<Shared>,
-    upkeep: OnceLock<[AbortOnDropHandle<()>; 2]>,
+    background: OnceLock<[AbortOnDropHandle<()>; 2]>,
 }
 
 /// What the parts of the dialect have in common.
 struct Shared {
     server: Server,
-    link: Link,
+    link: Arc<Link>,
+    /// What leases are kept alive through, on a thread of its own.
+    keeper: Link,
     clock: RedisClock,
     options: Options,
     identity: Identity,
     started: Timestamp,
     /// The queues to serve, most important first.
-    queues: Vec<Keys>,
-    checks: Keys,
-    results: Keys,
+    queues: Vec<Served>,
+    checks: Target,
+    results: Target,
     held: Held,
     counts: AtomicCounts,
     /// Number of the next reservation.
     serial: AtomicU64,
-    /// Queues this process has made known.
-    announced: Mutex<HashSet<String>>,
-    idle: Mutex<Backoff>,
+    rhythm: Mutex<Rhythm>,
+    /// Word of new tasks, or of room for them.
+    hint: Notify,
     trouble: Mutex<Backoff>,
     stopped: AtomicBool,
     /// Makes the upkeep beat now.
     wake: Notify,
+    /// Asks the upkeep to say goodbye.
+    closing: CancellationToken,
+    /// It has.
+    closed: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -167,17 +108,18 @@ struct AtomicCounts {
 }
 
 impl Shared {
-    fn idle(&self) -> MutexGuard<'_, Backoff> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rhythm(&self) -> MutexGuard<'_, Rhythm> {
+        self.rhythm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn trouble(&self) -> MutexGuard<'_, Backoff> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The key of a counter for the present day, in UTC.
-    fn today(&self, counter: &str) -> String {
-        format!("{counter}:{}", self.clock.now().strftime("%Y-%m-%d"))
+    /// Word of tasks, or of room for them: whoever waits looks now.
+    fn hint(&self) {
+        self.rhythm().reset();
+        self.hint.notify_one();
     }
 }
 
@@ -187,32 +129,36 @@ impl Asynq {
     /// Fails when the server cannot be reached or denies access now; later on, both are [`QueueError`]s of the calls
     /// and the connection mends itself.
     pub async fn connect(server: &Server, mut options: Options) -> Result<Arc<Self>, QueueError> {
-        let link = Link::new(server, options.patience);
+        let link = Arc::new(Link::new(server, options.patience));
         let clock = RedisClock::start(&link).await?;
-        options.queues.retain(|(_, weight)| *weight > 0);
-        options.queues.sort_by_key(|(_, weight)| Reverse(*weight));
+        options.queues.retain(|queue| queue.weight > 0);
+        options.queues.sort_by_key(|queue| Reverse(queue.weight));
+        let queues = options.queues.iter();
         let shared = Shared {
             server: server.clone(),
-            link,
+            keeper: Link::new(server, options.patience),
             identity: Identity::new(&options.host, options.pid),
             started: clock.now(),
+            queues: queues.map(|queue| Served::new(queue, &link, &clock)).collect(),
+            checks: Target::new(&options.check_queue, &link, &clock),
+            results: Target::new(&options.ingest_queue, &link, &clock),
+            link,
             clock,
-            queues: options.queues.iter().map(|(name, _)| Keys::new(name)).collect(),
-            checks: Keys::new(&options.check_queue),
-            results: Keys::new(&options.ingest_queue),
             held: Held::default(),
             counts: AtomicCounts::default(),
             serial: AtomicU64::new(1),
-            announced: Mutex::default(),
-            idle: Mutex::new(Backoff::new(Duration::from_millis(5), options.timing.idle)),
-            trouble: Mutex::new(Backoff::new(Duration::from_millis(50), options.timing.idle)),
+            rhythm: Mutex::new(Rhythm::new(options.timing.idle)),
+            hint: Notify::new(),
+            trouble: Mutex::new(Backoff::new(LEAST_TROUBLE, LONGEST_TROUBLE)),
             stopped: AtomicBool::new(false),
             wake: Notify::new(),
+            closing: CancellationToken::new(),
+            closed: CancellationToken::new(),
             options,
         };
         Ok(Arc::new(Self {
             shared: Arc::new(shared),
-            upkeep: OnceLock::new(),
+            background: OnceLock::new(),
         }))
     }
 
@@ -234,10 +180,10 @@ impl Asynq {
 #[async_trait]
 impl Source for Asynq {
     async fn reserve(&self, room: NonZeroUsize) -> Result<Vec<Lease>, QueueError> {
-        self.upkeep.get_or_init(|| {
-            let upkeep = tokio::spawn(upkeep::run(self.shared.clone()));
-            let cancel = tokio::spawn(cancel::run(self.shared.clone()));
-            [upkeep, cancel].map(AbortOnDropHandle::new)
+        self.background.get_or_init(|| {
+            let listen = tokio::spawn(listen::run(self.shared.clone()));
+            let upkeep = keeper::spawn(upkeep::run(self.shared.clone()));
+            [AbortOnDropHandle::new(listen), upkeep]
         });
         reserve::reserve(&self.shared, room).await
     }
@@ -248,11 +194,15 @@ impl Source for Asynq {
     }
 
     async fn close(&self) {
-        for task in self.upkeep.get().into_iter().flatten() {
-            task.abort();
-        }
-        if let Err(error) = presence::clear(&self.shared).await {
-            tracing::debug!("presence not cleared, it runs out by itself: {error}");
+        self.shared.closing.cancel();
+        if self.background.get().is_some() {
+            let goodbye = self.shared.closed.cancelled();
+            if tokio::time::timeout(self.shared.options.patience, goodbye)
+                .await
+                .is_err()
+            {
+                tracing::debug!("presence not cleared, it runs out by itself");
+            }
         }
     }
 }

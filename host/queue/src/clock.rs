@@ -55,6 +55,11 @@ pub(crate) fn later(at: Timestamp, duration: Duration) -> Timestamp {
     at.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
+/// The name of a counter for the day of `at`, in UTC.
+pub(crate) fn day(counter: &str, at: Timestamp) -> String {
+    format!("{counter}:{}", at.strftime("%Y-%m-%d"))
+}
+
 async fn ask(link: &Link) -> Result<(Instant, Timestamp), QueueError> {
     let before = Instant::now();
     let (seconds, micros): (i64, i32) = link.command(&redis::cmd("TIME")).await?;

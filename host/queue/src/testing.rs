@@ -7,11 +7,13 @@
 mod certificates;
 mod cluster;
 mod probe;
+mod proxy;
 mod sentinel;
 
 pub use certificates::Certificates;
 pub use cluster::RedisCluster;
 pub use probe::Probe;
+pub use proxy::Proxy;
 pub use sentinel::Watched;
 
 use rustix::process::{Pid, Signal, kill_process};

@@ -1,7 +1,12 @@
 //! The tasks that this process has reserved, and how their leases are kept alive.
 
-use super::{Shared, keys::Keys, message::Envelope, scripts};
-use crate::QueueError;
+use super::{
+    Shared,
+    keys::Keys,
+    message::Envelope,
+    scripts::{self, Call},
+};
+use crate::{QueueError, link::Link};
 use jiff::Timestamp;
 use std::{
     collections::{HashMap, HashSet},
@@ -24,9 +29,11 @@ pub(super) struct Reservation {
     pub(super) queue: usize,
     pub(super) id: String,
     /// What the task's hash is marked with.
-    pub(super) owner: String,
+    pub(super) owner: Arc<str>,
     pub(super) envelope: Envelope,
     pub(super) started: Timestamp,
+    /// How long the run may take, by the message.
+    pub(super) limit: Duration,
     /// When the lease was last known to be ours.
     pub(super) confirmed: Mutex<Instant>,
     pub(super) lost: CancellationToken,
@@ -61,33 +68,27 @@ impl Reservation {
     }
 }
 
-/// All of them, by queue and id.
+/// All of them, by where they lie in memory: two of one id are possible, when one of them was lost.
 #[derive(Debug, Default)]
-pub(super) struct Held(Mutex<HashMap<(usize, String), Arc<Reservation>>>);
+pub(super) struct Held(Mutex<HashMap<usize, Arc<Reservation>>>);
 
 impl Held {
-    fn table(&self) -> MutexGuard<'_, HashMap<(usize, String), Arc<Reservation>>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<usize, Arc<Reservation>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn insert(&self, reservation: Arc<Reservation>) {
-        self.table()
-            .insert((reservation.queue, reservation.id.clone()), reservation);
+        self.table().insert(Arc::as_ptr(&reservation).addr(), reservation);
     }
 
-    /// Removes this reservation, not a later one of the same id.
     pub(super) fn remove(&self, reservation: &Arc<Reservation>) {
-        let key = (reservation.queue, reservation.id.clone());
-        let mut table = self.table();
-        if table.get(&key).is_some_and(|held| Arc::ptr_eq(held, reservation)) {
-            table.remove(&key);
-        }
+        self.table().remove(&Arc::as_ptr(reservation).addr());
     }
 
     pub(super) fn contains(&self, queue: usize, id: &str, owner: &str) -> bool {
         self.table()
-            .get(&(queue, id.to_owned()))
-            .is_some_and(|held| held.owner == owner)
+            .values()
+            .any(|held| held.queue == queue && held.id == id && *held.owner == *owner)
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Reservation>> {
@@ -117,18 +118,19 @@ impl Held {
 /// Extends the leases of `held`, which are all of the queue with these keys, and learns which of them are lost.
 pub(super) async fn extend(
     shared: &Shared,
+    link: &Link,
     keys: &Keys,
     held: &[Arc<Reservation>],
 ) -> Result<(), QueueError> {
     for chunk in held.chunks(CHUNK) {
         let at = Instant::now();
-        let mut call = scripts::EXTEND.key(&keys.lease);
+        let mut call = Call::new(&scripts::EXTEND, &[&keys.lease]);
         call.arg(&keys.tasks)
             .arg(shared.clock.lease_end(shared.options.timing.lease));
         for reservation in chunk {
-            call.arg(&reservation.id).arg(&reservation.owner);
+            call.arg(&reservation.id).arg(&*reservation.owner);
         }
-        let lost: HashSet<String> = shared.link.script(&call).await?;
+        let lost: HashSet<String> = call.run(link).await?;
         for reservation in chunk {
             if !lost.contains(&reservation.id) {
                 reservation.confirm(at);

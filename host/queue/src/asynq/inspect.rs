@@ -1,11 +1,134 @@
 //! Looking into Asynq's queues, as its Inspector does.
 
-use super::Asynq;
-use crate::{DeadLetter, Inspect, KeptResult, QueueError, QueueStats, TaskStatus, WorkerPresence};
+use super::{
+    Asynq, Shared,
+    keys::{self, Keys},
+    message::ServerInfo,
+    payload,
+    scripts::{self, Call},
+};
+use crate::{
+    DeadLetter, Inspect, KeptResult, QueueError, QueueStats, TaskState, TaskStatus, WorkerPresence,
+    inspect::milliseconds,
+};
 use async_trait::async_trait;
+use jiff::Timestamp;
+use lapwing_model::Clock;
+use prost::Message;
+use serde_json::Value;
+use std::time::Duration;
 
-fn later<T>() -> Result<T, QueueError> {
-    Err(QueueError::Unfit("not spoken yet".to_owned()))
+/// Most dead letters listed at once.
+const LISTED: usize = 1000;
+
+impl Shared {
+    /// The keys of a queue that is served.
+    fn keys(&self, queue: &str) -> Result<&Keys, QueueError> {
+        let mut served = self.queues.iter().map(|queue| &queue.keys);
+        served.clone().find(|keys| keys.queue == queue).ok_or_else(|| {
+            let mut names = String::new();
+            for keys in &mut served {
+                names = format!(
+                    "{names}{}`{}`",
+                    if names.is_empty() { "" } else { ", " },
+                    keys.queue
+                );
+            }
+            QueueError::Unfit(format!("no queue `{queue}` here; there are {names}"))
+        })
+    }
+
+    fn nanoseconds(&self) -> i64 {
+        i64::try_from(self.clock.now().as_nanosecond()).unwrap_or(i64::MAX)
+    }
+
+    /// Reads a task; nothing when there is none.
+    async fn look(&self, queue: &str, id: &str) -> Result<Option<Look>, QueueError> {
+        let keys = self.keys(queue)?;
+        let mut call = Call::new(&scripts::LOOK, &[&keys.task(id), &keys.scheduled, &keys.retry]);
+        let found: Vec<Vec<u8>> = call.arg(id).run(&self.link).await?;
+        let Ok([state, message, since, due, result]) = <[Vec<u8>; 5]>::try_from(found) else {
+            return Ok(None);
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Some(Look {
+            state: text(&state),
+            since: text(&since),
+            due: text(&due),
+            message,
+            result,
+        }))
+    }
+
+    async fn unarchive(&self, queue: &str, id: &str, again: Option<i64>) -> Result<bool, QueueError> {
+        let keys = self.keys(queue)?;
+        let again = again.map(|now| now.to_string()).unwrap_or_default();
+        Call::new(
+            &scripts::UNARCHIVE,
+            &[&keys.task(id), &keys.archived, &keys.pending],
+        )
+        .arg(id)
+        .arg(again)
+        .run(&self.link)
+        .await
+    }
+}
+
+/// A task as it lies there.
+struct Look {
+    state: String,
+    message: Vec<u8>,
+    since: String,
+    due: String,
+    result: Vec<u8>,
+}
+
+impl Look {
+    fn state(&self) -> TaskState {
+        match self.state.as_str() {
+            "pending" => TaskState::Pending,
+            "active" => TaskState::Active,
+            "retry" => TaskState::Retry,
+            "archived" => TaskState::Archived,
+            "completed" => TaskState::Completed,
+            // Of a group, it waits for the others.
+            _ => TaskState::Scheduled,
+        }
+    }
+
+    fn status(self, id: &str) -> TaskStatus {
+        let state = self.state();
+        let known = payload::describe(&self.message);
+        let message = known.as_ref().map(|known| &known.envelope.message);
+        let failed = message.map_or(0, payload::attempts);
+        let ended = matches!(
+            state,
+            TaskState::Active | TaskState::Completed | TaskState::Archived
+        );
+        let from_queue = match state {
+            TaskState::Scheduled | TaskState::Retry => seconds(&self.due),
+            _ => nanoseconds(&self.since),
+        };
+        TaskStatus {
+            id: id.to_owned(),
+            state,
+            attempts: failed.saturating_add(u32::from(ended)),
+            why: message
+                .map(|message| message.error_msg.clone())
+                .filter(|why| !why.is_empty()),
+            due: from_queue.or_else(|| known.as_ref()?.due),
+            kind: known.map(|known| known.kind),
+        }
+    }
+}
+
+fn seconds(text: &str) -> Option<Timestamp> {
+    let (whole, _) = text.split_once('.').unwrap_or((text, ""));
+    Timestamp::from_second(whole.parse().ok()?).ok()
+}
+
+fn nanoseconds(text: &str) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(text.parse().ok()?).ok()
 }
 
 #[async_trait]
@@ -15,42 +138,188 @@ impl Inspect for Asynq {
     }
 
     fn queues(&self) -> Vec<String> {
-        Vec::new()
+        let queues = self.shared.queues.iter();
+        queues.map(|queue| queue.keys.queue.clone()).collect()
     }
 
-    async fn stats(&self, _: &str) -> Result<QueueStats, QueueError> {
-        later()
+    async fn stats(&self, queue: &str) -> Result<QueueStats, QueueError> {
+        let keys = self.shared.keys(queue)?;
+        let counted = [
+            &*keys.pending,
+            &keys.active,
+            &keys.scheduled,
+            &keys.retry,
+            &keys.archived,
+            &keys.completed,
+            &keys.processed,
+            &keys.failed,
+            &keys.paused,
+        ];
+        let mut call = Call::new(&scripts::STATS, &counted);
+        let (sizes, oldest, paused): ([u64; 8], String, bool) =
+            call.arg(&keys.tasks).run(&self.shared.link).await?;
+        let [
+            pending,
+            active,
+            scheduled,
+            retry,
+            archived,
+            completed,
+            processed,
+            failed,
+        ] = sizes;
+        let age = |since: Timestamp| Duration::try_from(self.shared.clock.now().duration_since(since));
+        Ok(QueueStats {
+            pending,
+            active,
+            scheduled,
+            retry,
+            archived,
+            completed,
+            processed: Some(processed),
+            failed: Some(failed),
+            lag: pending,
+            oldest_ms: nanoseconds(&oldest).map(|since| milliseconds(age(since).unwrap_or_default())),
+            paused,
+        })
     }
 
-    async fn set_paused(&self, _: &str, _: bool) -> Result<(), QueueError> {
-        later()
+    async fn set_paused(&self, queue: &str, paused: bool) -> Result<(), QueueError> {
+        let key = &self.shared.keys(queue)?.paused;
+        let now = self.shared.clock.seconds_in(Duration::ZERO);
+        let mut command = if paused {
+            redis::cmd("SETNX")
+        } else {
+            redis::cmd("DEL")
+        };
+        command.arg(key);
+        if paused {
+            command.arg(now);
+        }
+        self.shared.link.command(&command).await
     }
 
-    async fn status(&self, _: &str, _: &str) -> Result<Option<TaskStatus>, QueueError> {
-        later()
+    async fn status(&self, queue: &str, id: &str) -> Result<Option<TaskStatus>, QueueError> {
+        let found = self.shared.look(queue, id).await?;
+        Ok(found.map(|look| look.status(id)))
     }
 
-    async fn result(&self, _: &str, _: &str) -> Result<Option<KeptResult>, QueueError> {
-        later()
+    /// Of a dead letter, the reason.
+    async fn result(&self, queue: &str, id: &str) -> Result<Option<KeptResult>, QueueError> {
+        let Some(look) = self.shared.look(queue, id).await? else {
+            return Ok(None);
+        };
+        Ok(match look.state() {
+            TaskState::Completed if !look.result.is_empty() => {
+                let text = || String::from_utf8_lossy(&look.result).into_owned();
+                let value = serde_json::from_slice(&look.result).unwrap_or_else(|_| Value::String(text()));
+                Some(KeptResult { ok: true, value })
+            }
+            TaskState::Archived => Some(KeptResult {
+                ok: false,
+                value: Value::String(look.status(id).why.unwrap_or_default()),
+            }),
+            _ => None,
+        })
     }
 
-    async fn cancel(&self, _: &str, _: &str) -> Result<bool, QueueError> {
-        later()
+    async fn cancel(&self, queue: &str, id: &str) -> Result<bool, QueueError> {
+        let keys = self.shared.keys(queue)?;
+        let places = [&*keys.task(id), &keys.pending, &keys.scheduled, &keys.retry];
+        let mut call = Call::new(&scripts::WITHDRAW, &places);
+        match call.arg(id).arg(&keys.groups).run(&self.shared.link).await? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => {
+                let mut command = redis::cmd("PUBLISH");
+                self.shared
+                    .link
+                    .command::<()>(command.arg(keys::CANCEL).arg(id))
+                    .await?;
+                Ok(true)
+            }
+        }
     }
 
-    async fn dead(&self, _: &str, _: usize, _: usize) -> Result<Vec<DeadLetter>, QueueError> {
-        later()
+    async fn dead(&self, queue: &str, offset: usize, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        let keys = self.shared.keys(queue)?;
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let last = offset.saturating_add(limit.min(LISTED) - 1);
+        let mut call = Call::new(&scripts::DEAD, &[&keys.archived]);
+        call.arg(&keys.tasks).arg(offset).arg(last);
+        let found: Vec<(String, String, Vec<u8>)> = call.run(&self.shared.link).await?;
+        let letter = |(id, at, message): (String, String, Vec<u8>)| {
+            let known = payload::describe(&message);
+            DeadLetter {
+                id,
+                at: seconds(&at),
+                bytes: message.len(),
+                why: known
+                    .as_ref()
+                    .map(|known| known.envelope.message.error_msg.clone())
+                    .unwrap_or_default(),
+                kind: known.map(|known| known.kind),
+            }
+        };
+        Ok(found.into_iter().map(letter).collect())
     }
 
-    async fn revive(&self, _: &str, _: &str) -> Result<bool, QueueError> {
-        later()
+    async fn revive(&self, queue: &str, id: &str) -> Result<bool, QueueError> {
+        let now = self.shared.nanoseconds();
+        self.shared.unarchive(queue, id, Some(now)).await
     }
 
-    async fn discard(&self, _: &str, _: &str) -> Result<bool, QueueError> {
-        later()
+    async fn discard(&self, queue: &str, id: &str) -> Result<bool, QueueError> {
+        self.shared.unarchive(queue, id, None).await
     }
 
+    /// Those that serve any of our queues, stock ones among them.
     async fn workers(&self) -> Result<Vec<WorkerPresence>, QueueError> {
-        later()
+        let shared = &self.shared;
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(keys::SERVERS);
+        command.arg(shared.clock.seconds_in(Duration::ZERO)).arg("+inf");
+        let servers: Vec<String> = shared.link.command(&command).await?;
+        if servers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipe = redis::pipe();
+        for server in &servers {
+            pipe.get(server).pttl(server);
+        }
+        let answers: Vec<redis::Value> = shared.link.pipeline(&pipe).await?;
+        let mut workers = Vec::new();
+        for (server, answer) in servers.iter().zip(answers.chunks_exact(2)) {
+            let [info, left] = answer else { continue };
+            let read = |value: &redis::Value| redis::from_redis_value_ref::<Option<Vec<u8>>>(value).ok()?;
+            let Some(info) = read(info).and_then(|info| ServerInfo::decode(&*info).ok()) else {
+                continue;
+            };
+            if info.queues.keys().any(|queue| shared.keys(queue).is_ok()) {
+                let left: u64 = redis::from_redis_value_ref(left).unwrap_or_default();
+                workers.push(present(server, info, left, shared));
+            }
+        }
+        Ok(workers)
+    }
+}
+
+fn present(server: &str, info: ServerInfo, left_ms: u64, shared: &Shared) -> WorkerPresence {
+    let name = server.strip_prefix(keys::SERVERS).unwrap_or(server);
+    let started = info.start_time.and_then(|start| {
+        let nanos = start.nanos;
+        Timestamp::new(start.seconds, nanos).ok()
+    });
+    WorkerPresence {
+        name: name.trim_matches([':', '{', '}']).to_owned(),
+        host: Some(info.host),
+        pid: u32::try_from(info.pid).ok(),
+        queues: info.queues.into_keys().collect(),
+        concurrency: u64::try_from(info.concurrency).ok(),
+        active: u64::try_from(info.active_worker_count).unwrap_or_default(),
+        started_at: started,
+        idle_ms: Some(milliseconds(shared.options.timing.presence).saturating_sub(left_ms)),
     }
 }

@@ -13,6 +13,9 @@ pub(super) const WORKERS: &str = "asynq:workers";
 /// Channel of ids of tasks to cancel.
 pub(super) const CANCEL: &str = "asynq:cancel";
 
+/// Channel of this crate's own: word of tasks on an empty queue, by the queue's name.
+pub(super) const HINTS: &str = "lapwing:asynq:due";
+
 /// The keys of one queue.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
@@ -21,12 +24,16 @@ pub(super) struct Keys {
     pub(super) active: String,
     pub(super) lease: String,
     pub(super) paused: String,
+    pub(super) scheduled: String,
+    pub(super) retry: String,
     pub(super) archived: String,
     pub(super) completed: String,
     pub(super) processed: String,
     pub(super) failed: String,
     /// Prefix of the keys of tasks.
     pub(super) tasks: String,
+    /// Prefix of the keys of groups.
+    pub(super) groups: String,
 }
 
 impl Keys {
@@ -38,11 +45,14 @@ impl Keys {
             active: key("active"),
             lease: key("lease"),
             paused: key("paused"),
+            scheduled: key("scheduled"),
+            retry: key("retry"),
             archived: key("archived"),
             completed: key("completed"),
             processed: key("processed"),
             failed: key("failed"),
             tasks: key("t:"),
+            groups: key("g:"),
         }
     }
 

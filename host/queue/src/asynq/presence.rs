@@ -3,13 +3,18 @@
 //! Nothing of Asynq depends on it; Lapwing's own recovery asks it whether the owner of a task is alive.
 
 use super::{
-    Shared, keys,
+    Priority, Shared,
+    held::Reservation,
+    keys,
     message::{ServerInfo, WorkerInfo},
 };
-use crate::{QueueError, clock::later};
+use crate::{QueueError, clock::later, inspect::milliseconds};
 use prost::Message;
 use redis::pipe;
-use std::{sync::atomic::Ordering, time::Duration};
+use std::sync::atomic::Ordering;
+
+/// Tasks shown by one command.
+const FIELDS: usize = 500;
 
 /// Who this process is on the presence list.
 #[derive(Debug, Clone)]
@@ -40,45 +45,42 @@ pub(super) async fn write(shared: &Shared) -> Result<(), QueueError> {
     let (server, workers) = (keys::server(&identity.name), keys::workers(&identity.name));
     let end = shared.clock.seconds_in(lasting);
     let held = shared.held.all();
-    let lasting_ms = u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX);
+    let lasting_ms = milliseconds(lasting);
     let mut pipe = pipe();
-    pipe.atomic();
-    pipe.cmd("ZADD").arg(keys::SERVERS).arg(end).arg(&server).ignore();
-    pipe.cmd("ZADD")
-        .arg(keys::WORKERS)
-        .arg(end)
-        .arg(&workers)
-        .ignore();
+    pipe.zadd(keys::SERVERS, &server, end).ignore();
+    pipe.zadd(keys::WORKERS, &workers, end).ignore();
     let info = server_info(shared, held.len()).encode_to_vec();
-    pipe.cmd("SET")
-        .arg(&server)
-        .arg(info)
-        .arg("PX")
-        .arg(lasting_ms)
-        .ignore();
-    pipe.cmd("DEL").arg(&workers).ignore();
-    for reservation in &held {
-        let message = &reservation.envelope.message;
-        let timeout = Duration::from_secs(u64::try_from(message.timeout).unwrap_or_default());
-        let info = WorkerInfo {
-            host: identity.host.clone(),
-            pid: identity.pid,
-            server_id: identity.server_id.clone(),
-            task_id: reservation.id.clone(),
-            task_type: message.kind.clone(),
-            task_payload: Vec::new(),
-            queue: message.queue.clone(),
-            start_time: Some(reservation.started.into()),
-            deadline: Some(later(reservation.started, timeout).into()),
-        };
-        pipe.cmd("HSET")
-            .arg(&workers)
-            .arg(&reservation.id)
-            .arg(info.encode_to_vec())
-            .ignore();
+    pipe.pset_ex(&server, info, lasting_ms).ignore();
+    pipe.del(&workers).ignore();
+    for chunk in held.chunks(FIELDS) {
+        let fields: Vec<_> = chunk
+            .iter()
+            .map(|held| (&held.id, worker_info(shared, held)))
+            .collect();
+        pipe.hset_multiple(&workers, &fields).ignore();
     }
-    pipe.cmd("PEXPIRE").arg(&workers).arg(lasting_ms).ignore();
-    shared.link.pipeline(&pipe).await
+    if !held.is_empty() {
+        // So that nobody sees it half written.
+        pipe.atomic();
+        pipe.cmd("PEXPIRE").arg(&workers).arg(lasting_ms).ignore();
+    }
+    shared.keeper.pipeline(&pipe).await
+}
+
+fn worker_info(shared: &Shared, held: &Reservation) -> Vec<u8> {
+    let (identity, message) = (&shared.identity, &held.envelope.message);
+    let info = WorkerInfo {
+        host: identity.host.clone(),
+        pid: identity.pid,
+        server_id: identity.server_id.clone(),
+        task_id: held.id.clone(),
+        task_type: message.kind.clone(),
+        task_payload: Vec::new(),
+        queue: message.queue.clone(),
+        start_time: Some(held.started.into()),
+        deadline: Some(later(held.started, held.limit).into()),
+    };
+    info.encode_to_vec()
 }
 
 /// Takes this worker off the list.
@@ -92,7 +94,7 @@ pub(super) async fn clear(shared: &Shared) -> Result<(), QueueError> {
     pipe.cmd("ZREM").arg(keys::SERVERS).arg(&server).ignore();
     pipe.cmd("ZREM").arg(keys::WORKERS).arg(&workers).ignore();
     pipe.cmd("DEL").arg(&server).arg(&workers).ignore();
-    shared.link.pipeline(&pipe).await
+    shared.keeper.pipeline(&pipe).await
 }
 
 fn server_info(shared: &Shared, active: usize) -> ServerInfo {
@@ -101,10 +103,9 @@ fn server_info(shared: &Shared, active: usize) -> ServerInfo {
     } = shared.identity.clone();
     let weight = |weight: u32| i32::try_from(weight).unwrap_or(i32::MAX);
     let queues = shared
-        .options
         .queues
         .iter()
-        .map(|(name, of)| (name.clone(), weight(*of)))
+        .map(|queue| (queue.keys.queue.clone(), weight(queue.weight)))
         .collect();
     let stopped = shared.stopped.load(Ordering::Relaxed);
     ServerInfo {
@@ -113,7 +114,7 @@ fn server_info(shared: &Shared, active: usize) -> ServerInfo {
         server_id,
         concurrency: i32::try_from(shared.options.concurrency).unwrap_or(i32::MAX),
         queues,
-        strict_priority: true,
+        strict_priority: shared.options.priority == Priority::Strict,
         status: if stopped { "stopped" } else { "active" }.to_owned(),
         start_time: Some(shared.started.into()),
         active_worker_count: i32::try_from(active).unwrap_or(i32::MAX),

@@ -1,17 +1,121 @@
-//! Adding tasks: results for the ingester, and due checks.
+//! Adding tasks: results for the ingester, and due checks. Many travel together.
 
-use super::{Shared, keys, keys::Keys, message::TaskMessage, scripts};
-use crate::{Enqueued, QueueError};
+use super::{
+    Shared,
+    keys::{self, Keys},
+    message::TaskMessage,
+    payload::DEFAULT_TIMEOUT,
+    scripts::{self, Call},
+};
+use crate::{Enqueued, QueueError, RedisClock, batch::Batch, link::Link};
 use lapwing_model::{CheckResult, Clock, Task, peekaping};
 use prost::Message;
-use std::{sync::PoisonError, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-/// What Asynq's client writes for a task with neither timeout nor deadline.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// The options of Peekaping's worker for a result.
 const INGEST_RETRIES: i32 = 3;
 const INGEST_TIMEOUT_S: i64 = 120;
 const INGEST_UNIQUE: Duration = Duration::from_secs(1);
+/// Most tasks added by one call of the script.
+const ADDED: usize = 256;
+
+/// One task to add.
+#[derive(Debug)]
+struct New {
+    message: TaskMessage,
+    /// When it is due, in Unix seconds; `None` for now.
+    due: Option<i64>,
+    /// How long its lock holds, in seconds.
+    lock: i64,
+    /// Whether a task that stands in the way but will not run is replaced.
+    replace: bool,
+}
+
+/// A queue that tasks are put in.
+pub(super) struct Target {
+    keys: Arc<Keys>,
+    link: Arc<Link>,
+    add: Batch<New, i64>,
+    /// It was made known to tools.
+    announced: AtomicBool,
+}
+
+impl Target {
+    pub(super) fn new(queue: &str, link: &Arc<Link>, clock: &RedisClock) -> Self {
+        let keys = Arc::new(Keys::new(queue));
+        let call = {
+            let (keys, link, clock) = (keys.clone(), link.clone(), clock.clone());
+            move |tasks| {
+                let (keys, link, clock) = (keys.clone(), link.clone(), clock.clone());
+                async move { add(&keys, &link, &clock, tasks).await }
+            }
+        };
+        Self {
+            keys,
+            link: link.clone(),
+            add: Batch::new(ADDED, call),
+            announced: AtomicBool::new(false),
+        }
+    }
+
+    /// Puts a task in the queue.
+    async fn put(&self, mut new: New) -> Result<Enqueued, QueueError> {
+        self.announce().await?;
+        let message = &mut new.message;
+        message.queue.clone_from(&self.keys.queue);
+        message.unique_key = self.keys.unique(&message.kind, &message.payload);
+        match self.add.call(new).await? {
+            1 => Ok(Enqueued::Added),
+            0 | -1 => Ok(Enqueued::Duplicate),
+            other => Err(QueueError::Protocol(format!("enqueue answered {other}"))),
+        }
+    }
+
+    /// Makes the queue known to tools, once per process.
+    async fn announce(&self) -> Result<(), QueueError> {
+        if !self.announced.load(Ordering::Relaxed) {
+            let mut command = redis::cmd("SADD");
+            let command = command.arg(keys::QUEUES).arg(&self.keys.queue);
+            self.link.command::<()>(command).await?;
+            self.announced.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+async fn add(keys: &Keys, link: &Link, clock: &RedisClock, tasks: Vec<New>) -> Result<Vec<i64>, QueueError> {
+    let now = i64::try_from(clock.now().as_nanosecond()).unwrap_or(i64::MAX);
+    let mut call = Call::new(
+        &scripts::ENQUEUE,
+        &[
+            &keys.pending,
+            &keys.scheduled,
+            &keys.active,
+            &keys.lease,
+            &keys.archived,
+            &keys.completed,
+        ],
+    );
+    call.arg(&keys.tasks).arg(now).arg(keys::HINTS).arg(&keys.queue);
+    for New {
+        message,
+        due,
+        lock,
+        replace,
+    } in tasks
+    {
+        call.arg(&message.id).arg(message.encode_to_vec());
+        call.arg(due.map(|due| due.to_string()).unwrap_or_default());
+        call.arg(&message.unique_key).arg(lock).arg(u8::from(replace));
+    }
+    call.run(link).await
+}
 
 /// As [`Sink::publish`](crate::Sink::publish). A result that is there already was published by an earlier attempt.
 pub(super) async fn publish(shared: &Shared, task: &Task, result: &CheckResult) -> Result<(), QueueError> {
@@ -28,9 +132,13 @@ pub(super) async fn publish(shared: &Shared, task: &Task, result: &CheckResult) 
         retention: whole_seconds(shared.options.retention),
         ..TaskMessage::default()
     };
-    put(shared, &shared.results, message, INGEST_UNIQUE, false)
-        .await
-        .map(drop)
+    let new = New {
+        message,
+        due: None,
+        lock: whole_seconds(INGEST_UNIQUE),
+        replace: false,
+    };
+    shared.results.put(new).await.map(drop)
 }
 
 /// As [`Queue::task_id`](crate::Queue::task_id).
@@ -38,11 +146,9 @@ pub(super) fn task_id(task: &Task) -> String {
     format!("healthcheck:{}", task.monitor.id)
 }
 
-/// As [`Queue::schedule`](crate::Queue::schedule).
+/// As [`Queue::schedule`](crate::Queue::schedule). Asynq counts whole seconds: a task never comes before it is due, and up
+/// to a second after. Its lock's time counts from then on.
 pub(super) async fn schedule(shared: &Shared, task: &Task, delay: Duration) -> Result<Enqueued, QueueError> {
-    if !delay.is_zero() {
-        return Err(QueueError::Unfit("scheduled tasks are not spoken yet".to_owned()));
-    }
     let timeout = Some(task.monitor.timeout)
         .filter(|timeout| !timeout.is_zero())
         .unwrap_or(DEFAULT_TIMEOUT);
@@ -53,47 +159,18 @@ pub(super) async fn schedule(shared: &Shared, task: &Task, delay: Duration) -> R
         timeout: whole_seconds(timeout),
         ..TaskMessage::default()
     };
-    put(shared, &shared.checks, message, task.monitor.interval * 2, true).await
+    let lock = task.monitor.interval.saturating_mul(2).saturating_add(delay);
+    let new = New {
+        message,
+        due: (!delay.is_zero()).then(|| shared.clock.seconds_in(delay).saturating_add(1)),
+        lock: whole_seconds(lock).clamp(1, LONGEST_LOCK_S),
+        replace: true,
+    };
+    shared.checks.put(new).await
 }
 
-async fn put(
-    shared: &Shared,
-    keys: &Keys,
-    mut message: TaskMessage,
-    unique: Duration,
-    replace: bool,
-) -> Result<Enqueued, QueueError> {
-    announce(shared, &keys.queue).await?;
-    message.queue.clone_from(&keys.queue);
-    message.unique_key = keys.unique(&message.kind, &message.payload);
-    let now = i64::try_from(shared.clock.now().as_nanosecond()).unwrap_or(i64::MAX);
-    let mut call = scripts::ENQUEUE.key(keys.task(&message.id));
-    call.key(&keys.pending).key(&message.unique_key);
-    call.key(&keys.active)
-        .key(&keys.lease)
-        .key(&keys.archived)
-        .key(&keys.completed);
-    call.arg(&message.id).arg(message.encode_to_vec()).arg(now);
-    call.arg(whole_seconds(unique).max(1)).arg(u8::from(replace));
-    match shared.link.script(&call).await? {
-        1 => Ok(Enqueued::Added),
-        0 | -1 => Ok(Enqueued::Duplicate),
-        other => Err(QueueError::Protocol(format!("enqueue answered {other}"))),
-    }
-}
-
-/// Makes the queue known to tools, once per process.
-async fn announce(shared: &Shared, queue: &str) -> Result<(), QueueError> {
-    let known = || shared.announced.lock().unwrap_or_else(PoisonError::into_inner);
-    if !known().contains(queue) {
-        shared
-            .link
-            .command::<()>(redis::cmd("SADD").arg(keys::QUEUES).arg(queue))
-            .await?;
-        known().insert(queue.to_owned());
-    }
-    Ok(())
-}
+/// Redis refuses times whose milliseconds overflow; a hundred years are enough.
+const LONGEST_LOCK_S: i64 = 100 * 365 * 24 * 60 * 60;
 
 /// Rounded up: a timeout below a second must not become "none".
 fn whole_seconds(duration: Duration) -> i64 {

@@ -1,4 +1,5 @@
-//! Putting tasks back whose worker is gone. Every worker does it; the scripts see to it that each task moves once.
+//! Looking after the queues: what is due is forwarded, what was kept long enough is deleted, and tasks whose worker is
+//! gone are put back. Every worker does it; the scripts see to it that each task moves once.
 //!
 //! Live workers, stock and Lapwing alike, extend their leases every 5 s, so nobody's lease gets near its end. Of those
 //! that do:
@@ -13,8 +14,13 @@
 //! After a `kill -9` that is 8 to 19 s: presence lasts 10 s, renewed every 5 s; then up to 5 s to the next look, and 4 s
 //! to the second. Two looks, because right after an outage nobody's presence has been renewed yet.
 
-use super::{Shared, keys, keys::Keys, scripts};
+use super::{
+    Shared, keys,
+    keys::Keys,
+    scripts::{self, Call},
+};
 use crate::QueueError;
+use lapwing_model::Clock;
 use std::{
     collections::{HashMap, HashSet},
     sync::atomic::Ordering,
@@ -22,10 +28,12 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Leases looked at per queue and tick, those first that end soonest.
-const LOOK: usize = 1000;
-/// Tasks looked at per queue and tick when some in work have no lease.
-const ORPHANS: usize = 10_000;
+/// Tasks of each sort moved by one call of the script, and leases looked at, those first that end soonest.
+const CHUNK: usize = 1000;
+/// Calls for each queue and look, when many tasks fall due at once. Leases are extended between two looks.
+const CALLS: usize = 10;
+/// Least time between two looks.
+const LEAST: Duration = Duration::from_millis(100);
 
 /// What is remembered between two looks.
 #[derive(Debug, Default)]
@@ -58,24 +66,25 @@ impl Overdue {
 impl Recovery {
     /// One look at every queue. Answers with how long to wait for the next one.
     pub(super) async fn look(&mut self, shared: &Shared) -> Result<Duration, QueueError> {
-        let mut suspects = HashSet::new();
-        for (index, keys) in shared.queues.iter().enumerate() {
-            let overdue = overdue(shared, keys).await?;
-            self.judge(shared, &overdue, &mut suspects).await?;
+        let timing = &shared.options.timing;
+        let (mut suspects, mut wait) = (HashSet::new(), timing.beat);
+        for (index, queue) in shared.queues.iter().enumerate() {
+            let tended = tend(shared, &queue.keys).await?;
+            if let Some(due) = tended.due {
+                wait = wait.min(due.max(LEAST));
+            }
+            self.judge(shared, &tended.overdue, &mut suspects).await?;
+            let overdue = tended.overdue.iter();
             let lost: Vec<_> = overdue
-                .iter()
                 .filter(|lease| self.is_lost(shared, index, lease))
                 .collect();
-            restore(shared, keys, &lost).await?;
-            orphans(shared, keys).await?;
+            restore(shared, &queue.keys, &lost).await?;
         }
         self.missing.retain(|worker, _| suspects.contains(worker));
-        let timing = &shared.options.timing;
-        Ok(if self.missing.is_empty() {
-            timing.beat
-        } else {
-            timing.confirm.min(timing.beat)
-        })
+        if !self.missing.is_empty() {
+            wait = wait.min(timing.confirm);
+        }
+        Ok(wait)
     }
 
     /// Asks which of the other Lapwing workers among the owners are present.
@@ -97,7 +106,7 @@ impl Recovery {
         for worker in &others {
             pipe.cmd("EXISTS").arg(keys::server(worker));
         }
-        let present: Vec<bool> = shared.link.pipeline(&pipe).await?;
+        let present: Vec<bool> = shared.keeper.pipeline(&pipe).await?;
         for (worker, present) in others.into_iter().zip(present) {
             if present {
                 self.missing.remove(worker);
@@ -129,41 +138,70 @@ impl Recovery {
     }
 }
 
-async fn overdue(shared: &Shared, keys: &Keys) -> Result<Vec<Overdue>, QueueError> {
+/// What a look at one queue found.
+struct Tended {
+    overdue: Vec<Overdue>,
+    /// How long until the next task falls due.
+    due: Option<Duration>,
+}
+
+/// Forwarded, deleted, put back, when the next one is due, and leases near their end.
+type Answer = (usize, usize, usize, String, Vec<(String, String, String)>);
+
+async fn tend(shared: &Shared, keys: &Keys) -> Result<Tended, QueueError> {
     let timing = &shared.options.timing;
-    let latest = shared
-        .clock
-        .lease_end(timing.lease.saturating_sub(timing.silence));
-    let mut call = scripts::OVERDUE.key(&keys.lease);
-    call.arg(&keys.tasks).arg(latest).arg(LOOK);
-    let found: Vec<(String, String, String)> = shared.link.script(&call).await?;
-    Ok(found
-        .into_iter()
-        .map(|(id, end, owner)| Overdue { id, end, owner })
-        .collect())
+    let mut calls = 0;
+    loop {
+        let now = shared.clock.now();
+        let latest = shared
+            .clock
+            .lease_end(timing.lease.saturating_sub(timing.silence));
+        let mut call = Call::new(
+            &scripts::TEND,
+            &[
+                &keys.pending,
+                &keys.active,
+                &keys.lease,
+                &keys.scheduled,
+                &keys.retry,
+                &keys.completed,
+            ],
+        );
+        call.arg(&keys.tasks).arg(&keys.groups).arg(now.as_second());
+        call.arg(i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX));
+        call.arg(latest).arg(CHUNK);
+        let (forwarded, deleted, restored, due, overdue): Answer = call.run(&shared.keeper).await?;
+        note(shared, keys, restored);
+        if forwarded > 0 {
+            shared.hint();
+        }
+        calls += 1;
+        if calls < CALLS && [forwarded, deleted, restored].iter().any(|moved| *moved >= CHUNK) {
+            continue;
+        }
+        let due: Option<f64> = due.parse().ok();
+        #[expect(clippy::cast_precision_loss, reason = "Unix seconds fit 53 bits")]
+        let due = due.map(|due| due - now.as_millisecond() as f64 / 1000.0);
+        let overdue = overdue
+            .into_iter()
+            .map(|(id, end, owner)| Overdue { id, end, owner });
+        return Ok(Tended {
+            overdue: overdue.collect(),
+            due: due.map(|due| Duration::try_from_secs_f64(due.max(0.0)).unwrap_or(Duration::MAX)),
+        });
+    }
 }
 
 async fn restore(shared: &Shared, keys: &Keys, lost: &[&Overdue]) -> Result<(), QueueError> {
     if lost.is_empty() {
         return Ok(());
     }
-    let mut call = scripts::RESTORE.key(&keys.active);
-    call.key(&keys.lease).key(&keys.pending).arg(&keys.tasks);
+    let mut call = Call::new(&scripts::RESTORE, &[&keys.active, &keys.lease, &keys.pending]);
+    call.arg(&keys.tasks);
     for lease in lost {
         call.arg(&lease.id).arg(&lease.end);
     }
-    let restored: usize = shared.link.script(&call).await?;
-    note(shared, keys, restored);
-    Ok(())
-}
-
-async fn orphans(shared: &Shared, keys: &Keys) -> Result<(), QueueError> {
-    let mut call = scripts::ORPHANS.key(&keys.active);
-    call.key(&keys.lease)
-        .key(&keys.pending)
-        .arg(&keys.tasks)
-        .arg(ORPHANS);
-    let restored: usize = shared.link.script(&call).await?;
+    let restored: usize = call.run(&shared.keeper).await?;
     note(shared, keys, restored);
     Ok(())
 }

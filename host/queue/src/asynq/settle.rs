@@ -1,63 +1,198 @@
-//! The ways to end a reservation: done, archived, requeued.
+//! The ways to end a reservation: done, tried again, archived, requeued. Many travel together.
 
 use super::{
     Shared,
     held::{self, Reservation},
     keys::Keys,
-    scripts,
+    payload,
+    scripts::{self, Call},
+    served::Served,
 };
-use crate::{QueueError, Settle};
+use crate::{
+    QueueError, RedisClock, Settle,
+    clock::{day, later},
+    link::Link,
+};
 use async_trait::async_trait;
-use lapwing_model::CheckResult;
-use redis::ScriptInvocation;
+use futures_util::future::BoxFuture;
+use lapwing_model::{CheckResult, Clock};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long Asynq keeps daily counters and archived tasks.
 const KEPT: Duration = DAY.saturating_mul(90);
-/// Longest reason kept with an archived task, in bytes.
+/// Longest reason kept with a failed task, in bytes.
 const REASON_LIMIT: usize = 2048;
+
+/// What becomes of one task.
+#[derive(Debug)]
+pub(super) struct Ending {
+    reservation: Arc<Reservation>,
+    way: Way,
+}
+
+/// The ways out of work. Times are Unix seconds, messages as they are to be written.
+#[derive(Debug)]
+enum Way {
+    Done,
+    Pending,
+    Retry {
+        due: i64,
+        message: Vec<u8>,
+    },
+    Archived {
+        at: i64,
+        message: Vec<u8>,
+    },
+    Completed {
+        until: i64,
+        message: Vec<u8>,
+        result: Vec<u8>,
+    },
+}
+
+impl Way {
+    /// As `settle.lua` calls it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Pending => "pending",
+            Self::Retry { .. } => "retry",
+            Self::Archived { .. } => "archived",
+            Self::Completed { .. } => "completed",
+        }
+    }
+}
+
+/// Makes the calls that end many tasks of the queue with these keys; answers whether each was still held.
+pub(super) fn caller(
+    keys: &Keys,
+    link: &Arc<Link>,
+    clock: &RedisClock,
+) -> impl Fn(Vec<Ending>) -> BoxFuture<'static, Result<Vec<bool>, QueueError>> + Send + 'static {
+    let (keys, link, clock) = (Arc::new(keys.clone()), link.clone(), clock.clone());
+    move |endings| {
+        let (keys, link, clock) = (keys.clone(), link.clone(), clock.clone());
+        Box::pin(async move { end(&keys, &link, &clock, endings).await })
+    }
+}
+
+async fn end(
+    keys: &Keys,
+    link: &Link,
+    clock: &RedisClock,
+    endings: Vec<Ending>,
+) -> Result<Vec<bool>, QueueError> {
+    let now = clock.now();
+    let (processed, failed) = (day(&keys.processed, now), day(&keys.failed, now));
+    let mut call = Call::new(
+        &scripts::SETTLE,
+        &[
+            &keys.active,
+            &keys.lease,
+            &keys.pending,
+            &keys.completed,
+            &keys.retry,
+            &keys.archived,
+            &processed,
+            &failed,
+            &keys.processed,
+            &keys.failed,
+        ],
+    );
+    call.arg(&keys.tasks).arg(later(now, KEPT).as_second());
+    call.arg(now.as_second().saturating_sub_unsigned(KEPT.as_secs()));
+    for Ending { reservation, way } in endings {
+        let Reservation {
+            id, owner, envelope, ..
+        } = &*reservation;
+        call.arg(way.name()).arg(id).arg(&**owner);
+        let lock = &envelope.message.unique_key;
+        match way {
+            Way::Done => call.arg(lock),
+            Way::Pending => &mut call,
+            Way::Retry { due, message } | Way::Archived { at: due, message } => call.arg(due).arg(message),
+            Way::Completed {
+                until,
+                message,
+                result,
+            } => call.arg(lock).arg(until).arg(message).arg(result),
+        };
+    }
+    call.run(link).await
+}
 
 /// One reservation and what it takes to end it. While this lives, the lease is kept alive.
 pub(super) struct Hold {
     pub(super) shared: Arc<Shared>,
     pub(super) reservation: Arc<Reservation>,
+    /// Its place among the tasks of its queue that may be in work here.
+    seat: Option<OwnedSemaphorePermit>,
 }
 
 impl Hold {
-    pub(super) fn new(shared: Arc<Shared>, reservation: Arc<Reservation>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        reservation: Arc<Reservation>,
+        seat: Option<OwnedSemaphorePermit>,
+    ) -> Self {
         shared.held.insert(reservation.clone());
-        Self { shared, reservation }
+        Self {
+            shared,
+            reservation,
+            seat,
+        }
     }
 
-    fn keys(&self) -> Result<&Keys, QueueError> {
-        let keys = self.shared.queues.get(self.reservation.queue);
-        keys.ok_or_else(|| QueueError::Protocol(format!("no queue {}", self.reservation.queue)))
+    pub(super) fn queue(&self) -> Result<&Served, QueueError> {
+        let queue = self.shared.queues.get(self.reservation.queue);
+        queue.ok_or_else(|| QueueError::Protocol(format!("no queue {}", self.reservation.queue)))
     }
 
-    /// Runs a script that answers 1 for done and 0 for "not held under this reservation".
+    /// Makes one attempt to end the task.
     ///
-    /// After an attempt without an answer, 0 means that it was done then, or that the lease ran out meanwhile: either
-    /// way nothing is left to do.
-    async fn run(&self, call: &ScriptInvocation<'_>) -> Result<(), QueueError> {
+    /// After an attempt without an answer, "not held under this reservation" means that it was ended then, or that the
+    /// lease ran out meanwhile: either way nothing is left to do.
+    async fn settle(&self, way: Way) -> Result<(), QueueError> {
         self.reservation.still_ours(self.shared.options.timing.lease)?;
+        let ending = Ending {
+            reservation: self.reservation.clone(),
+            way,
+        };
         let again = self.reservation.settling.swap(true, Ordering::Relaxed);
-        let settled: bool = self.shared.link.script(call).await?;
+        let settled = self.queue()?.settle.call(ending).await?;
         if settled || again {
             return Ok(());
         }
         self.reservation.lost.cancel();
         Err(QueueError::LeaseLost(self.reservation.id.clone()))
     }
+
+    /// When the task failed, and its message with the reason, tried `tried` times more than before.
+    fn failed(&self, why: &str, tried: i32) -> (i64, Vec<u8>) {
+        let now = self.shared.clock.seconds_in(Duration::ZERO);
+        let mut failed = self.reservation.envelope.clone();
+        let message = &mut failed.message;
+        why.get(..why.floor_char_boundary(REASON_LIMIT))
+            .unwrap_or(why)
+            .clone_into(&mut message.error_msg);
+        message.last_failed_at = now;
+        message.retried = message.retried.saturating_add(tried);
+        (now, failed.encode())
+    }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         self.shared.held.remove(&self.reservation);
+        if self.seat.take().is_some() {
+            self.shared.hint();
+        }
     }
 }
 
@@ -67,78 +202,50 @@ impl Settle for Hold {
         let timing = &self.shared.options.timing;
         // Others may take it for abandoned only after our presence is gone.
         if self.reservation.age() >= timing.presence {
-            held::extend(
-                &self.shared,
-                self.keys()?,
-                std::slice::from_ref(&self.reservation),
-            )
-            .await?;
+            let only = std::slice::from_ref(&self.reservation);
+            held::extend(&self.shared, &self.shared.link, &self.queue()?.keys, only).await?;
         }
         self.reservation.still_ours(timing.lease)
     }
 
-    async fn ack(&self, _: Option<&CheckResult>) -> Result<(), QueueError> {
-        let (keys, clock) = (self.keys()?, &self.shared.clock);
-        let Reservation {
-            id, owner, envelope, ..
-        } = &*self.reservation;
-        let mut call = scripts::DONE.key(keys.task(id));
-        call.key(&keys.active).key(&keys.lease).key(&keys.completed);
-        call.key(self.shared.today(&keys.processed)).key(&keys.processed);
-        call.arg(id)
-            .arg(owner)
-            .arg(&envelope.message.unique_key)
-            .arg(clock.seconds_in(KEPT));
-        match u64::try_from(envelope.message.retention) {
-            Ok(seconds) if seconds > 0 => {
-                let mut completed = envelope.clone();
-                completed.message.completed_at = clock.seconds_in(Duration::ZERO);
-                call.arg(clock.seconds_in(Duration::from_secs(seconds)))
-                    .arg(completed.encode());
-            }
-            _ => {
-                call.arg("").arg("");
-            }
+    async fn ack(&self, result: Option<&CheckResult>) -> Result<(), QueueError> {
+        let clock = &self.shared.clock;
+        let envelope = &self.reservation.envelope;
+        let kept_here = self.queue()?.keep_result;
+        let keep = match u64::try_from(envelope.message.retention) {
+            Ok(seconds @ 1..) => Duration::from_secs(seconds),
+            _ if result.is_some() => kept_here,
+            _ => Duration::ZERO,
+        };
+        if keep.is_zero() {
+            return self.settle(Way::Done).await;
         }
-        self.run(&call).await
+        let mut completed = envelope.clone();
+        completed.message.completed_at = clock.seconds_in(Duration::ZERO);
+        let json = |result| serde_json::to_vec(result).unwrap_or_default();
+        let way = Way::Completed {
+            until: clock.seconds_in(keep),
+            message: completed.encode(),
+            result: result.map(json).unwrap_or_default(),
+        };
+        self.settle(way).await
     }
 
-    async fn retry(&self, _: &str) -> Result<(), QueueError> {
-        self.requeue().await
+    async fn retry(&self, why: &str) -> Result<(), QueueError> {
+        let tried = payload::attempts(&self.reservation.envelope.message);
+        let delay = retry_delay(tried).mul_f64(self.shared.options.timing.retry);
+        let due = self.shared.clock.seconds_in(delay);
+        let (_, message) = self.failed(why, 1);
+        self.settle(Way::Retry { due, message }).await
     }
 
     async fn archive(&self, why: &str) -> Result<(), QueueError> {
-        let (keys, clock) = (self.keys()?, &self.shared.clock);
-        let Reservation {
-            id, owner, envelope, ..
-        } = &*self.reservation;
-        let now = clock.seconds_in(Duration::ZERO);
-        let mut failed = envelope.clone();
-        why.get(..why.floor_char_boundary(REASON_LIMIT))
-            .unwrap_or(why)
-            .clone_into(&mut failed.message.error_msg);
-        failed.message.last_failed_at = now;
-        let mut call = scripts::ARCHIVE.key(keys.task(id));
-        call.key(&keys.active).key(&keys.lease).key(&keys.archived);
-        call.key(self.shared.today(&keys.processed))
-            .key(self.shared.today(&keys.failed));
-        call.key(&keys.processed).key(&keys.failed);
-        call.arg(id)
-            .arg(owner)
-            .arg(now)
-            .arg(failed.encode())
-            .arg(clock.seconds_in(KEPT));
-        call.arg(now.saturating_sub_unsigned(KEPT.as_secs()))
-            .arg(&keys.tasks);
-        self.run(&call).await
+        let (at, message) = self.failed(why, 0);
+        self.settle(Way::Archived { at, message }).await
     }
 
     async fn requeue(&self) -> Result<(), QueueError> {
-        let keys = self.keys()?;
-        let mut call = scripts::REQUEUE.key(keys.task(&self.reservation.id));
-        call.key(&keys.active).key(&keys.lease).key(&keys.pending);
-        call.arg(&self.reservation.id).arg(&self.reservation.owner);
-        self.run(&call).await
+        self.settle(Way::Pending).await
     }
 
     fn lost(&self) -> &CancellationToken {
@@ -147,5 +254,36 @@ impl Settle for Hold {
 
     fn cancelled(&self) -> &CancellationToken {
         &self.reservation.cancelled
+    }
+}
+
+/// How long Asynq lets a task wait that failed `tried` times before (source: `DefaultRetryDelayFunc` of Asynq 0.25).
+fn retry_delay(tried: u32) -> Duration {
+    let tried = u64::from(tried);
+    let jitter = fastrand::u64(0..30) * (tried + 1);
+    Duration::from_secs(
+        tried
+            .saturating_pow(4)
+            .saturating_add(15 + jitter)
+            .min(LONGEST_DELAY_S),
+    )
+}
+
+/// A year; Asynq's own delay after its default of 25 retries is four and a half days.
+const LONGEST_DELAY_S: u64 = 365 * 24 * 60 * 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_between_tries_are_asynqs() {
+        for (tried, least, most) in [(0, 15, 44), (1, 16, 74), (3, 96, 212), (25, 390_640, 391_394)] {
+            for _ in 0..200 {
+                let delay = retry_delay(tried).as_secs();
+                assert!((least..=most).contains(&delay), "{delay} s after {tried}");
+            }
+        }
+        assert_eq!(retry_delay(u32::MAX).as_secs(), LONGEST_DELAY_S);
     }
 }

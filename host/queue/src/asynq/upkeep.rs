@@ -1,4 +1,5 @@
-//! The background task of a worker: leases, presence and recovery, every few seconds.
+//! The background task of a worker: leases, presence, and what is due, lost or kept too long, every few seconds. On a
+//! thread and a connection of its own.
 
 use super::{
     Shared,
@@ -6,30 +7,40 @@ use super::{
     presence,
     recover::Recovery,
 };
-use crate::{
-    QueueError,
-    backoff::{Backoff, jittered},
-};
+use crate::{QueueError, backoff::Backoff};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
-/// Runs until aborted. Starts with a full beat, so a restarted worker looks for what it left behind at once.
+/// Runs until the worker closes, and takes it off the presence list. Starts with a full beat, so a restarted worker looks
+/// for what it left behind at once.
 pub(super) async fn run(shared: Arc<Shared>) {
+    tokio::select! { () = beats(&shared) => {}, () = shared.closing.cancelled() => {} }
+    if let Err(error) = presence::clear(&shared).await {
+        tracing::debug!("presence not cleared, it runs out by itself: {error}");
+    }
+    shared.closed.cancel();
+}
+
+async fn beats(shared: &Shared) {
     let mut recovery = Recovery::default();
-    let mut next_look = Instant::now();
+    let mut next_beat = Instant::now();
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
     let mut failing = false;
     loop {
-        let outcome = beat(&shared, &mut recovery, &mut next_look).await;
+        let whole = next_beat <= Instant::now();
+        let outcome = beat(shared, &mut recovery, whole).await;
         shared.held.expire(shared.options.timing.lease);
-        let pause = match outcome {
-            Ok(()) => {
+        let next_look = match outcome {
+            Ok(wait) => {
                 if std::mem::take(&mut failing) {
                     tracing::info!("queue is back");
                 }
                 backoff.reset();
-                let look = next_look.saturating_duration_since(Instant::now());
-                look.min(jittered(shared.options.timing.beat))
+                if whole {
+                    let beat = shared.options.timing.beat;
+                    next_beat = Instant::now() + beat.mul_f64(0.9 + fastrand::f64() / 10.0);
+                }
+                next_beat.min(Instant::now() + wait)
             }
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
@@ -38,31 +49,40 @@ pub(super) async fn run(shared: Arc<Shared>) {
                         "leases cannot be extended"
                     );
                 }
-                backoff.pause()
+                next_beat = Instant::now() + backoff.pause();
+                next_beat
             }
         };
-        tokio::select! { () = sleep(pause) => {}, () = shared.wake.notified() => {} }
+        tokio::select! {
+            () = sleep_until(next_look) => {}
+            () = shared.wake.notified() => next_beat = Instant::now(),
+        }
     }
 }
 
-/// One beat. Leases come first; a server that denies one part still gets the others.
-async fn beat(shared: &Shared, recovery: &mut Recovery, next_look: &mut Instant) -> Result<(), QueueError> {
-    shared.clock.adjust(&shared.link).await?;
-    let extended = extend_all(shared).await;
-    let shown = presence::write(shared).await;
-    if Instant::now() >= *next_look {
-        let wait = recovery.look(shared).await?;
-        *next_look = Instant::now() + wait;
+/// One look after the queues, and a whole beat before it when it is time for one: then leases come first. A server that
+/// denies one part still gets the others. Answers with how long to wait for the next look.
+async fn beat(shared: &Shared, recovery: &mut Recovery, whole: bool) -> Result<Duration, QueueError> {
+    let mut alive = Ok(());
+    if whole {
+        shared.clock.adjust(&shared.keeper).await?;
+        let extended = extend_all(shared).await;
+        alive = extended.and(presence::write(shared).await);
     }
-    extended.and(shown)
+    match alive {
+        Ok(()) => recovery.look(shared).await,
+        Err(error @ QueueError::Denied(_)) => recovery.look(shared).await.and(Err(error)),
+        // While writes are refused nothing can be moved either; asking would only add to the load.
+        Err(error) => Err(error),
+    }
 }
 
 async fn extend_all(shared: &Shared) -> Result<(), QueueError> {
     let held = shared.held.all();
-    for (index, keys) in shared.queues.iter().enumerate() {
+    for (index, queue) in shared.queues.iter().enumerate() {
         let of_queue: Vec<Arc<Reservation>> =
             held.iter().filter(|held| held.queue == index).cloned().collect();
-        held::extend(shared, keys, &of_queue).await?;
+        held::extend(shared, &shared.keeper, &queue.keys, &of_queue).await?;
     }
     Ok(())
 }

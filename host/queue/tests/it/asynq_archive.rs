@@ -40,7 +40,7 @@ async fn headers_and_everything_else_survive_the_archive() {
     let message = TaskMessage {
         retry: 2,
         retried: 1,
-        deadline: 99,
+        deadline: redis.now().await + 60,
         ..check("healthcheck", "a")
     };
     redis.push(&message, &headers.encode_to_vec()).await;

@@ -3,7 +3,7 @@
 use lapwing_model::{CheckResult, Monitor, Observation, Task, WorkerIdentity};
 use lapwing_queue::{
     Inspect, Lease, Policy, Queue, Server, Sink, Source,
-    asynq::{Asynq, Options, Timing, message::TaskMessage},
+    asynq::{Asynq, Options, QueueOptions, Timing, message::TaskMessage},
     memory::{Memory, Results},
     testing::RedisServer,
 };
@@ -101,6 +101,8 @@ pub(crate) fn quick() -> Options {
         grace: ms(6000),
         idle: ms(100),
         wait: ms(300),
+        // 0.3 to 0.9 s before the second try.
+        retry: 0.02,
     };
     Options {
         patience: ms(1000),
@@ -270,7 +272,15 @@ impl Dialect for OnRedis {
 
     async fn start() -> Self {
         let redis = Redis::start().await;
-        let asynq = redis.asynq(quick()).await;
+        let healthcheck = QueueOptions {
+            keep_result: Duration::from_secs(60),
+            ..QueueOptions::new(Self::NAME, 5)
+        };
+        let options = Options {
+            queues: vec![healthcheck, QueueOptions::new("low", 1)],
+            ..quick()
+        };
+        let asynq = redis.asynq(options).await;
         Self { redis, asynq }
     }
 

@@ -1,25 +1,20 @@
--- Takes a task out of work, if it is still held under this reservation.
-local function take(task, active, lease, id, owner)
-  local held = redis.call("HMGET", task, "lapwing_owner", "state")
-  if held[1] ~= owner or held[2] ~= "active" then return false end
-  redis.call("LREM", active, -1, id)
-  redis.call("ZREM", lease, id)
-  return true
-end
-
--- Counts one task, for the day and in total; the total starts again at 1 past the largest 64-bit integer.
-local function count(day, total, expire_at)
-  if redis.call("INCR", day) == 1 then redis.call("EXPIREAT", day, expire_at) end
-  if redis.call("GET", total) == "9223372036854775807" then
-    redis.call("SET", total, 1)
-  else
-    redis.call("INCR", total)
-  end
+-- Counts tasks, for the day and in total; the total starts again past the largest 64-bit integer.
+local function count(day, total, tasks, expire_at)
+  if tasks == 0 then return end
+  if redis.call("INCRBY", day, tasks) == tasks then redis.call("EXPIREAT", day, expire_at) end
+  if type(redis.pcall("INCRBY", total, tasks)) ~= "number" then redis.call("SET", total, tasks) end
 end
 
 -- Releases the uniqueness lock, if it is this task's.
 local function unlock(unique, id)
   if unique and unique ~= "" and redis.call("GET", unique) == id then redis.call("DEL", unique) end
+end
+
+-- Calls a command for a list of any length: Lua passes no more than some 8,000 arguments at once.
+local function each(command, key, list)
+  for first = 1, #list, 1000 do
+    redis.call(command, key, unpack(list, first, math.min(first + 999, #list)))
+  end
 end
 
 -- Puts a task that nobody works at back to where the next one is taken from; a ghost (a task without a message,

@@ -1,37 +1,46 @@
--- KEYS: of each queue, most important first: pending, paused, active, lease
--- ARGV: room, lease's end, owner, then of each queue the prefix of task keys
--- Returns {index of the queue, id, message} of each task taken.
+-- KEYS: of each queue, the first to be served first: pending, paused, active, lease
+-- ARGV: room, lease's end, owner, then of each queue: prefix of task keys, most tasks to take
+-- Returns of each task taken: place of the queue, id, message, pending since (ns; empty when unknown).
 --
--- Asynq takes one task a call. Ids without a message are dropped on the way; the number of pops is bounded so that
--- a heap of them cannot hold up the server.
-local room, pops, taken = tonumber(ARGV[1]), 1000 + tonumber(ARGV[1]), {}
-for queue = 0, #KEYS / 4 - 1 do
-  local pending, paused = KEYS[queue * 4 + 1], KEYS[queue * 4 + 2]
-  local active, lease = KEYS[queue * 4 + 3], KEYS[queue * 4 + 4]
-  local leases = {}
-  if room > 0 and redis.call("EXISTS", paused) == 0 then
-    while room > 0 and pops > 0 do
-      local id = redis.call("RPOPLPUSH", pending, active)
-      if not id then break end
-      pops = pops - 1
-      local task = ARGV[4 + queue] .. id
-      local held = redis.call("HMGET", task, "msg", "state")
-      if not held[1] then
-        redis.call("LREM", active, 1, id)
-        redis.call("DEL", task)
-      elseif held[2] == "active" and redis.call("ZSCORE", lease, id) then
-        -- Listed twice, and somebody works at it.
-        redis.call("LREM", active, 1, id)
-      else
-        redis.call("HSET", task, "state", "active", "lapwing_owner", ARGV[3])
-        redis.call("HDEL", task, "pending_since")
-        leases[#leases + 1] = ARGV[2]
-        leases[#leases + 1] = id
-        taken[#taken + 1] = { queue, id, held[1] }
-        room = room - 1
+-- Asynq takes one task a call. Ids without a message are dropped on the way; the number of ids looked at is bounded
+-- so that a heap of them cannot hold up the server. Nothing is moved before the first write that a full server
+-- refuses.
+local room, looks, taken, seen = tonumber(ARGV[1]), 1000 + tonumber(ARGV[1]), {}, {}
+for place = 0, #KEYS / 4 - 1 do
+  local pending, active, lease = KEYS[place * 4 + 1], KEYS[place * 4 + 3], KEYS[place * 4 + 4]
+  local prefix, most = ARGV[4 + place * 2], math.min(room, tonumber(ARGV[5 + place * 2]))
+  local ids, leases = {}, {}
+  if most > 0 and redis.call("EXISTS", KEYS[place * 4 + 2]) == 0 then
+    while most > #ids and looks > 0 do
+      local listed = redis.call("LRANGE", pending, -math.min(most - #ids, looks), -1)
+      if #listed == 0 then break end
+      for i = #listed, 1, -1 do
+        local id = listed[i]
+        local task = prefix .. id
+        local held = redis.pcall("HMGET", task, "msg", "state", "pending_since")
+        if not held[1] then
+          if not held.err then redis.call("DEL", task) end
+        elseif not seen[task] and (held[2] ~= "active" or not redis.call("ZSCORE", lease, id)) then
+          -- (Otherwise it is listed twice, and somebody works at it.)
+          seen[task] = true
+          -- A full server refuses the first write. After it, one field goes before another comes, so that Redis need not
+          -- make room in the hash.
+          if #taken == 0 then redis.call("HSET", task, "state", "active") end
+          if held[3] then redis.call("HDEL", task, "pending_since") end
+          redis.call("HSET", task, "state", "active", "lapwing_owner", ARGV[3])
+          ids[#ids + 1] = id
+          leases[#leases + 1] = ARGV[2]
+          leases[#leases + 1] = id
+          local last = #taken
+          taken[last + 1], taken[last + 2], taken[last + 3], taken[last + 4] = place, id, held[1], held[3] or ""
+        end
       end
+      redis.call("RPOP", pending, #listed)
+      looks = looks - #listed
     end
   end
-  if #leases > 0 then redis.call("ZADD", lease, unpack(leases)) end
+  each("LPUSH", active, ids)
+  each("ZADD", lease, leases)
+  room = room - #ids
 end
 return taken

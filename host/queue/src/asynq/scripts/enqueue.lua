@@ -1,32 +1,52 @@
--- KEYS: task, pending, unique, active, lease, archived, completed
--- ARGV: id, message, now (ns), lock's time to live (s), "1" to replace a task that stands in the way but will not run
--- Returns 1 when added, 0 when the id is taken, -1 when the lock is.
+-- KEYS: pending, scheduled, active, lease, archived, completed
+-- ARGV: prefix of task keys, now (ns), channel for word of it, the queue's name, then of each task: id, message,
+--   due (s; empty for now), lock, lock's time to live (s), "1" to replace a task that stands in the way but will not run
+-- Returns for each task 1 when added, 0 when the id is taken, -1 when the lock is.
 --
 -- Asynq takes the lock before it looks at the id, and leaves it behind on a conflict. Replacing is what keeps a
 -- monitor from going silent after a stock worker archived its task.
-local function in_the_way()
-  local state = redis.call("HGET", KEYS[1], "state")
+local function in_the_way(task, id)
+  local state = redis.pcall("HGET", task, "state")
   if state == "archived" then
-    redis.call("ZREM", KEYS[6], ARGV[1])
+    redis.call("ZREM", KEYS[5], id)
   elseif state == "completed" then
-    redis.call("ZREM", KEYS[7], ARGV[1])
+    redis.call("ZREM", KEYS[6], id)
   elseif state == "active" then
     -- In work by nobody: a half-done settlement.
-    if redis.call("ZSCORE", KEYS[5], ARGV[1]) or redis.call("LPOS", KEYS[4], ARGV[1]) then return true end
+    if redis.call("ZSCORE", KEYS[4], id) or redis.call("LPOS", KEYS[3], id) then return true end
   else
     return true
   end
-  unlock(redis.call("HGET", KEYS[1], "unique_key"), ARGV[1])
-  redis.call("DEL", KEYS[1])
+  unlock(redis.call("HGET", task, "unique_key"), id)
+  redis.call("DEL", task)
   return false
 end
 
-if redis.call("EXISTS", KEYS[1]) == 1 and (ARGV[5] ~= "1" or in_the_way()) then return 0 end
-if not redis.call("SET", KEYS[3], ARGV[1], "NX", "EX", ARGV[4]) then
-  -- A lock of ours without its task is left over.
-  if redis.call("GET", KEYS[3]) ~= ARGV[1] then return -1 end
-  redis.call("EXPIRE", KEYS[3], ARGV[4])
+local answers, due = {}, {}
+for i = 5, #ARGV, 6 do
+  local id, lock, answer = ARGV[i], ARGV[i + 3], 1
+  local task = ARGV[1] .. id
+  if redis.call("EXISTS", task) == 1 and (ARGV[i + 5] ~= "1" or in_the_way(task, id)) then
+    answer = 0
+  elseif not redis.call("SET", lock, id, "NX", "EX", ARGV[i + 4]) then
+    if redis.pcall("GET", lock) == id then
+      -- A lock of ours without its task is left over.
+      redis.call("EXPIRE", lock, ARGV[i + 4])
+    else
+      answer = -1
+    end
+  end
+  if answer == 1 and ARGV[i + 2] == "" then
+    redis.call("HSET", task, "msg", ARGV[i + 1], "state", "pending", "pending_since", ARGV[2], "unique_key", lock)
+    due[#due + 1] = id
+  elseif answer == 1 then
+    redis.call("HSET", task, "msg", ARGV[i + 1], "state", "scheduled", "unique_key", lock)
+    redis.call("ZADD", KEYS[2], ARGV[i + 2], id)
+  end
+  answers[#answers + 1] = answer
 end
-redis.call("HSET", KEYS[1], "msg", ARGV[2], "state", "pending", "pending_since", ARGV[3], "unique_key", KEYS[3])
-redis.call("LPUSH", KEYS[2], ARGV[1])
-return 1
+if #due > 0 then
+  -- Idle workers poll; those of ours need not. Where the channel is denied, they poll all the same.
+  if redis.call("LPUSH", KEYS[1], unpack(due)) == #due then redis.pcall("PUBLISH", ARGV[3], ARGV[4]) end
+end
+return answers

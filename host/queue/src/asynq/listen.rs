@@ -1,4 +1,5 @@
-//! Listening for `asynq:cancel`: someone asks for a task to be cancelled, wherever it runs.
+//! Listening: for `asynq:cancel`, where someone asks for a task to be cancelled, wherever it runs, and for word of new
+//! tasks by producers of ours.
 
 use super::{Shared, keys};
 use crate::backoff::Backoff;
@@ -21,10 +22,18 @@ pub(super) async fn run(shared: Arc<Shared>) {
 async fn listen(shared: &Shared, backoff: &mut Backoff) -> redis::RedisResult<()> {
     let mut connection = shared.server.client().get_async_pubsub().await?;
     connection.subscribe(keys::CANCEL).await?;
+    if let Err(error) = connection.subscribe(keys::HINTS).await {
+        tracing::debug!("no word of new tasks, polling: {error}");
+    }
     backoff.reset();
     let mut messages = connection.into_on_message();
     while let Some(message) = messages.next().await {
-        shared.held.cancel(&message.get_payload::<String>()?);
+        let text: String = message.get_payload()?;
+        if message.get_channel_name() == keys::CANCEL {
+            shared.held.cancel(&text);
+        } else if shared.queues.iter().any(|queue| queue.keys.queue == text) {
+            shared.hint();
+        }
     }
     Ok(())
 }
