@@ -165,7 +165,11 @@ impl Queues {
             let names: Vec<_> = open.iter().map(|open| open.settings.name.as_str()).collect();
             let jobs = open.iter().map(|open| open.settings.max_jobs).sum();
             // A queue alone has what it says; several of one source share.
-            let concurrency = if open.len() > 1 { self.concurrency.min(jobs) } else { jobs };
+            let concurrency = if open.len() > 1 {
+                self.concurrency.min(jobs)
+            } else {
+                jobs
+            };
             Served {
                 name: names.join(", "),
                 sink: sink.cloned().unwrap_or_else(|| dialect.clone()),

@@ -23,6 +23,7 @@ mod settle;
 mod upkeep;
 
 pub use options::{Options, Priority, QueueOptions, Timing};
+pub use publish::Producer;
 
 use crate::{
     Enqueued, Lease, Queue, QueueError, RedisClock, Server, Sink, Source, backoff::Backoff, keeper,
@@ -82,7 +83,7 @@ struct Shared {
     started: Timestamp,
     /// The queues to serve, most important first.
     queues: Vec<Served>,
-    checks: Target,
+    checks: Producer,
     results: Target,
     held: Held,
     counts: AtomicCounts,
@@ -140,7 +141,7 @@ impl Asynq {
             identity: Identity::new(&options.host, options.pid),
             started: clock.now(),
             queues: queues.map(|queue| Served::new(queue, &link, &clock)).collect(),
-            checks: Target::new(&options.check_queue, &link, &clock),
+            checks: Producer::new(&options.check_queue, &link, &clock),
             results: Target::new(&options.ingest_queue, &link, &clock),
             link,
             clock,
@@ -165,6 +166,11 @@ impl Asynq {
     /// Redis's time of day: the clock that producers stamp tasks with.
     pub fn clock(&self) -> RedisClock {
         self.shared.clock.clone()
+    }
+
+    /// Puts checks in the queue called `queue`, served here or not.
+    pub fn producer(&self, queue: &str) -> Producer {
+        Producer::new(queue, &self.shared.link, &self.shared.clock)
     }
 
     /// How often the dialect did what no caller sees, since the start.
@@ -217,11 +223,11 @@ impl Sink for Asynq {
 #[async_trait]
 impl Queue for Asynq {
     fn task_id(&self, task: &Task) -> String {
-        publish::task_id(task)
+        self.shared.checks.task_id(task)
     }
 
     async fn schedule(&self, task: &Task, delay: Duration) -> Result<Enqueued, QueueError> {
-        publish::schedule(&self.shared, task, delay).await
+        self.shared.checks.schedule(task, delay).await
     }
 }
 

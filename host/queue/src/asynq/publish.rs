@@ -7,10 +7,12 @@ use super::{
     payload::DEFAULT_TIMEOUT,
     scripts::{self, Call},
 };
-use crate::{Enqueued, QueueError, RedisClock, batch::Batch, link::Link};
+use crate::{Enqueued, Queue, QueueError, RedisClock, batch::Batch, link::Link};
+use async_trait::async_trait;
 use lapwing_model::{CheckResult, Clock, Task, peekaping};
 use prost::Message;
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -141,32 +143,57 @@ pub(super) async fn publish(shared: &Shared, task: &Task, result: &CheckResult) 
     shared.results.put(new).await.map(drop)
 }
 
-/// As [`Queue::task_id`](crate::Queue::task_id).
-pub(super) fn task_id(task: &Task) -> String {
-    format!("healthcheck:{}", task.monitor.id)
+/// Puts checks in one queue.
+pub struct Producer {
+    target: Target,
+    clock: RedisClock,
 }
 
-/// As [`Queue::schedule`](crate::Queue::schedule). Asynq counts whole seconds: a task never comes before it is due, and up
-/// to a second after. Its lock's time counts from then on.
-pub(super) async fn schedule(shared: &Shared, task: &Task, delay: Duration) -> Result<Enqueued, QueueError> {
-    let timeout = Some(task.monitor.timeout)
-        .filter(|timeout| !timeout.is_zero())
-        .unwrap_or(DEFAULT_TIMEOUT);
-    let message = TaskMessage {
-        kind: peekaping::CHECK_TASK.to_owned(),
-        payload: peekaping::encode_task(task),
-        id: task_id(task),
-        timeout: whole_seconds(timeout),
-        ..TaskMessage::default()
-    };
-    let lock = task.monitor.interval.saturating_mul(2).saturating_add(delay);
-    let new = New {
-        message,
-        due: (!delay.is_zero()).then(|| shared.clock.seconds_in(delay).saturating_add(1)),
-        lock: whole_seconds(lock).clamp(1, LONGEST_LOCK_S),
-        replace: true,
-    };
-    shared.checks.put(new).await
+impl Producer {
+    pub(super) fn new(queue: &str, link: &Arc<Link>, clock: &RedisClock) -> Self {
+        Self {
+            target: Target::new(queue, link, clock),
+            clock: clock.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Queue for Producer {
+    fn task_id(&self, task: &Task) -> String {
+        format!("healthcheck:{}", task.monitor.id)
+    }
+
+    /// Asynq counts whole seconds: a task never comes before it is due, and up to a second after. Its lock's time counts
+    /// from then on.
+    async fn schedule(&self, task: &Task, delay: Duration) -> Result<Enqueued, QueueError> {
+        let timeout = Some(task.monitor.timeout)
+            .filter(|timeout| !timeout.is_zero())
+            .unwrap_or(DEFAULT_TIMEOUT);
+        let message = TaskMessage {
+            kind: peekaping::CHECK_TASK.to_owned(),
+            payload: peekaping::encode_task(task),
+            id: self.task_id(task),
+            timeout: whole_seconds(timeout),
+            ..TaskMessage::default()
+        };
+        let lock = task.monitor.interval.saturating_mul(2).saturating_add(delay);
+        let new = New {
+            message,
+            due: (!delay.is_zero()).then(|| self.clock.seconds_in(delay).saturating_add(1)),
+            lock: whole_seconds(lock).clamp(1, LONGEST_LOCK_S),
+            replace: true,
+        };
+        self.target.put(new).await
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("queue", &self.target.keys.queue)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Redis refuses times whose milliseconds overflow; a hundred years are enough.

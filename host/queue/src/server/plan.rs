@@ -63,7 +63,10 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let listed = |hosts: &[Host]| {
-            let each: Vec<_> = hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+            let each: Vec<_> = hosts
+                .iter()
+                .map(|(host, port)| format!("{host}:{port}"))
+                .collect();
             each.join(",")
         };
         let db = self.redis.db();
