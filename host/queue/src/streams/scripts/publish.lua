@@ -5,9 +5,13 @@
 local i = 4
 while i <= #ARGV do
   local mark, id, last = ARGV[2] .. ARGV[i], ARGV[i + 1], i + 2 + ARGV[i + 2]
-  if redis.call("GET", mark) ~= id then
-    redis.call("XADD", KEYS[1], "MAXLEN", "~", ARGV[1], "*", unpack(ARGV, i + 3, last))
-    redis.call("SET", mark, id, "PX", ARGV[3])
+  if redis.call("SET", mark, id, "PX", ARGV[3], "GET") ~= id then
+    local out = redis.pcall("XADD", KEYS[1], "MAXLEN", "~", ARGV[1], "*", unpack(ARGV, i + 3, last))
+    if type(out) == "table" then
+      -- Not told, so it must not be marked.
+      redis.call("DEL", mark)
+      return out
+    end
   end
   i = last + 1
 end
