@@ -57,7 +57,7 @@ const LONGEST_TROUBLE: Duration = Duration::from_millis(700);
 /// How often the dialect did what no caller sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Messages that are no task, moved to the dead letters.
+    /// Messages that are no task, or are past their deadline, moved to the dead letters.
     pub archived: u64,
     /// Tasks put back because nobody worked at them.
     pub recovered: u64,

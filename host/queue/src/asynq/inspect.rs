@@ -25,15 +25,9 @@ impl Shared {
     /// The keys of a queue that is served.
     fn keys(&self, queue: &str) -> Result<&Keys, QueueError> {
         let mut served = self.queues.iter().map(|queue| &queue.keys);
-        served.clone().find(|keys| keys.queue == queue).ok_or_else(|| {
-            let mut names = String::new();
-            for keys in &mut served {
-                names = format!(
-                    "{names}{}`{}`",
-                    if names.is_empty() { "" } else { ", " },
-                    keys.queue
-                );
-            }
+        served.find(|keys| keys.queue == queue).ok_or_else(|| {
+            let names = self.queues.iter().map(|queue| format!("`{}`", queue.keys.queue));
+            let names = names.collect::<Vec<_>>().join(", ");
             QueueError::Unfit(format!("no queue `{queue}` here; there are {names}"))
         })
     }
@@ -308,10 +302,7 @@ impl Inspect for Asynq {
 
 fn present(server: &str, info: ServerInfo, left_ms: u64, shared: &Shared) -> WorkerPresence {
     let name = server.strip_prefix(keys::SERVERS).unwrap_or(server);
-    let started = info.start_time.and_then(|start| {
-        let nanos = start.nanos;
-        Timestamp::new(start.seconds, nanos).ok()
-    });
+    let started = info.start_time;
     WorkerPresence {
         name: name.trim_matches([':', '{', '}']).to_owned(),
         host: Some(info.host),
@@ -319,7 +310,7 @@ fn present(server: &str, info: ServerInfo, left_ms: u64, shared: &Shared) -> Wor
         queues: info.queues.into_keys().collect(),
         concurrency: u64::try_from(info.concurrency).ok(),
         active: u64::try_from(info.active_worker_count).unwrap_or_default(),
-        started_at: started,
+        started_at: started.and_then(|start| Timestamp::new(start.seconds, start.nanos).ok()),
         idle_ms: Some(milliseconds(shared.options.timing.presence).saturating_sub(left_ms)),
     }
 }

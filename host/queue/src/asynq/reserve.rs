@@ -100,7 +100,7 @@ async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueErro
         let prefix = shared.queues.get(*index).map(|queue| &*queue.keys.tasks);
         call.arg(prefix.unwrap_or_default()).arg(seats.most);
     }
-    let answer: Vec<(usize, String, Vec<u8>, String)> = call.run(&shared.link).await?;
+    let answer: Vec<(usize, String, Vec<u8>, i64)> = call.run(&shared.link).await?;
     let started = shared.clock.now();
     let mut taken = Vec::with_capacity(answer.len());
     for (place, id, bytes, since) in answer {
@@ -110,10 +110,8 @@ async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueErro
         let decoded = Envelope::decode(&bytes).map_err(|error| format!("failed to decode message: {error}"));
         let (envelope, task) = match decoded {
             Ok(envelope) => {
-                let since = since
-                    .parse()
-                    .ok()
-                    .and_then(|at| Timestamp::from_nanosecond(at).ok());
+                let since = Some(since).filter(|since| *since > 0);
+                let since = since.and_then(|since| Timestamp::from_nanosecond(since.into()).ok());
                 let task = payload::parse(&envelope.message, since.unwrap_or(started));
                 (envelope, task)
             }

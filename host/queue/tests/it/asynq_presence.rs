@@ -3,7 +3,10 @@
 use crate::fixture::{Redis, check, eventually, quick, room, take, task};
 use lapwing_queue::{
     Queue, Source,
-    asynq::message::{ServerInfo, WorkerInfo},
+    asynq::{
+        Options,
+        message::{ServerInfo, WorkerInfo},
+    },
 };
 use prost::Message;
 use redis::AsyncCommands;
@@ -118,4 +121,34 @@ async fn a_producer_is_no_worker() {
     let asynq = redis.asynq(quick()).await;
     asynq.enqueue(&task("a")).await.unwrap();
     assert!(servers(&mut redis).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_worker_without_work_hardly_bothers_redis() {
+    const SECONDS: u64 = 8;
+    let mut redis = Redis::start().await;
+    // At the pace of a real one.
+    let asynq = redis.asynq(Options::default()).await;
+    let idle = tokio::spawn(async move {
+        loop {
+            asynq.reserve(room(1)).await.unwrap();
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let () = redis.run("CONFIG RESETSTAT").await;
+    tokio::time::sleep(Duration::from_secs(SECONDS)).await;
+    let stats: String = redis.run("INFO commandstats").await;
+    idle.abort();
+    // One of each round trip: a script, the time, and what shows the worker.
+    let calls = |command: &str| -> u64 {
+        let found = stats
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        found.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    };
+    let trips = calls("evalsha") + calls("time") + calls("psetex");
+    assert!(
+        (1..=5 * SECONDS).contains(&trips),
+        "{trips} in {SECONDS} s\n{stats}"
+    );
 }

@@ -1,6 +1,6 @@
 -- KEYS: of each queue, the first to be served first: pending, paused, active, lease
 -- ARGV: room, lease's end, owner, then of each queue: prefix of task keys, most tasks to take
--- Returns of each task taken: place of the queue, id, message, pending since (ns; empty when unknown).
+-- Returns of each task taken: place of the queue, id, message, pending since (ns, rounded; 0 when unknown).
 --
 -- Asynq takes one task a call. Ids without a message are dropped on the way; the number of ids looked at is bounded
 -- so that a heap of them cannot hold up the server. Nothing is moved before the first write that a full server
@@ -32,7 +32,7 @@ for place = 0, #KEYS / 4 - 1 do
           leases[#leases + 1] = ARGV[2]
           leases[#leases + 1] = id
           local last = #taken
-          taken[last + 1], taken[last + 2], taken[last + 3], taken[last + 4] = place, id, held[1], held[3] or ""
+          taken[last + 1], taken[last + 2], taken[last + 3], taken[last + 4] = place, id, held[1], tonumber(held[3]) or 0
         end
       end
       redis.call("RPOP", pending, #listed)
