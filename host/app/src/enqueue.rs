@@ -2,7 +2,7 @@
 
 use crate::kinds::Kinds;
 use jiff::Timestamp;
-use lapwing_checks::CheckError;
+use lapwing_checks::{CheckError, schema::Schema};
 use lapwing_model::{ParseError, Task, TaskMessage};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -69,6 +69,14 @@ impl Order {
         kinds.settled(&task.monitor.kind).await;
         let executor = kinds.executor_as(&task.monitor.kind, load_test);
         let executor = executor.map_err(Refused::UnknownKind)?;
+        let info = executor.info();
+        if let Ok(schema) = Schema::new(&info.schema, &info.sensitive) {
+            let config = serde_json::from_str(&task.monitor.config).unwrap_or(Value::Null);
+            let faults = schema.faults(&config, "");
+            if !faults.is_empty() {
+                return Err(Refused::Unfit(CheckError::unfit(&faults)));
+            }
+        }
         let reviewed = executor
             .review(&task.monitor.config, "", Instant::now() + REVIEW)
             .await;

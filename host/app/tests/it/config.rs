@@ -133,7 +133,11 @@ fn values_that_pass_and_then_break_are_refused() {
         ("[worker]\nliveness = \"0s\"\n", "worker.liveness: "),
         ("[admin]\ntoken = \"\"\n", "admin.token: is empty"),
         ("[redis]\nurl = \"redis://h/abc\"\n", "redis.url: "),
-        ("[redis]\nurl = \"rediss://h\"\n", "redis.url: "),
+        ("[redis]\nurl = \"http://h\"\n", "redis.url: "),
+        (
+            "[redis]\nurl = \"rediss://h\"\ntls.ca = \"/no/such/file\"\n",
+            "redis.tls.ca: ",
+        ),
     ] {
         let (_folder, path) = file("lapwing.toml", text);
         let said = say(&["worker", "--config", &path]);

@@ -201,12 +201,12 @@ async fn a_queue_can_be_paused_and_its_dead_letters_handled() {
     assert_eq!((code, &stats["paused"]), (200, &json!(true)));
     let id = letter["id"].as_str().unwrap();
     let (code, stats) = worker.post(&format!("{dead}/{id}/retry"), &json!({})).await;
-    assert_eq!(
-        (code, &stats["archived"], &stats["pending"]),
-        (200, &json!(0), &json!(1))
-    );
+    assert_eq!((code, &stats["archived"]), (200, &json!(0)));
     let (_, queues) = worker.get("/api/v1/queues").await;
-    assert_eq!(queues["queues"][0]["state"], "paused");
+    let queue = &queues["queues"][0];
+    // A read that was under way when the queue was paused may have it, and hands it out later.
+    let there = queue["pending"].as_u64().unwrap() + queue["active"].as_u64().unwrap();
+    assert_eq!((&queue["state"], there), (&json!("paused"), 1), "{queue}");
     let (_, stats) = worker
         .post("/api/v1/queues/lapwing:tasks/resume", &json!({}))
         .await;
