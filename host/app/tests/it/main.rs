@@ -12,6 +12,7 @@ mod admin;
 mod admin_decide;
 mod admin_plugins;
 mod cli;
+mod clients;
 mod config;
 mod kit;
 mod openapi;
