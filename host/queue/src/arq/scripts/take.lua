@@ -59,7 +59,7 @@ local looked, free, spent, upcoming = 0, 0, 0, "-1"
 local take, scores, jobs = {}, {}, {}
 local function enough() return #take == room or #shown == most or spent > 8 * limit end
 while looked < count and not enough() do
-  local page = math.min(count - looked, math.max(64, math.min(room - #take, 256)))
+  local page = math.min(count - looked, math.max(64, math.min(room - #take, 512)))
   local due = call("ZRANGE", KEYS[1], "-inf", number(now), "BYSCORE", "LIMIT", ARGV[4] + looked, page, "WITHSCORES")
   local all, idle, places = {}, {}, {}
   for i = 1, #due, 2 do all[#all + 1] = due[i] end
