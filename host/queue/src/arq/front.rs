@@ -16,6 +16,8 @@ use tokio::time::Instant;
 const CONGESTED: usize = 256;
 /// Most ids looked at by one call, within what Lua can pass on.
 pub(super) const LONGEST_LOOK: usize = 4000;
+/// Most jobs shown by one call.
+pub(super) const SHOWN: usize = 256;
 /// Most jobs of others remembered, and most functions.
 const REMEMBERED: usize = 20_000;
 const FUNCTIONS: usize = 256;
@@ -96,7 +98,7 @@ impl Front {
         shown: Vec<Shown>,
         looked: usize,
     ) {
-        let whole = looked == look.count || !shown.is_empty();
+        let whole = looked == look.count || shown.len() >= SHOWN;
         let mut lead = None;
         for (id, score, place, length, bytes) in shown {
             if self.foreign.get(&id) != Some(&score) && self.is_candidate(shared, id, score, length, &bytes) {

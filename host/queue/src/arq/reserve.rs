@@ -22,9 +22,6 @@ use std::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Most jobs shown by one call.
-const SHOWN: usize = 256;
-
 /// id, try, score, to be aborted, length, job
 type Claimed = (String, u32, f64, bool, usize, Vec<u8>);
 /// now, claimed, shown, looked at, next one due
@@ -110,7 +107,7 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
     call.arg(&mark)
         .arg(milliseconds(shared.options.timing.claim))
         .arg(shared.options.longest_job);
-    call.arg(look.offset).arg(look.count).arg(room).arg(SHOWN);
+    call.arg(look.offset).arg(look.count).arg(room).arg(front::SHOWN);
     call.arg(claims.len()).arg(ours.len());
     for claim in &claims {
         call.arg(&claim.id).arg(claim.least_try);

@@ -55,24 +55,25 @@ local ours, known = tonumber(ARGV[9]), {}
 for i = at + 1, #ARGV do known[ARGV[i]] = i <= at + ours and "ours" or "foreign" end
 
 local count, room, most = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local looked, upcoming = 0, "-1"
-if room > 0 then
-  local due = call("ZRANGE", KEYS[1], "-inf", number(now), "BYSCORE", "LIMIT", ARGV[4], count, "WITHSCORES")
-  local all, free, places = {}, {}, {}
+local looked, free, spent, upcoming = 0, 0, 0, "-1"
+local take, scores, jobs = {}, {}, {}
+local function enough() return #take == room or #shown == most or spent > 8 * limit end
+while looked < count and not enough() do
+  local page = math.min(count - looked, math.max(64, math.min(room - #take, 512)))
+  local due = call("ZRANGE", KEYS[1], "-inf", number(now), "BYSCORE", "LIMIT", ARGV[4] + looked, page, "WITHSCORES")
+  local all, idle, places = {}, {}, {}
   for i = 1, #due, 2 do all[#all + 1] = due[i] end
   local marks = #all > 0 and many("arq:in-progress:", all)
   for place, id in ipairs(all) do
     if not marks[place] then
-      free[#free + 1] = id
-      places[#free] = place
+      idle[#idle + 1] = id
+      places[#idle] = place
     end
   end
-  local found = #free > 0 and many("arq:job:", free)
-  looked = #all
-  local take, scores, jobs = {}, {}, {}
-  for i, id in ipairs(free) do
-    if #take == room or #shown == most then
-      looked = places[i] - 1
+  local found, seen = #idle > 0 and many("arq:job:", idle), #all
+  for i, id in ipairs(idle) do
+    if enough() then
+      seen = places[i] - 1
       break
     end
     local job, score = found[i], due[2 * places[i]]
@@ -81,13 +82,16 @@ if room > 0 then
       take[#take + 1] = id
       scores[#take], jobs[#take] = score, job
     elseif not whose then
-      shown[#shown + 1] = { id, score, places[i] - 1, cut(job) }
+      shown[#shown + 1] = { id, score, looked + places[i] - 1, cut(job) }
     end
+    if whose ~= "foreign" then spent = spent + (job and math.min(#job, limit) or 0) end
   end
-  claim(take, scores, jobs, {})
-  if #free == 0 and looked < count then
-    local first = call("ZRANGE", KEYS[1], "(" .. number(now), "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
-    upcoming = first[2] or "-1"
-  end
+  free, looked = free + #idle, looked + seen
+  if #all < page then break end
+end
+claim(take, scores, jobs, {})
+if room > 0 and free == 0 and looked < count then
+  local first = call("ZRANGE", KEYS[1], "(" .. number(now), "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
+  upcoming = first[2] or "-1"
 end
 return { number(now), claimed, shown, looked, upcoming }
