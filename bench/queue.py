@@ -140,7 +140,7 @@ class Arq:
             job = {"t": None, "f": "noop", "a": (), "k": {}, "et": now}
             pipe.psetex(f"arq:job:{ident}", 86_400_000, pickle.dumps(job))
             pipe.zadd("arq:laid-out", {ident: now})
-            if count % 5000 == 4999:
+            if len(pipe) > 5000:
                 pipe.execute()
         pipe.execute()
 
@@ -168,8 +168,8 @@ def measure(dialect, count, start_worker, folder, proxy=None):
     server = Redis(folder)
     relay, port = None, server.port
     if proxy:
-        port = free_port()
-        relay = subprocess.Popen([proxy, str(port), str(server.port), "1"])
+        relay = subprocess.Popen([proxy, str(server.port), "2"], stdout=subprocess.PIPE, text=True)
+        port = int(relay.stdout.readline().rsplit(":", 1)[1].split("/")[0])
     worker = start_worker(port)
     try:
         time.sleep(2.0)
@@ -229,7 +229,7 @@ async def latency(dialect, binary, folder, rate=1000, seconds=5):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lapwing", required=True, help="the worker's binary")
-    parser.add_argument("--proxy", help="the binary that delays what passes: PORT TO_PORT MILLISECONDS")
+    parser.add_argument("--proxy", help="the binary that holds answers back: PORT MILLISECONDS, prints its URL")
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--only", help="asynq, streams or arq")
     args = parser.parse_args()
