@@ -134,7 +134,7 @@ impl Queues {
         self.open.iter()
     }
 
-    /// Lights the health-check key of each queue.
+    /// Lights the health-check key of each queue, but of arq, whose dialect does as its stock worker.
     pub(crate) fn beacons(&self) -> Beacons {
         let light = |open: &Arc<Open>| {
             let (server, settings, open) = (self.server.as_ref()?, &open.settings, open.clone());
@@ -143,7 +143,8 @@ impl Queues {
                 Box::pin(open.clone().health())
             }))
         };
-        Beacons(self.open.iter().filter_map(light).collect())
+        let theirs = |open: &&Arc<Open>| open.settings.dialect != Words::Arq;
+        Beacons(self.open.iter().filter(theirs).filter_map(light).collect())
     }
 
     /// Each dialect once.
@@ -259,6 +260,8 @@ fn arq_options(server: &Server, queue: &QueueSettings, kinds: &Arc<Kinds>) -> ar
         keep_result: Some(queue.keep_result),
         batch: queue.batch.unwrap_or(stock.batch),
         concurrency: queue.max_jobs,
+        health_check_key: Some(queue.health_check_key.clone()),
+        health_check_interval: queue.health_check_interval,
         patience: server.command_timeout(),
         ..stock
     }

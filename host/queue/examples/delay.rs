@@ -6,7 +6,10 @@ use lapwing_queue::testing::Proxy;
 use std::time::Duration;
 
 fn main() {
-    let numbers: Vec<u16> = std::env::args().skip(1).filter_map(|number| number.parse().ok()).collect();
+    let numbers: Vec<u16> = std::env::args()
+        .skip(1)
+        .filter_map(|number| number.parse().ok())
+        .collect();
     let &[port, milliseconds] = &numbers[..] else {
         println!("usage: delay PORT MILLISECONDS");
         return;

@@ -15,7 +15,7 @@ use redis::{Cmd, FromRedisValue, Pipeline, ScriptInvocation};
 use std::time::Duration;
 
 pub(crate) use connection::Connection;
-pub(crate) use error::queue_error;
+pub(crate) use error::{is_unanswered, queue_error};
 
 /// The connections of one caller, who may be many: commands of several tasks travel together.
 pub(crate) struct Link {

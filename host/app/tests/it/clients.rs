@@ -35,12 +35,19 @@ fn stock_arq() -> PathBuf {
     let install = format!("{ROOT}/host/queue/tests/stock/install.sh");
     let installed = Command::new(install).arg(tools).output().unwrap();
     let error = String::from_utf8_lossy(&installed.stderr);
-    assert!(installed.status.success(), "stock arq cannot be installed: {error}");
+    assert!(
+        installed.status.success(),
+        "stock arq cannot be installed: {error}"
+    );
     String::from_utf8(installed.stdout).unwrap().trim().into()
 }
 
 fn run(mut command: Command, redis: &RedisServer) -> String {
-    let Output { status, stdout, stderr } = command.env("REDIS_URL", redis.url()).output().unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.env("REDIS_URL", redis.url()).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{out}{err}");
     out.into_owned()
@@ -60,8 +67,14 @@ async fn a_stock_arq_client_gets_its_results() {
     let told = run(client, &redis);
     let lines: Vec<&str> = told.lines().collect();
     assert!(matches!(lines[..], [_, _, _]), "{told}");
-    assert!(lines[0].starts_with("up ") && lines[1].starts_with("up "), "{told}");
-    assert!(lines[2].starts_with("failed:") && lines[2].contains("uri"), "{told}");
+    assert!(
+        lines[0].starts_with("up ") && lines[1].starts_with("up "),
+        "{told}"
+    );
+    assert!(
+        lines[2].starts_with("failed:") && lines[2].contains("uri"),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +90,11 @@ async fn redis_cli_is_client_enough() {
     let mut connection = connect(&redis).await;
     for (stream, count) in [("lapwing:results", 2), ("uptime:results", 1)] {
         eventually(stream, Duration::from_secs(10), async || {
-            let length: usize = redis::cmd("XLEN").arg(stream).query_async(&mut connection).await.unwrap();
+            let length: usize = redis::cmd("XLEN")
+                .arg(stream)
+                .query_async(&mut connection)
+                .await
+                .unwrap();
             length == count
         })
         .await;
@@ -88,8 +105,15 @@ async fn redis_cli_is_client_enough() {
         .await
         .unwrap();
     let fields = &read[0].1;
-    assert_eq!((fields["websiteId"].as_str(), fields["status"].as_str()), ("site-1", "Up"));
-    assert!(fields["responseTimeMs"].parse::<u64>().is_ok(), "{fields:?}\n{}", worker.log());
+    assert_eq!(
+        (fields["websiteId"].as_str(), fields["status"].as_str()),
+        ("site-1", "Up")
+    );
+    assert!(
+        fields["responseTimeMs"].parse::<u64>().is_ok(),
+        "{fields:?}\n{}",
+        worker.log()
+    );
 }
 
 /// By the default intervals: what an operator sees after a `kill -9`.
@@ -115,7 +139,10 @@ async fn a_killed_workers_tasks_run_again_in_every_dialect() {
     };
     let killed = start();
     let soon = Duration::from_secs(20);
-    eventually("the queues are connected", soon, async || active(&killed).await.len() == 2).await;
+    eventually("the queues are connected", soon, async || {
+        active(&killed).await.len() == 2
+    })
+    .await;
     let mut ids = Vec::new();
     for queue in ["lapwing:tasks", "arq:queue"] {
         for _ in 0..20 {
@@ -125,7 +152,10 @@ async fn a_killed_workers_tasks_run_again_in_every_dialect() {
             ids.push(answer["task_id"].as_str().unwrap().to_owned());
         }
     }
-    eventually("all are in work", soon, async || active(&killed).await == [20, 20]).await;
+    eventually("all are in work", soon, async || {
+        active(&killed).await == [20, 20]
+    })
+    .await;
     killed.signal("KILL");
     let restarted = start();
     eventually("all have a result", Duration::from_secs(60), async || {

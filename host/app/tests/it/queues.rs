@@ -214,7 +214,10 @@ async fn a_queue_can_be_paused_and_its_dead_letters_handled() {
     let queue = async || worker.get("/api/v1/queues").await.1["queues"][0].clone();
     for _ in 0..20 {
         let queue = queue().await;
-        assert_eq!((&queue["state"], &queue["here"]["complete"]), (&json!("paused"), &json!(0)));
+        assert_eq!(
+            (&queue["state"], &queue["here"]["complete"]),
+            (&json!("paused"), &json!(0))
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(change("resume").await.1["paused"], false);

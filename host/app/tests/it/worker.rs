@@ -27,7 +27,14 @@ pub(crate) fn worker(redis: &RedisServer) -> Daemon {
 
 pub(crate) async fn connect(redis: &RedisServer) -> MultiplexedConnection {
     let client = redis::Client::open(redis.url()).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+    // The machine may be busy with other tests: the client's own half second is for servers that are idle.
+    let patient = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(Duration::from_secs(20)))
+        .set_response_timeout(Some(Duration::from_secs(20)));
+    let connection = client
+        .get_multiplexed_async_connection_with_config(&patient)
+        .await;
+    connection.unwrap()
 }
 
 /// Waits until `count` results are there.

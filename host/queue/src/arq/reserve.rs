@@ -12,7 +12,7 @@ use super::{
     settle::Hold,
     value::Failure,
 };
-use crate::{Lease, QueueError, Settle, inspect::milliseconds};
+use crate::{Lease, QueueError, Settle, inspect::milliseconds, link};
 use futures_util::future::join_all;
 use lapwing_model::Task;
 use std::{
@@ -117,7 +117,7 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
         Ok(answer) => answer,
         Err(error) => {
             front.forget();
-            if never_answered(&error) {
+            if link::is_unanswered(&error) {
                 shared.held.doubt(mark, at);
             }
             return Err(error);
@@ -143,16 +143,6 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
     #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this age")]
     let due = u64::try_from(due as i64 - now).ok().map(Duration::from_millis);
     Ok(Trip::Idle(due))
-}
-
-/// Whether the server may have done what it was asked all the same.
-fn never_answered(error: &QueueError) -> bool {
-    let QueueError::Unavailable(cause) = error else {
-        return false;
-    };
-    cause
-        .downcast_ref::<redis::RedisError>()
-        .is_some_and(redis::RedisError::is_io_error)
 }
 
 /// A claimed job, and the task it means or what becomes of it instead.

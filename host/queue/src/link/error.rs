@@ -30,6 +30,17 @@ pub(super) struct Silence {
     pub(super) patience: Duration,
 }
 
+/// Whether the server may have done what it was asked all the same.
+pub(crate) fn is_unanswered(error: &QueueError) -> bool {
+    let QueueError::Unavailable(cause) = error else {
+        return false;
+    };
+    let broken = cause
+        .downcast_ref::<RedisError>()
+        .is_some_and(RedisError::is_io_error);
+    broken || cause.is::<Silence>()
+}
+
 /// What a failure of the `redis` crate means to a caller of the queue.
 pub(crate) fn queue_error(error: RedisError) -> QueueError {
     let text = describe(&error);

@@ -220,9 +220,13 @@ impl Redis {
 }
 
 async fn connect(url: &str) -> MultiplexedConnection {
+    // The machine may be busy with other tests: the client's own half second is for servers that are idle.
+    let patient = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(Duration::from_secs(20)))
+        .set_response_timeout(Some(Duration::from_secs(20)));
     redis::Client::open(url)
         .unwrap()
-        .get_multiplexed_async_connection()
+        .get_multiplexed_async_connection_with_config(&patient)
         .await
         .unwrap()
 }
