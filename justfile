@@ -100,6 +100,14 @@ bench-plugin *parts: build-plugins
     @[ -x /usr/lib/nagios/plugins/check_http ] || echo 'without check_http: `apt-get install --no-install-recommends monitoring-plugins-basic` adds it'
     cargo bench --package lapwing-wasm --features bench --bench plugin -- {{ parts }}
 
+# What a queue costs: no-op tasks of each dialect, beside a stock arq worker; near, and 2 ms away. `--only arq --tasks 20000`
+[group('bench')]
+bench-queue *arguments: servers
+    cargo build --release --package lapwing --bin lapwing
+    cargo build --release --package lapwing-queue --features testing --example delay
+    PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$(host/queue/tests/stock/install.sh '{{ target }}/lapwing-tools')" \
+        python3 bench/queue.py --lapwing '{{ target }}/release/lapwing' --proxy '{{ target }}/release/examples/delay' {{ arguments }}
+
 # A hundred thousand runs, a tenth of them hostile, a thousand reloads, and native checks beside them: what stays behind
 [group('bench')]
 storm runs="100000" reloads="1000": build-plugins

@@ -32,7 +32,6 @@ pub(crate) struct Worker {
 }
 
 /// What is taken from one source, a queue or several with a common budget.
-#[derive(Clone)]
 pub(crate) struct Served {
     /// For people.
     pub(crate) name: String,
@@ -55,7 +54,7 @@ impl Worker {
     pub(crate) async fn run(self, served: Vec<Served>, stop: CancellationToken) {
         let mut queues = JoinSet::new();
         for served in served {
-            queues.spawn(self.clone().serve(served, stop.clone()));
+            queues.spawn(Arc::new(self.clone()).serve(Arc::new(served), stop.clone()));
         }
         while let Some(ended) = queues.join_next().await {
             if let Err(error) = ended {
@@ -64,7 +63,7 @@ impl Worker {
         }
     }
 
-    async fn serve(self, served: Served, stop: CancellationToken) {
+    async fn serve(self: Arc<Self>, served: Arc<Served>, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(served.concurrency));
         let running = TaskTracker::new();
         let abort = CancellationToken::new();
@@ -126,8 +125,8 @@ impl Worker {
     }
 
     async fn run_one(
-        self,
-        served: Served,
+        self: Arc<Self>,
+        served: Arc<Served>,
         lease: Lease,
         slot: OwnedSemaphorePermit,
         abort: CancellationToken,
@@ -145,7 +144,7 @@ impl Worker {
         drop(slot);
     }
 
-    async fn settle(self, served: &Served, lease: Lease, abort: CancellationToken) {
+    async fn settle(&self, served: &Served, lease: Lease, abort: CancellationToken) {
         let (task, policy) = (limited(lease.task(), lease.policy()), lease.policy());
         if task.is_stale(self.prober.clock.now()) {
             self.metrics.tasks_stale.inc();
