@@ -20,6 +20,9 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     let path = config.file.clone();
+    if path.is_none() {
+        warn!("--watch has no settings file to watch; name one with --config");
+    }
     let text = || path.as_ref().and_then(|path| std::fs::read(path).ok());
     let mut seen = text();
     while !stop.is_cancelled() {

@@ -6,6 +6,7 @@ use crate::{
     pulse::Pulse,
     tally::Tally,
 };
+use anyhow::Context;
 use lapwing_model::{CheckResult, Observation, Task};
 use lapwing_queue::{Inspect, Lease, Policy, Sink, Source};
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
@@ -50,17 +51,21 @@ pub(crate) struct Served {
 }
 
 impl Worker {
-    /// Serves all queues until `stop`; each then lets running checks end within the grace and gives the rest back.
-    pub(crate) async fn run(self, served: Vec<Served>, stop: CancellationToken) {
+    /// Serves all queues until `stop`; each then lets running checks end within the grace and gives the rest back. `Err`
+    /// when one of them is no longer served because of a fault of ours; then the others are stopped, too.
+    pub(crate) async fn run(self, served: Vec<Served>, stop: CancellationToken) -> anyhow::Result<()> {
         let mut queues = JoinSet::new();
         for served in served {
             queues.spawn(Arc::new(self.clone()).serve(Arc::new(served), stop.clone()));
         }
+        let mut outcome = Ok(());
         while let Some(ended) = queues.join_next().await {
             if let Err(error) = ended {
-                tracing::error!("a queue is no longer served: {error}");
+                stop.cancel();
+                outcome = Err(error).context("a queue is no longer served, by a fault of Lapwing's");
             }
         }
+        outcome
     }
 
     async fn serve(self: Arc<Self>, served: Arc<Served>, stop: CancellationToken) {

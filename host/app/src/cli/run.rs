@@ -164,9 +164,9 @@ async fn watch(
         }
         .run(stop.clone()),
     );
-    worker.run(served, stop).await;
+    let outcome = worker.run(served, stop).await;
     ended.cancel();
     tracker.close();
     tracker.wait().await;
-    Ok(Exit::Up)
+    outcome.map(|()| Exit::Up)
 }

@@ -73,13 +73,15 @@ async fn serve(config: Config, burst: bool, stop: &CancellationToken) -> anyhow:
         server.address, config.redis.shown
     );
     tracker.spawn(server.run(role.admin(&config), ended.clone()));
+    let mut outcome = Ok(());
     let connected = role.connect(&config, &config.queues, stop).await;
     if let Ok(Some(queues)) = &connected
         && !stop.is_cancelled()
     {
         config.hooks.start().await?;
         let beacons = queues.beacons();
-        role.worker(&config, burst)
+        outcome = role
+            .worker(&config, burst)
             .run(queues.served(None), stop.clone())
             .await;
         beacons.put_out().await;
@@ -88,5 +90,5 @@ async fn serve(config: Config, burst: bool, stop: &CancellationToken) -> anyhow:
     ended.cancel();
     tracker.close();
     tracker.wait().await;
-    connected.map(|_| Exit::Up)
+    outcome.and(connected).map(|_| Exit::Up)
 }

@@ -182,6 +182,16 @@ impl Readable {
     }
 }
 
+/// JSON pointers to what is never shown.
+pub(crate) const SENSITIVE: [&str; 6] = [
+    "/admin/token",
+    "/admin/upload_token",
+    "/redis/url",
+    "/redis/password",
+    "/redis/sentinels/password",
+    "/secrets",
+];
+
 /// The file itself, as the place of a fault.
 const WHOLE: &str = "file";
 
@@ -197,15 +207,7 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
         Map::new()
     });
     let schema = schemars::schema_for!(FileConfig).to_value();
-    let sensitive = [
-        "/admin/token",
-        "/admin/upload_token",
-        "/redis/url",
-        "/redis/password",
-        "/redis/sentinels/password",
-        "/secrets",
-    ]
-    .map(str::to_owned);
+    let sensitive = SENSITIVE.map(str::to_owned);
     match Schema::new(&schema, &sensitive) {
         Ok(schema) => {
             for fault in schema.faults(&Value::Object(sections.clone()), "") {

@@ -3,7 +3,7 @@
 //! Every field of the file's schema is told, with its default where nothing sets it; what a flag or a variable may set
 //! is told as it was decided.
 
-use super::{Config, Environment, FileConfig, file};
+use super::{Config, Environment, Faults, FileConfig, HumanDuration, file};
 use crate::{
     cli::Shared,
     fields::{named, properties, resolve},
@@ -63,9 +63,7 @@ pub(crate) fn all(config: &Config, shared: &Shared, environment: &Environment) -
             _ => shown.table(section, inner, raw.get(section)),
         }
     }
-    for (field, value, flag, variables) in decided(config, shared) {
-        let variable = variables.iter().find(|name| environment.is_set(name));
-        let from = if flag.is_some() { flag } else { variable.copied() };
+    for (field, value, from) in decided(config, shared, environment, &raw) {
         if let Some(setting) = shown.settings.iter_mut().find(|setting| setting.field == field) {
             setting.value = value;
             if let Some(from) = from {
@@ -76,61 +74,83 @@ pub(crate) fn all(config: &Config, shared: &Shared, environment: &Environment) -
     shown.settings
 }
 
-/// What flags and variables may set: the value in force, the flag if it was given, and the variables, the winning first.
-fn decided<'a>(config: &Config, shared: &Shared) -> Vec<(&'a str, Value, Option<&'a str>, &'a [&'a str])> {
-    let given = |given: bool, flag| given.then_some(flag);
+/// What flags and variables may set: the value in force, and the flag or variable if it is one's.
+fn decided<'a>(
+    config: &Config,
+    shared: &Shared,
+    environment: &Environment,
+    file: &Value,
+) -> Vec<(&'a str, Value, Option<&'a str>)> {
+    let flag = |given: bool, name| given.then_some(name);
+    let set = |name| environment.is_set(name).then_some(name);
     let masked = |secret: bool| if secret { json!(MASK) } else { Value::Null };
     let level = config.log.level.as_str().to_ascii_lowercase();
-    vec![
+    let format = file.pointer("/log/format").is_none();
+    let concurrency = environment.concurrency(&mut Faults::default()).is_some();
+    let mut decided = vec![
         (
             "worker.concurrency",
             json!(config.concurrency),
-            None,
-            &["QUEUE_CONCURRENCY"],
-        ),
-        (
-            "redis.url",
-            json!(config.redis.shown),
-            None,
-            &["REDIS_URL", "REDIS_URL_LOCAL", "REDIS_HOST"],
+            concurrency.then_some("QUEUE_CONCURRENCY"),
         ),
         (
             "admin.listen",
             json!(config.listen),
-            given(shared.listen.is_some(), "--listen"),
-            &["LAPWING_ADMIN_LISTEN"],
+            flag(shared.listen.is_some(), "--listen").or(set("LAPWING_ADMIN_LISTEN")),
         ),
         (
             "admin.token",
             masked(config.token.is_some()),
-            None,
-            &["LAPWING_ADMIN_TOKEN"],
+            set("LAPWING_ADMIN_TOKEN"),
         ),
         (
             "admin.upload_token",
             masked(config.upload_token.is_some()),
-            None,
-            &["LAPWING_ADMIN_UPLOAD_TOKEN"],
+            set("LAPWING_ADMIN_UPLOAD_TOKEN"),
         ),
         (
             "plugins.dir",
             json!(config.plugins),
-            given(shared.plugins.is_some(), "--plugins"),
-            &["LAPWING_PLUGINS"],
+            flag(shared.plugins.is_some(), "--plugins").or(set("LAPWING_PLUGINS")),
         ),
         (
             "log.level",
             json!(level),
-            given(shared.log_level.is_some(), "--log-level"),
-            &["LOG_LEVEL"],
+            flag(shared.log_level.is_some(), "--log-level").or(set("LOG_LEVEL")),
         ),
         (
             "log.format",
             json!(config.log.format),
-            None,
-            &["MODE", "ENVIRONMENT"],
+            set("MODE").or(set("ENVIRONMENT")).filter(|_| format),
         ),
-    ]
+    ];
+    let told = environment.redis(&mut Faults::default());
+    let host = told.host.is_some().then_some("REDIS_HOST");
+    let url = told.url.as_ref().map(|(name, _)| *name).or(host);
+    decided.push(("redis.url", json!(config.redis.shown), url));
+    let variables = [
+        ("redis.username", told.username.map(Value::from), "REDIS_USERNAME"),
+        (
+            "redis.password",
+            told.password.map(|_| json!(MASK)),
+            "REDIS_PASSWORD",
+        ),
+        ("redis.db", told.db.map(Value::from), "REDIS_DB"),
+        ("redis.tls.enabled", told.ssl.map(Value::from), "REDIS_SSL"),
+        (
+            "redis.max_connections",
+            told.connections.map(Value::from),
+            "REDIS_MAX_CONNECTIONS",
+        ),
+        (
+            "redis.connect_timeout",
+            told.connect_timeout.map(|span| json!(HumanDuration(span))),
+            "REDIS_CONNECTION_TIMEOUT",
+        ),
+    ];
+    let given = |(field, value, name): (_, Option<Value>, _)| Some((field, value?, Some(name)));
+    decided.extend(variables.into_iter().filter_map(given));
+    decided
 }
 
 struct Shown<'a> {
@@ -146,9 +166,11 @@ impl Shown<'_> {
         } else {
             "default".to_owned()
         };
+        let pointer = format!("/{}", field.replace('.', "/"));
+        let masked = file::SENSITIVE.contains(&&*pointer) && !value.is_null();
         self.settings.push(Setting {
             field: field.to_owned(),
-            value,
+            value: if masked { json!(MASK) } else { value },
             from,
         });
     }
@@ -194,15 +216,19 @@ impl Shown<'_> {
                 let field = format!("queues[{index}].{name}");
                 let set = entry.is_some_and(|entry| entry.get(&name).is_some());
                 self.add(&field, value, set);
-                let variable = match name.as_str() {
-                    "keep_result" => "WORKER_KEEP_RESULT_SECONDS",
-                    "max_tries" => "WORKER_MAX_TRIES",
-                    "max_jobs" => "QUEUE_CONCURRENCY",
+                let faults = &mut Faults::default();
+                let (variable, counts) = match name.as_str() {
+                    "keep_result" => (
+                        "WORKER_KEEP_RESULT_SECONDS",
+                        environment.keep_result(faults).is_some(),
+                    ),
+                    "max_tries" => ("WORKER_MAX_TRIES", environment.max_tries(faults).is_some()),
+                    "max_jobs" => ("QUEUE_CONCURRENCY", environment.concurrency(faults).is_some()),
                     _ => continue,
                 };
                 if let Some(setting) = self.settings.last_mut()
                     && !set
-                    && environment.is_set(variable)
+                    && counts
                 {
                     variable.clone_into(&mut setting.from);
                 }
@@ -219,7 +245,7 @@ mod tests {
     fn every_setting_tells_its_value_and_where_it_came_from() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lapwing.toml");
-        let text = "[worker]\ngrace = '3s'\n[admin]\ntoken = 'hush'\n[redis]\nurl = 'redis://u:hush@h:1/2'\n\
+        let text = "[worker]\ngrace = '3s'\n[admin]\ntoken = 'hush'\n[redis]\nurl = 'redis://u:hush@h:1/2'\npassword = 'hush'\nsentinels.password = 'hush'\n\
                     [[queues]]\ndialect = 'arq'\nmax_tries = 2\n[secrets.s]\nvalue = 'hush'\n\
                     [plugins.grants.p]\nhosts = ['h']\n";
         std::fs::write(&path, text).unwrap();
@@ -232,6 +258,7 @@ mod tests {
             ("QUEUE_CONCURRENCY", "7"),
             ("WORKER_MAX_TRIES", "9"),
             ("MODE", "prod"),
+            ("REDIS_SSL", "false"),
         ];
         let environment: Environment = variables
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -251,6 +278,8 @@ mod tests {
         assert_eq!(told("worker.concurrency"), from(json!(7), "QUEUE_CONCURRENCY"));
         assert_eq!(told("admin.token"), from(json!("***"), &file));
         assert_eq!(told("redis.url"), from(json!("h:1/2"), &file));
+        assert_eq!(told("redis.password"), from(json!("***"), &file));
+        assert_eq!(told("redis.tls.enabled"), from(json!(false), "REDIS_SSL"));
         assert_eq!(told("log.level"), from(json!("debug"), "--log-level"));
         assert_eq!(told("log.format"), from(json!("json"), "MODE"));
         assert_eq!(told("queues[0].max_tries"), from(json!(2), &file));

@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -96,7 +96,7 @@ struct Load {
 
 #[derive(Default)]
 struct Tasks {
-    waiting: Vec<String>,
+    waiting: HashSet<String>,
     failed: usize,
     last: Option<Timestamp>,
     waits_ms: Vec<f64>,
@@ -216,8 +216,7 @@ pub(super) async fn progress(state: &State, id: &str) -> Result<Option<Progress>
         .await?;
     let mut tasks = load.tasks();
     for (task, result) in results {
-        if let Some(index) = tasks.waiting.iter().position(|waiting| *waiting == task) {
-            tasks.waiting.swap_remove(index);
+        if tasks.waiting.remove(&task) {
             tasks.add(&result);
         }
     }
