@@ -68,7 +68,6 @@ pub struct TaskMessage {
     pub last_heartbeat: Option<Heartbeat>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
