@@ -19,7 +19,7 @@ mod value;
 
 use crate::{
     Enqueued, Lease, Policy, Queue, QueueError, RedisClock, Server, Sink, Source, backoff::Backoff,
-    batch::Batch, inspect::milliseconds, keeper, link::Link,
+    batch::Batch, inspect::milliseconds, keeper, link::Link, script::Call,
 };
 use async_trait::async_trait;
 use front::Front;
@@ -292,8 +292,8 @@ impl Queue for Arq {
         } = &*self.shared;
         let job = Job::of(task, options.format, clock.now()).and_then(|job| job.write());
         let job = job.map_err(|why| QueueError::Unfit(format!("task `{}`: {why}", task.monitor.id)))?;
-        let mut call = scripts::SCHEDULE.key(&keys.queue);
-        call.key(keys::ABORT).arg(&task.monitor.id).arg(job);
+        let mut call = Call::new(&scripts::SCHEDULE, &[&keys.queue, keys::ABORT]);
+        call.arg(&task.monitor.id).arg(job);
         call.arg(milliseconds(delay)).arg(milliseconds(options.expires));
         let added: bool = self.shared.link.script(&call).await?;
         Ok(if added {

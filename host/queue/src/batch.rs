@@ -50,12 +50,9 @@ impl<Q: Send + 'static, A: Send + 'static> Batch<Q, A> {
     /// Makes one request. When cancelled, it may be made all the same.
     pub(crate) async fn call(&self, request: Q) -> Result<A, QueueError> {
         let (caller, answer) = oneshot::channel();
-        let ended = |_| QueueError::Protocol("the queue was closed".to_owned());
-        self.requests
-            .send((request, caller))
-            .await
-            .map_err(|_| ended(()))?;
-        answer.await.map_err(|_| ended(()))?
+        let ended = || QueueError::Protocol("the queue was closed".to_owned());
+        self.requests.send((request, caller)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
     }
 }
 

@@ -14,6 +14,7 @@ mod link;
 pub mod memory;
 mod memos;
 pub mod queue;
+mod script;
 pub mod server;
 pub mod streams;
 #[cfg(feature = "testing")]

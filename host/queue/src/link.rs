@@ -9,9 +9,9 @@ mod connection;
 mod error;
 mod lane;
 
-use crate::{QueueError, Server};
+use crate::{QueueError, Server, script};
 use lane::{Call, Lane};
-use redis::{Cmd, FromRedisValue, Pipeline, ScriptInvocation};
+use redis::{Cmd, FromRedisValue, Pipeline};
 use std::time::Duration;
 
 pub(crate) use connection::Connection;
@@ -50,32 +50,12 @@ impl Link {
         })
     }
 
-    /// Runs a script, uploading it when the server does not know it; on a cluster, all its keys are of one slot.
-    pub(crate) async fn script<T: FromRedisValue>(
-        &self,
-        script: &ScriptInvocation<'_>,
-    ) -> Result<T, QueueError> {
+    /// Runs a script, with its code when the server (of a cluster, the node that has its keys) does not know it.
+    pub(crate) async fn script<T: FromRedisValue>(&self, script: &script::Call) -> Result<T, QueueError> {
         let mut call = self.begin().await?;
-        let answer = script.invoke_async(call.connection()).await;
-        call.end(answer, || "a script".to_owned())
-    }
-
-    /// As [`script`](Self::script), for a caller who makes the `EVALSHA` command by itself. Both commands go through one
-    /// connection: on a cluster, to the one node that has the keys.
-    pub(crate) async fn evalsha<T: FromRedisValue>(
-        &self,
-        command: &Cmd,
-        code: &str,
-    ) -> Result<T, QueueError> {
-        let mut call = self.begin().await?;
-        let mut answer = command.query_async(call.connection()).await;
+        let mut answer = script.by_hash().query_async(call.connection()).await;
         if error::is_unknown_script(&answer) {
-            let mut load = redis::cmd("SCRIPT");
-            load.arg("LOAD").arg(code);
-            answer = match load.exec_async(call.connection()).await {
-                Ok(()) => command.query_async(call.connection()).await,
-                Err(error) => Err(error),
-            };
+            answer = script.with_code().query_async(call.connection()).await;
         }
         call.end(answer, || "a script".to_owned())
     }

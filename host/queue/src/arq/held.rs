@@ -1,7 +1,7 @@
 //! The jobs that this process has claimed, and how their claims are kept alive.
 
 use super::{Shared, job::Job, keys, locked, presence, scripts};
-use crate::{QueueError, backoff::Backoff, inspect::milliseconds, link::Link};
+use crate::{QueueError, backoff::Backoff, inspect::milliseconds, link::Link, script::Call};
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -171,7 +171,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
 async fn renew(shared: &Shared, link: &Link) -> Result<(), QueueError> {
     for chunk in shared.held.all().chunks(CHUNK) {
         let at = Instant::now();
-        let mut call = scripts::RENEW.prepare_invoke();
+        let mut call = Call::new(&scripts::RENEW, &[]);
         call.arg(milliseconds(shared.options.timing.claim));
         for held in chunk {
             call.arg(&held.id).arg(&held.mark);
@@ -199,7 +199,7 @@ async fn release(shared: &Shared, link: &Link) -> Result<(), QueueError> {
     if marks.is_empty() {
         return Ok(());
     }
-    let mut call = scripts::RELEASE.key(&shared.keys.queue);
+    let mut call = Call::new(&scripts::RELEASE, &[&shared.keys.queue]);
     let released: u64 = link.script(call.arg(LOOKED_THROUGH).arg(marks)).await?;
     if released > 0 {
         tracing::info!(released, "gave back claims whose answer never came");
@@ -217,7 +217,7 @@ async fn look_for_aborts(shared: &Shared, link: &Link, always: bool) -> Result<(
         .chunks(CHUNK)
         .chain([&[][..]].into_iter().filter(|_| all.is_empty()))
     {
-        let mut call = scripts::ABORTS.key(keys::ABORT);
+        let mut call = Call::new(&scripts::ABORTS, &[keys::ABORT]);
         call.arg(milliseconds(shared.options.timing.stale_abort));
         for held in chunk {
             call.arg(&held.id);

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     DeadLetter, Inspect, KeptResult, QueueError, QueueStats, TaskState, TaskStatus, WorkerPresence,
-    inspect::milliseconds,
+    inspect::milliseconds, script::Call,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -46,8 +46,8 @@ impl Inspect for Arq {
     async fn stats(&self, queue: &str) -> Result<QueueStats, QueueError> {
         let shared = self.named(queue)?;
         let keys = &shared.keys;
-        let mut call = scripts::STATS.key(&keys.queue);
-        call.key(&keys.paused).key(&keys.dead).arg(LOOK);
+        let mut call = Call::new(&scripts::STATS, &[&keys.queue, &keys.paused, &keys.dead]);
+        call.arg(LOOK);
         let (due, active, scheduled, oldest, archived, paused): (u64, u64, u64, i64, u64, bool) =
             shared.link.script(&call).await?;
         let pending = due.saturating_sub(active);
@@ -133,8 +133,8 @@ impl Inspect for Arq {
             started: now,
             finished: now,
         };
-        let mut call = scripts::CANCEL.key(&shared.keys.queue);
-        call.key(keys::ABORT).arg(id);
+        let mut call = Call::new(&scripts::CANCEL, &[&shared.keys.queue, keys::ABORT]);
+        call.arg(id);
         call.arg(ended.write(Err(Failure::Cancelled), shared.options.format))
             .arg(shared.lasting());
         shared.link.script(&call).await
@@ -145,7 +145,9 @@ impl Inspect for Arq {
         let Some(last) = limit.checked_sub(1) else {
             return Ok(Vec::new());
         };
-        let mut call = self.on_the_dead(&scripts::DEAD);
+        let keys = &shared.keys;
+        let places = [&*keys.dead, &keys.dead_jobs, &keys.dead_reasons];
+        let mut call = Call::new(&scripts::DEAD, &places);
         call.arg(offset).arg(offset.saturating_add(last));
         let letters: Vec<(String, f64, String, Vec<u8>)> = shared.link.script(&call).await?;
         let letter = |(id, at, why, job): (String, f64, String, Vec<u8>)| DeadLetter {
@@ -160,18 +162,14 @@ impl Inspect for Arq {
 
     async fn revive(&self, queue: &str, id: &str) -> Result<bool, QueueError> {
         let shared = self.named(queue)?;
-        let mut call = self.on_the_dead(&scripts::REVIVE);
-        call.key(&shared.keys.queue).key(keys::ABORT);
-        call.arg(id).arg(milliseconds(shared.options.expires));
-        shared.link.script(&call).await
+        shared
+            .raise(id, &milliseconds(shared.options.expires).to_string())
+            .await
     }
 
     async fn discard(&self, queue: &str, id: &str) -> Result<bool, QueueError> {
         let shared = self.named(queue)?;
-        let mut call = self.on_the_dead(&scripts::REVIVE);
-        call.key(&shared.keys.queue).key(keys::ABORT);
-        call.arg(id).arg("");
-        shared.link.script(&call).await
+        shared.raise(id, "").await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerPresence>, QueueError> {
@@ -179,12 +177,19 @@ impl Inspect for Arq {
     }
 }
 
-impl Arq {
-    fn on_the_dead(&self, script: &'static redis::Script) -> redis::ScriptInvocation<'static> {
-        let keys = &self.shared.keys;
-        let mut call = script.key(&keys.dead);
-        call.key(&keys.dead_jobs).key(&keys.dead_reasons);
-        call
+impl Shared {
+    /// Puts a dead letter back, to expire after so many ms, or discards it.
+    async fn raise(&self, id: &str, expires_ms: &str) -> Result<bool, QueueError> {
+        let keys = &self.keys;
+        let places = [
+            &*keys.dead,
+            &keys.dead_jobs,
+            &keys.dead_reasons,
+            &keys.queue,
+            keys::ABORT,
+        ];
+        let mut call = Call::new(&scripts::REVIVE, &places);
+        self.link.script(call.arg(id).arg(expires_ms)).await
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     settle::Hold,
     value::Failure,
 };
-use crate::{Lease, QueueError, Settle, inspect::milliseconds, link};
+use crate::{Lease, QueueError, Settle, inspect::milliseconds, link, script::Call};
 use futures_util::future::join_all;
 use lapwing_model::Task;
 use std::{
@@ -102,8 +102,10 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
     let serial = shared.serial.fetch_add(1, Ordering::Relaxed);
     let mark = format!("lapwing:{}:{serial}", shared.name);
     let (ours, foreign) = front.functions(&shared);
-    let mut call = scripts::TAKE.key(&shared.keys.queue);
-    call.key(&shared.keys.paused).key(keys::ABORT);
+    let mut call = Call::new(
+        &scripts::TAKE,
+        &[&shared.keys.queue, &shared.keys.paused, keys::ABORT],
+    );
     call.arg(&mark)
         .arg(milliseconds(shared.options.timing.claim))
         .arg(shared.options.longest_job);

@@ -3,16 +3,7 @@
 //! Every script begins with `common.lua`. They make the keys of jobs from their ids: arq's keys carry no hash tag, so
 //! that nothing is gained by passing them.
 
-use redis::Script;
-use std::sync::LazyLock;
-
-macro_rules! scripts {
-    ($( $(#[$doc:meta])* $name:ident = $file:literal; )*) => {
-        $( $(#[$doc])* pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(include_str!("scripts/common.lua"), include_str!(concat!("scripts/", $file))))
-        }); )*
-    };
-}
+use crate::script::scripts;
 
 scripts! {
     /// Claims jobs and looks for the next ones.

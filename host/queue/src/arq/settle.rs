@@ -8,7 +8,9 @@ use super::{
     scripts,
     value::Failure,
 };
-use crate::{QueueError, Settle, backoff::retry_pause, batch::Batch, inspect::milliseconds, link::Link};
+use crate::{
+    QueueError, Settle, backoff::retry_pause, batch::Batch, inspect::milliseconds, link::Link, script::Call,
+};
 use async_trait::async_trait;
 use lapwing_model::CheckResult;
 use std::sync::{
@@ -38,11 +40,16 @@ pub(super) fn endings(link: Arc<Link>, keys: Keys, dead_letters: usize) -> Batch
     Batch::new(BATCH, move |endings: Vec<Ending>| {
         let (link, keys) = (link.clone(), keys.clone());
         async move {
-            let mut call = scripts::FINISH.key(&keys.queue);
-            call.key(keys::ABORT)
-                .key(&keys.dead)
-                .key(&keys.dead_jobs)
-                .key(&keys.dead_reasons);
+            let mut call = Call::new(
+                &scripts::FINISH,
+                &[
+                    &keys.queue,
+                    keys::ABORT,
+                    &keys.dead,
+                    &keys.dead_jobs,
+                    &keys.dead_reasons,
+                ],
+            );
             call.arg(dead_letters);
             for ending in &endings {
                 call.arg(&ending.id).arg(&ending.mark).arg(ending.how);

@@ -1,12 +1,7 @@
 //! The tasks that this process has reserved, and how their leases are kept alive.
 
-use super::{
-    Shared,
-    keys::Keys,
-    message::Envelope,
-    scripts::{self, Call},
-};
-use crate::{QueueError, link::Link};
+use super::{Shared, keys::Keys, message::Envelope, scripts};
+use crate::{QueueError, link::Link, script::Call};
 use jiff::Timestamp;
 use std::{
     collections::{HashMap, HashSet},
@@ -130,7 +125,7 @@ pub(super) async fn extend(
         for reservation in chunk {
             call.arg(&reservation.id).arg(&*reservation.owner);
         }
-        let lost: HashSet<String> = call.run(link).await?;
+        let lost: HashSet<String> = link.script(&call).await?;
         for reservation in chunk {
             if !lost.contains(&reservation.id) {
                 reservation.confirm(at);

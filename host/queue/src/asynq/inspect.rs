@@ -4,12 +4,11 @@ use super::{
     Asynq, Shared,
     keys::{self, Keys},
     message::ServerInfo,
-    payload,
-    scripts::{self, Call},
+    payload, scripts,
 };
 use crate::{
     DeadLetter, Inspect, KeptResult, QueueError, QueueStats, TaskState, TaskStatus, WorkerPresence,
-    inspect::milliseconds,
+    inspect::milliseconds, script::Call,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -40,7 +39,7 @@ impl Shared {
     async fn look(&self, queue: &str, id: &str) -> Result<Option<Look>, QueueError> {
         let keys = self.keys(queue)?;
         let mut call = Call::new(&scripts::LOOK, &[&keys.task(id), &keys.scheduled, &keys.retry]);
-        let found: Vec<Vec<u8>> = call.arg(id).run(&self.link).await?;
+        let found: Vec<Vec<u8>> = self.link.script(call.arg(id)).await?;
         let Ok([state, message, since, due, result]) = <[Vec<u8>; 5]>::try_from(found) else {
             return Ok(None);
         };
@@ -57,14 +56,9 @@ impl Shared {
     async fn unarchive(&self, queue: &str, id: &str, again: Option<i64>) -> Result<bool, QueueError> {
         let keys = self.keys(queue)?;
         let again = again.map(|now| now.to_string()).unwrap_or_default();
-        Call::new(
-            &scripts::UNARCHIVE,
-            &[&keys.task(id), &keys.archived, &keys.pending],
-        )
-        .arg(id)
-        .arg(again)
-        .run(&self.link)
-        .await
+        let places = [&*keys.task(id), &keys.archived, &keys.pending];
+        let mut call = Call::new(&scripts::UNARCHIVE, &places);
+        self.link.script(call.arg(id).arg(again)).await
     }
 }
 
@@ -151,7 +145,7 @@ impl Inspect for Asynq {
         ];
         let mut call = Call::new(&scripts::STATS, &counted);
         let (sizes, oldest, paused): ([u64; 8], String, bool) =
-            call.arg(&keys.tasks).run(&self.shared.link).await?;
+            self.shared.link.script(call.arg(&keys.tasks)).await?;
         let [
             pending,
             active,
@@ -221,7 +215,7 @@ impl Inspect for Asynq {
         let keys = self.shared.keys(queue)?;
         let places = [&*keys.task(id), &keys.pending, &keys.scheduled, &keys.retry];
         let mut call = Call::new(&scripts::WITHDRAW, &places);
-        match call.arg(id).arg(&keys.groups).run(&self.shared.link).await? {
+        match self.shared.link.script(call.arg(id).arg(&keys.groups)).await? {
             0 => Ok(false),
             1 => Ok(true),
             _ => {
@@ -243,7 +237,7 @@ impl Inspect for Asynq {
         let last = offset.saturating_add(limit.min(LISTED) - 1);
         let mut call = Call::new(&scripts::DEAD, &[&keys.archived]);
         call.arg(&keys.tasks).arg(offset).arg(last);
-        let found: Vec<(String, String, Vec<u8>)> = call.run(&self.shared.link).await?;
+        let found: Vec<(String, String, Vec<u8>)> = self.shared.link.script(&call).await?;
         let letter = |(id, at, message): (String, String, Vec<u8>)| {
             let known = payload::describe(&message);
             DeadLetter {

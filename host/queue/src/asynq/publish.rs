@@ -5,9 +5,9 @@ use super::{
     keys::{self, Keys},
     message::TaskMessage,
     payload::DEFAULT_TIMEOUT,
-    scripts::{self, Call},
+    scripts,
 };
-use crate::{Enqueued, Queue, QueueError, RedisClock, batch::Batch, link::Link};
+use crate::{Enqueued, Queue, QueueError, RedisClock, batch::Batch, link::Link, script::Call};
 use async_trait::async_trait;
 use lapwing_model::{CheckResult, Clock, Task, peekaping};
 use prost::Message;
@@ -116,7 +116,7 @@ async fn add(keys: &Keys, link: &Link, clock: &RedisClock, tasks: Vec<New>) -> R
         call.arg(due.map(|due| due.to_string()).unwrap_or_default());
         call.arg(&message.unique_key).arg(lock).arg(u8::from(replace));
     }
-    call.run(link).await
+    link.script(&call).await
 }
 
 /// As [`Sink::publish`](crate::Sink::publish). A result that is there already was published by an earlier attempt.

@@ -14,12 +14,8 @@
 //! After a `kill -9` that is 8 to 19 s: presence lasts 10 s, renewed every 5 s; then up to 5 s to the next look, and 4 s
 //! to the second. Two looks, because right after an outage nobody's presence has been renewed yet.
 
-use super::{
-    Shared, keys,
-    keys::Keys,
-    scripts::{self, Call},
-};
-use crate::QueueError;
+use super::{Shared, keys, keys::Keys, scripts};
+use crate::{QueueError, script::Call};
 use lapwing_model::Clock;
 use std::{
     collections::{HashMap, HashSet},
@@ -170,7 +166,7 @@ async fn tend(shared: &Shared, keys: &Keys) -> Result<Tended, QueueError> {
         call.arg(&keys.tasks).arg(&keys.groups).arg(now.as_second());
         call.arg(i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX));
         call.arg(latest).arg(CHUNK);
-        let (forwarded, deleted, restored, due, overdue): Answer = call.run(&shared.keeper).await?;
+        let (forwarded, deleted, restored, due, overdue): Answer = shared.keeper.script(&call).await?;
         note(shared, keys, restored);
         if forwarded > 0 {
             shared.hint();
@@ -201,7 +197,7 @@ async fn restore(shared: &Shared, keys: &Keys, lost: &[&Overdue]) -> Result<(), 
     for lease in lost {
         call.arg(&lease.id).arg(&lease.end);
     }
-    let restored: usize = call.run(&shared.keeper).await?;
+    let restored: usize = shared.keeper.script(&call).await?;
     note(shared, keys, restored);
     Ok(())
 }

@@ -4,12 +4,11 @@ use super::{
     Shared,
     held::Reservation,
     message::{Envelope, TaskMessage},
-    payload,
-    scripts::{self, Call},
+    payload, scripts,
     served::{self, Seats},
     settle::Hold,
 };
-use crate::{Lease, QueueError, Settle};
+use crate::{Lease, QueueError, Settle, script::Call};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use lapwing_model::{Clock, Task};
@@ -100,7 +99,7 @@ async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueErro
         let prefix = shared.queues.get(*index).map(|queue| &*queue.keys.tasks);
         call.arg(prefix.unwrap_or_default()).arg(seats.most);
     }
-    let answer: Vec<(usize, String, Vec<u8>, i64)> = call.run(&shared.link).await?;
+    let answer: Vec<(usize, String, Vec<u8>, i64)> = shared.link.script(&call).await?;
     let started = shared.clock.now();
     let mut taken = Vec::with_capacity(answer.len());
     for (place, id, bytes, since) in answer {

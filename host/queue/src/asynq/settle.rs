@@ -4,14 +4,14 @@ use super::{
     Shared,
     held::{self, Reservation},
     keys::Keys,
-    payload,
-    scripts::{self, Call},
+    payload, scripts,
     served::Served,
 };
 use crate::{
     QueueError, RedisClock, Settle,
     clock::{day, later},
     link::Link,
+    script::Call,
 };
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -124,7 +124,7 @@ async fn end(
             } => call.arg(lock).arg(until).arg(message).arg(result),
         };
     }
-    call.run(link).await
+    link.script(&call).await
 }
 
 /// One reservation and what it takes to end it. While this lives, the lease is kept alive.

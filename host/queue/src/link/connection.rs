@@ -13,52 +13,25 @@ pub(crate) enum Connection {
     /// One server.
     Node(MultiplexedConnection),
     /// All masters of a cluster; each command goes to the one that has its keys' slot.
-    Cluster {
-        connection: ClusterConnection,
-        /// Where the last script call through this clone went.
-        script: Option<SingleNodeRoutingInfo>,
-    },
+    Cluster(ClusterConnection),
 }
 
 impl Connection {
-    pub(crate) fn cluster(connection: ClusterConnection) -> Self {
-        let script = None;
-        Self::Cluster { connection, script }
-    }
-
     pub(super) fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster { .. })
+        matches!(self, Self::Cluster(_))
     }
 }
 
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        match self {
-            Self::Node(connection) => connection.req_packed_command(command),
-            Self::Cluster { connection, script } => {
-                let node = match name(command) {
-                    // Always the same one, for all hosts: nodes' clocks differ. Another answers while it is away.
-                    b"TIME" => Some(SingleNodeRoutingInfo::SpecificNode(Route::new(
-                        0,
-                        SlotAddr::Master,
-                    ))),
-                    b"EVALSHA" => {
-                        *script = first_key(command).map(|key| {
-                            SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master))
-                        });
-                        None
-                    }
-                    // Only to the node that did not know it: by itself, the crate wants all nodes to be there.
-                    b"SCRIPT" => script.clone(),
-                    _ => None,
-                };
-                match node {
-                    Some(node) => {
-                        Box::pin(connection.route_command(command.clone(), RoutingInfo::SingleNode(node)))
-                    }
-                    None => connection.req_packed_command(command),
-                }
+        match (self, name(command)) {
+            (Self::Node(connection), _) => connection.req_packed_command(command),
+            // Always the same one, for all hosts: nodes' clocks differ. Another answers while it is away.
+            (Self::Cluster(connection), b"TIME") => {
+                let first = SingleNodeRoutingInfo::SpecificNode(Route::new(0, SlotAddr::Master));
+                Box::pin(connection.route_command(command.clone(), RoutingInfo::SingleNode(first)))
             }
+            (Self::Cluster(connection), _) => connection.req_packed_command(command),
         }
     }
 
@@ -70,32 +43,22 @@ impl ConnectionLike for Connection {
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
             Self::Node(connection) => connection.req_packed_commands(pipeline, offset, count),
-            Self::Cluster { connection, .. } => connection.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
         match self {
             Self::Node(connection) => connection.get_db(),
-            Self::Cluster { connection, .. } => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
         }
     }
 }
 
 /// The first word of a command.
 pub(super) fn name(command: &Cmd) -> &[u8] {
-    word(command, 0).unwrap_or_default()
-}
-
-/// The first key of a script call: `EVALSHA hash count key…`.
-fn first_key(command: &Cmd) -> Option<&[u8]> {
-    word(command, 2).filter(|count| count != b"0")?;
-    word(command, 3)
-}
-
-fn word(command: &Cmd, index: usize) -> Option<&[u8]> {
-    match command.args_iter().nth(index) {
-        Some(Arg::Simple(word)) => Some(word),
-        _ => None,
+    match command.args_iter().next() {
+        Some(Arg::Simple(name)) => name,
+        _ => &[],
     }
 }

@@ -142,7 +142,7 @@ impl Server {
         }
         let client = client.build().map_err(queue_error)?;
         let connection = client.get_async_connection().await.map_err(queue_error)?;
-        Ok(Connection::cluster(connection))
+        Ok(Connection::Cluster(connection))
     }
 }
 

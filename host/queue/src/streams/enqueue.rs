@@ -1,7 +1,7 @@
 //! Putting tasks on the stream, or where they wait for their time; many at a time.
 
 use super::{Format, Shared, fields, ms, scripts};
-use crate::{QueueError, inspect::milliseconds};
+use crate::{QueueError, inspect::milliseconds, script::Call};
 use lapwing_model::Task;
 use std::{sync::Arc, time::Duration};
 
@@ -36,8 +36,10 @@ impl Request {
 
 pub(super) async fn call(shared: Arc<Shared>, requests: Vec<Request>) -> Result<Vec<Answer>, QueueError> {
     let (keys, options) = (&shared.keys, &shared.options);
-    let mut call = scripts::ENQUEUE.key(&keys.stream);
-    call.key(&keys.later).key(&keys.scheduled).key(&keys.retry);
+    let mut call = Call::new(
+        &scripts::ENQUEUE,
+        &[&keys.stream, &keys.later, &keys.scheduled, &keys.retry],
+    );
     call.arg(&keys.locks)
         .arg(ms(options.timing.lock))
         .arg(options.max_length);

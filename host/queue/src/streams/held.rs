@@ -1,7 +1,7 @@
 //! The entries that this process has in work, and how their leases are kept alive.
 
 use super::{Shared, fields::parts, keys::PARKED, scripts, settle::refusal};
-use crate::{QueueError, link::Link};
+use crate::{QueueError, link::Link, script::Call};
 use lapwing_model::Task;
 use std::{
     collections::{HashMap, HashSet},
@@ -123,7 +123,7 @@ pub(super) async fn renew(shared: &Shared, link: &Link, held: &[Arc<Reservation>
     let mut refused = Ok(());
     for chunk in held.chunks(CHUNK) {
         let at = Instant::now();
-        let mut call = scripts::RENEW.key(&shared.keys.stream);
+        let mut call = Call::new(&scripts::RENEW, &[&shared.keys.stream]);
         call.arg(&shared.options.group).arg(&shared.consumer).arg(PARKED);
         let (least, greatest) = span(chunk.iter().map(|held| held.entry.as_str()));
         call.arg(least).arg(greatest);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     DeadLetter, Inspect, KeptResult, QueueError, QueueStats, TaskState, TaskStatus, WorkerPresence,
-    link::Link,
+    link::Link, script::Call,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -183,9 +183,18 @@ impl Inspect for Streams {
     async fn stats(&self, queue: &str) -> Result<QueueStats, QueueError> {
         self.named(queue)?;
         let keys = &self.shared.keys;
-        let mut call = scripts::STATS.key(&keys.stream);
-        call.key(&keys.dead).key(&keys.scheduled).key(&keys.retry);
-        call.key(&keys.paused).key(&keys.processed).key(&keys.failed);
+        let mut call = Call::new(
+            &scripts::STATS,
+            &[
+                &keys.stream,
+                &keys.dead,
+                &keys.scheduled,
+                &keys.retry,
+                &keys.paused,
+                &keys.processed,
+                &keys.failed,
+            ],
+        );
         call.arg(&self.shared.options.group).arg(PARKED);
         let numbers: Vec<i64> = self.link().script(&call).await?;
         let number = |index: usize| numbers.get(index).copied().unwrap_or_default();
@@ -272,9 +281,17 @@ impl Inspect for Streams {
     async fn cancel(&self, queue: &str, id: &str) -> Result<bool, QueueError> {
         self.named(queue)?;
         let keys = &self.shared.keys;
-        let mut call = scripts::CANCEL.key(&keys.stream);
-        call.key(&keys.later).key(&keys.scheduled).key(&keys.retry);
-        call.key(&keys.cancelled).key(keys.lock(id));
+        let mut call = Call::new(
+            &scripts::CANCEL,
+            &[
+                &keys.stream,
+                &keys.later,
+                &keys.scheduled,
+                &keys.retry,
+                &keys.cancelled,
+                &keys.lock(id),
+            ],
+        );
         call.arg(&self.shared.options.group)
             .arg(PARKED)
             .arg(id)
@@ -299,8 +316,10 @@ impl Inspect for Streams {
             return Ok(false);
         }
         let keys = &self.shared.keys;
-        let mut call = scripts::REVIVE.key(&keys.stream);
-        call.key(&keys.dead).key(&keys.scheduled).key(&keys.retry);
+        let mut call = Call::new(
+            &scripts::REVIVE,
+            &[&keys.stream, &keys.dead, &keys.scheduled, &keys.retry],
+        );
         call.arg(id)
             .arg(&keys.locks)
             .arg(ms(self.shared.options.timing.lock));

@@ -4,7 +4,7 @@
 //! is told again is always the last one, and the marks are as many as the monitors.
 
 use super::{Format, Shared, ms, scripts, uptime};
-use crate::QueueError;
+use crate::{QueueError, script::Call};
 use lapwing_model::{CheckResult, Task};
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ pub(super) async fn call(
     requests: Vec<Request>,
 ) -> Result<Vec<()>, QueueError> {
     let options = &shared.options;
-    let mut call = scripts::PUBLISH.key(&options.results);
+    let mut call = Call::new(&scripts::PUBLISH, &[&options.results]);
     call.arg(options.results_bound)
         .arg(format!("{tag}:told:"))
         .arg(ms(options.timing.told));

@@ -13,7 +13,7 @@ use super::{
     shelf::Shelf,
     trouble,
 };
-use crate::{Lease, QueueError, Settle, backoff::Backoff, link::Link};
+use crate::{Lease, QueueError, Settle, backoff::Backoff, link::Link, script::Call};
 use futures_util::future::join_all;
 use redis::{Value, cmd, from_redis_value, pipe};
 use std::{
@@ -133,8 +133,7 @@ impl Reader {
     /// Whether the queue is paused, and entries that nobody works at.
     async fn parked(&self, room: usize) -> Result<(bool, Vec<Entry>), QueueError> {
         let keys = &self.shared.keys;
-        let mut call = scripts::TAKE.key(&keys.stream);
-        call.key(&keys.paused);
+        let mut call = Call::new(&scripts::TAKE, &[&keys.stream, &keys.paused]);
         call.arg(&self.shared.options.group)
             .arg(&self.shared.consumer)
             .arg(PARKED)

@@ -2,16 +2,7 @@
 //!
 //! Every script begins with `common.lua`.
 
-use redis::Script;
-use std::sync::LazyLock;
-
-macro_rules! scripts {
-    ($( $(#[$doc:meta])* $name:ident = $file:literal; )*) => {
-        $( $(#[$doc])* pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(include_str!("scripts/common.lua"), include_str!(concat!("scripts/", $file))))
-        }); )*
-    };
-}
+use crate::script::scripts;
 
 scripts! {
     /// Adds tasks.

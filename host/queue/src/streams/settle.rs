@@ -7,7 +7,9 @@ use super::{
     keys::PARKED,
     ms, scripts,
 };
-use crate::{QueueError, Settle, backoff::retry_pause, batch::Batch, link::Link, link::queue_error};
+use crate::{
+    QueueError, Settle, backoff::retry_pause, batch::Batch, link::Link, link::queue_error, script::Call,
+};
 use async_trait::async_trait;
 use lapwing_model::{CheckResult, Task};
 use redis::{Value, cmd};
@@ -58,9 +60,18 @@ pub(super) async fn call(
     requests: Vec<Request>,
 ) -> Result<Vec<Outcome>, QueueError> {
     let (keys, options) = (&shared.keys, &shared.options);
-    let mut call = scripts::SETTLE.key(&keys.stream);
-    call.key(&keys.dead).key(&keys.later).key(&keys.retry);
-    call.key(&keys.processed).key(&keys.failed).key(&keys.cancelled);
+    let mut call = Call::new(
+        &scripts::SETTLE,
+        &[
+            &keys.stream,
+            &keys.dead,
+            &keys.later,
+            &keys.retry,
+            &keys.processed,
+            &keys.failed,
+            &keys.cancelled,
+        ],
+    );
     call.arg(&options.group).arg(&shared.consumer).arg(PARKED);
     call.arg(&keys.locks).arg(&keys.kept).arg(ms(options.keep_result));
     call.arg(ms(options.timing.lock))

@@ -5,6 +5,7 @@ use crate::{
     QueueError,
     backoff::{Backoff, jittered},
     link::Link,
+    script::Call,
 };
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -101,9 +102,17 @@ impl Upkeep {
 async fn forward(shared: &Shared, link: &Link) -> Result<(), QueueError> {
     let (keys, options) = (&shared.keys, &shared.options);
     for _ in 0..ROUNDS {
-        let mut call = scripts::BEAT.key(&keys.stream);
-        call.key(&keys.later).key(&keys.scheduled).key(&keys.retry);
-        call.key(&keys.paused).key(&keys.cancelled);
+        let mut call = Call::new(
+            &scripts::BEAT,
+            &[
+                &keys.stream,
+                &keys.later,
+                &keys.scheduled,
+                &keys.retry,
+                &keys.paused,
+                &keys.cancelled,
+            ],
+        );
         call.arg(&options.group).arg(&shared.consumer).arg(PARKED);
         call.arg(&keys.locks).arg(ms(options.timing.lock)).arg(FORWARDED);
         let (forwarded, look, cancelled): (usize, bool, Vec<String>) = link.script(&call).await?;
@@ -125,7 +134,7 @@ async fn recover(shared: &Shared, link: &Link) -> Result<(), QueueError> {
     let options = &shared.options;
     let mut from = "0-0".to_owned();
     for _ in 0..ROUNDS {
-        let mut call = scripts::RECOVER.key(&shared.keys.stream);
+        let mut call = Call::new(&scripts::RECOVER, &[&shared.keys.stream]);
         call.arg(&options.group).arg(PARKED).arg(ms(options.timing.idle));
         call.arg(&from).arg(RECOVERED);
         let (next, found): (String, i64) = link.script(&call).await?;
@@ -148,7 +157,7 @@ async fn recover(shared: &Shared, link: &Link) -> Result<(), QueueError> {
 
 /// Removes consumers that are gone.
 async fn sweep(shared: &Shared, link: &Link) -> Result<(), QueueError> {
-    let mut call = scripts::SWEEP.key(&shared.keys.stream);
+    let mut call = Call::new(&scripts::SWEEP, &[&shared.keys.stream]);
     call.arg(&shared.options.group).arg(&shared.consumer).arg(PARKED);
     call.arg(ms(shared.options.timing.silence));
     let removed: u64 = link.script(&call).await?;
@@ -164,7 +173,7 @@ async fn sweep(shared: &Shared, link: &Link) -> Result<(), QueueError> {
 
 /// Parks what was handed to this worker but is not in work; with `goodbye`, its consumer goes too if it owns nothing.
 pub(super) async fn hand_over(shared: &Shared, goodbye: bool) -> Result<(), QueueError> {
-    let mut call = scripts::HAND_OVER.key(&shared.keys.stream);
+    let mut call = Call::new(&scripts::HAND_OVER, &[&shared.keys.stream]);
     call.arg(&shared.options.group).arg(&shared.consumer).arg(PARKED);
     call.arg(u8::from(goodbye));
     for reservation in shared.held.all() {

@@ -1,9 +1,13 @@
 //! Calls without a dialect.
 
-use crate::{QueueError, RedisClock, Server, link::Link};
+use crate::{
+    QueueError, RedisClock, Server,
+    link::Link,
+    script::{Call, Script},
+};
 use jiff::Timestamp;
 use lapwing_model::Clock;
-use redis::{Cmd, FromRedisValue, Pipeline, ScriptInvocation};
+use redis::{Cmd, FromRedisValue, Pipeline};
 use std::time::Duration;
 
 /// What every dialect sends its commands through, as it is.
@@ -33,13 +37,14 @@ impl Probe {
     }
 
     /// Runs a script.
-    pub async fn script<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, QueueError> {
-        self.0.script(call).await
-    }
-
-    /// Runs a script by an `EVALSHA` command made by hand.
-    pub async fn evalsha<T: FromRedisValue>(&self, command: &Cmd, code: &str) -> Result<T, QueueError> {
-        self.0.evalsha(command, code).await
+    pub async fn script<T: FromRedisValue>(
+        &self,
+        code: &'static str,
+        keys: &[&str],
+        arguments: &[&str],
+    ) -> Result<T, QueueError> {
+        let mut call = Call::new(&Script::new(code), keys);
+        self.0.script(call.arg(arguments)).await
     }
 
     /// Redis's time of day.

@@ -222,8 +222,8 @@ async fn a_scheduled_task_comes_when_it_is_due<D: Dialect>() {
     );
     let status = queue.status(D::NAME, &id).await.unwrap().unwrap();
     assert_eq!(status.state, TaskState::Scheduled);
-    let stats = queue.stats(D::NAME).await.unwrap();
-    assert_eq!((stats.scheduled, stats.pending), (1, 0));
+    let counted = queue.stats(D::NAME).await.unwrap();
+    assert_eq!((counted.scheduled, counted.pending), (1, 0));
     let lease = take(&*dialect.source(), 1).await.remove(0);
     let waited = start.elapsed();
     // Asynq counts whole seconds.

@@ -349,7 +349,9 @@ impl Dialect for InMemory {
 
     async fn depth(&mut self) -> (usize, usize) {
         let stats = self.memory.stats("memory").await.unwrap();
-        (stats.pending as usize, stats.active as usize)
+        [stats.pending, stats.active]
+            .map(|count| usize::try_from(count).unwrap())
+            .into()
     }
 
     async fn dead(&mut self) -> Vec<String> {

@@ -62,8 +62,8 @@ async fn a_master_that_turned_read_only_is_left_for_the_one_that_is_named_now() 
             .sentinel
             .cli(&format!("SENTINEL MONITOR lapwing 127.0.0.1 {} 1", other.port()));
         assert_ne!(port(&probe).await.unwrap(), other.port());
-        let script = redis::Script::new("return redis.error_reply(ARGV[1])");
-        let error = probe.script::<()>(&script.arg(refusal)).await.unwrap_err();
+        let script = "return redis.error_reply(ARGV[1])";
+        let error = probe.script::<()>(script, &[], &[refusal]).await.unwrap_err();
         assert!(
             matches!(error, QueueError::Unavailable(_)),
             "{refusal}: {error:?}"
