@@ -8,7 +8,7 @@ use crate::{
 };
 use lapwing_model::{Clock, SystemClock};
 use lapwing_queue::{
-    Beacon, Dialect, Policy, Queue, QueueError, Server, Sink,
+    Beacon, Dialect, Policy, Queue, QueueError, Server, Sink, WorkerPresence,
     arq::{self, Arq},
     asynq::{self, Asynq},
     memory::Memory,
@@ -27,7 +27,7 @@ pub(crate) struct Queues {
 }
 
 /// The health-check keys of all queues.
-pub(crate) struct Beacons(Vec<Beacon>);
+pub(crate) struct Beacons(Vec<(Beacon, Arc<Open>)>);
 
 /// One queue.
 pub(crate) struct Open {
@@ -137,11 +137,11 @@ impl Queues {
     /// Lights the health-check key of each queue, but of arq, whose dialect does as its stock worker.
     pub(crate) fn beacons(&self) -> Beacons {
         let light = |open: &Arc<Open>| {
-            let (server, settings, open) = (self.server.as_ref()?, &open.settings, open.clone());
+            let (server, settings) = (self.server.as_ref()?, &open.settings);
             let (key, interval) = (&settings.health_check_key, settings.health_check_interval);
-            Some(Beacon::light(server, key, interval, move || {
-                Box::pin(open.clone().health())
-            }))
+            let told = open.clone();
+            let beacon = Beacon::light(server, key, interval, move || Box::pin(told.clone().health()));
+            Some((beacon, open.clone()))
         };
         let theirs = |open: &&Arc<Open>| open.settings.dialect != Words::Arq;
         Beacons(self.open.iter().filter(theirs).filter_map(light).collect())
@@ -204,9 +204,16 @@ impl Open {
 }
 
 impl Beacons {
-    /// Deletes the keys.
+    /// Deletes the keys of queues that no other worker serves; this one has said goodbye by then.
     pub(crate) async fn put_out(self) {
-        futures_util::future::join_all(self.0.into_iter().map(Beacon::put_out)).await;
+        let put_out = self.0.into_iter().map(async |(beacon, open)| {
+            let others = open.dialect.workers().await.unwrap_or_default();
+            let serves = |worker: &WorkerPresence| worker.queues.contains(&open.settings.name);
+            if !others.iter().any(serves) {
+                beacon.put_out().await;
+            }
+        });
+        futures_util::future::join_all(put_out).await;
     }
 }
 

@@ -243,8 +243,9 @@ impl Arq {
     /// Gives back what was claimed and never handed out.
     async fn give_back(&self) {
         let ready: Vec<_> = locked(&self.shared.ready).drain(..).collect();
-        for (hold, _) in ready {
-            if let Err(error) = crate::Settle::requeue(&hold).await {
+        let given = ready.iter().map(|(hold, _)| crate::Settle::requeue(hold));
+        for outcome in futures_util::future::join_all(given).await {
+            if let Err(error) = outcome {
                 tracing::debug!("not given back, its claim runs out: {error}");
             }
         }

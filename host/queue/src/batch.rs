@@ -3,10 +3,14 @@
 //! A task's end is one small write; a round trip for each would bound a worker to one task a round trip. Callers wait
 //! for the outcome of their own request, so nothing is told done before it is.
 
-use crate::QueueError;
-use std::{future::Future, sync::Arc};
+use crate::{QueueError, backoff::Backoff};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
+
+/// Pauses after calls that failed.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Who waits for an outcome.
 type Caller<A> = oneshot::Sender<Result<A, QueueError>>;
@@ -28,16 +32,22 @@ impl<Q: Send + 'static, A: Send + 'static> Batch<Q, A> {
         let (requests, mut queue) = mpsc::channel::<(Q, Caller<A>)>(most);
         let task = async move {
             let mut waiting = Vec::with_capacity(most);
+            let mut trouble = Backoff::new(LEAST_PAUSE, LONGEST_PAUSE);
             while queue.recv_many(&mut waiting, most).await > 0 {
                 let (requests, callers): (Vec<Q>, Vec<Caller<A>>) = waiting.drain(..).unzip();
                 match call(requests).await {
                     Ok(answers) => {
+                        trouble.reset();
                         // A caller that is gone asks for nothing.
                         for (caller, answer) in callers.into_iter().zip(answers) {
                             let _ = caller.send(Ok(answer));
                         }
                     }
-                    Err(error) => fail(callers, error),
+                    // What gathers meanwhile is one call: callers that try again each for itself do not add up.
+                    Err(error) => {
+                        fail(callers, error);
+                        tokio::time::sleep(trouble.pause()).await;
+                    }
                 }
             }
         };
@@ -106,6 +116,29 @@ mod tests {
         }
         assert_eq!(first.await.unwrap().unwrap(), 42);
         assert_eq!(*sizes.lock().unwrap(), [1, 10, 5]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_that_try_again_do_not_make_more_calls_while_the_server_refuses() {
+        let calls = Arc::new(Mutex::new(0));
+        let made = calls.clone();
+        let batch = Batch::new(1000, move |requests: Vec<()>| {
+            *made.lock().unwrap() += 1;
+            async move {
+                drop(requests);
+                Err::<Vec<()>, _>(QueueError::Unavailable("full".into()))
+            }
+        });
+        let insist = async || {
+            loop {
+                batch.call(()).await.unwrap_err();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let all = futures_util::future::join_all((0..128).map(|_| insist()));
+        let _ = tokio::time::timeout(Duration::from_secs(10), all).await;
+        let calls = *calls.lock().unwrap();
+        assert!((10..100).contains(&calls), "{calls} calls in ten seconds");
     }
 
     #[tokio::test]

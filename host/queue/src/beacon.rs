@@ -1,7 +1,7 @@
 //! The key that tells that a worker of a queue lives, as arq's workers write it: it lasts a second longer than its
 //! interval, and goes when the worker says goodbye.
 
-use crate::{QueueError, Server, inspect::milliseconds, link::Link};
+use crate::{QueueError, Server, inspect::milliseconds, keeper, link::Link};
 use futures_util::future::BoxFuture;
 use redis::cmd;
 use std::time::Duration;
@@ -41,13 +41,15 @@ impl Beacon {
         Self {
             server: server.clone(),
             key: key.to_owned(),
-            writer: AbortOnDropHandle::new(tokio::spawn(writer)),
+            writer: keeper::spawn(writer),
         }
     }
 
-    /// Deletes the key; if that cannot be done, it runs out.
+    /// Deletes the key; if that cannot be done, it runs out. For the last worker of a queue: others share the key.
     pub async fn put_out(self) {
         self.writer.abort();
+        // Nothing is written after this.
+        let _ = self.writer.await;
         let link = Link::new(&self.server, PATIENCE);
         if let Err(error) = link.command::<()>(cmd("DEL").arg(&self.key)).await {
             tracing::debug!("health-check key `{}` not deleted: {error}", self.key);

@@ -301,18 +301,21 @@ impl Inspect for Memory {
         if let Some(Entry { task, state, why, .. }) = state.tasks.get(id) {
             return Ok(Some(of(task, *state, why.clone())));
         }
+        // A result goes with the dead letter of a later run.
+        if state.results.iter().any(|(kept, _)| kept == id) {
+            return Ok(Some(TaskStatus {
+                id: id.to_owned(),
+                state: TaskState::Completed,
+                kind: None,
+                attempts: 1,
+                why: None,
+                due: None,
+            }));
+        }
         if let Some((letter, task)) = state.dead.iter().rev().find(|(letter, _)| letter.id == id) {
             return Ok(Some(of(task, TaskState::Archived, Some(letter.why.clone()))));
         }
-        let kept = state.results.iter().any(|(kept, _)| kept == id);
-        Ok(kept.then(|| TaskStatus {
-            id: id.to_owned(),
-            state: TaskState::Completed,
-            kind: None,
-            attempts: 1,
-            why: None,
-            due: None,
-        }))
+        Ok(None)
     }
 
     async fn result(&self, queue: &str, id: &str) -> Result<Option<KeptResult>, QueueError> {
@@ -448,6 +451,7 @@ impl Settle for Seat {
                 at: Some(SystemClock.now()),
                 bytes: self.task.monitor.config.len(),
             };
+            state.results.retain(|(kept, _)| kept != id);
             keep(&mut state.dead, (letter, self.task.clone()));
         });
         Ok(())

@@ -38,7 +38,7 @@ use std::{
     future::Future,
     num::NonZeroUsize,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -271,7 +271,7 @@ impl Streams {
     }
 }
 
-/// Calls that travel together. After a refusal the next one waits: what gathers meanwhile is one call.
+/// Calls that travel together.
 fn together<Q, A, F>(
     shared: &Arc<Shared>,
     call: impl Fn(Arc<Shared>, Vec<Q>) -> F + Send + 'static,
@@ -282,33 +282,7 @@ where
     F: Future<Output = Result<Vec<A>, QueueError>> + Send,
 {
     let shared = shared.clone();
-    let trouble = Arc::new(Mutex::new(trouble()));
-    Batch::new(TOGETHER, move |requests| {
-        let (answers, trouble) = (call(shared.clone(), requests), trouble.clone());
-        async move {
-            let answers = answers.await.map_err(in_script);
-            let pause = {
-                let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
-                if answers.is_ok() {
-                    trouble.reset();
-                    return answers;
-                }
-                trouble.pause()
-            };
-            tokio::time::sleep(pause).await;
-            answers
-        }
-    })
-}
-
-/// Inside a script, Redis 7.0 tells of a missing permission without its usual word.
-fn in_script(error: QueueError) -> QueueError {
-    match error {
-        QueueError::Protocol(text) if text.contains("The user executing the script can't") => {
-            QueueError::Denied(text)
-        }
-        error => error,
-    }
+    Batch::new(TOGETHER, move |requests| call(shared.clone(), requests))
 }
 
 /// The pauses after something went wrong.

@@ -21,6 +21,8 @@ pub(super) const SHOWN: usize = 256;
 /// Most jobs of others remembered, and most functions.
 const REMEMBERED: usize = 20_000;
 const FUNCTIONS: usize = 256;
+/// Longest name of a function that is looked for in jobs, in bytes.
+const LONGEST_FUNCTION: usize = 255;
 
 /// id, score, place in the look, length, job; the job is cut off where it is too long, and empty where it is gone.
 pub(super) type Shown = (String, String, usize, usize, Vec<u8>);
@@ -134,7 +136,7 @@ impl Front {
                 .as_deref()
                 .is_some_and(|function| is_ours(shared, function));
         match function {
-            Some(function) if !self.functions.contains(&function) => {
+            Some(function) if function.len() <= LONGEST_FUNCTION && !self.functions.contains(&function) => {
                 if self.functions.len() >= FUNCTIONS {
                     self.functions.clear();
                 }

@@ -41,7 +41,10 @@ impl Presence {
         if check {
             let queued: u64 = link.command(cmd("ZCARD").arg(&keys.queue)).await?;
             let text = health(shared, now, active, queued);
-            let lasting = milliseconds(options.health_check_interval + Duration::from_secs(1));
+            // At least until the beat after the next: the key must not run out beside a live worker.
+            let lasting =
+                (options.health_check_interval + Duration::from_secs(1)).max(options.timing.beat * 3);
+            let lasting = milliseconds(lasting);
             for key in [&health_key(shared), &keys.health] {
                 pipe.cmd("PSETEX").arg(key).arg(lasting).arg(&text).ignore();
             }
@@ -69,7 +72,7 @@ impl Presence {
         }
         let () = link.pipeline(&pipe).await?;
         if check {
-            self.next_check = Some(Instant::now() + options.health_check_interval);
+            self.next_check = Some(Instant::now() + options.health_check_interval / 2);
         }
         forget_the_gone(shared, link, now).await
     }
@@ -124,9 +127,16 @@ pub(super) async fn clear(shared: &Shared) {
         .arg(&keys.worker_infos)
         .arg(&shared.name)
         .ignore();
-    // Stock workers do so, whoever else lives.
-    pipe.cmd("DEL").arg(health_key(shared)).ignore();
-    if let Err(error) = shared.link.pipeline::<()>(&pipe).await {
+    pipe.cmd("ZCARD").arg(&keys.workers);
+    let cleared = async {
+        let (others,): (u64,) = shared.link.pipeline(&pipe).await?;
+        // Stock workers do so whoever else lives; another of ours would not be seen until its next sign.
+        if others == 0 {
+            let () = shared.link.command(cmd("DEL").arg(health_key(shared))).await?;
+        }
+        Ok::<_, QueueError>(())
+    };
+    if let Err(error) = cleared.await {
         tracing::debug!("presence not cleared, it runs out by itself: {error}");
     }
 }

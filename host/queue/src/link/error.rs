@@ -19,8 +19,14 @@ const PASSING: [&str; 11] = [
     "CLUSTERDOWN",
     "max number of clients",
 ];
-/// Refusals that the operator must mend.
-const DENIED: [&str; 4] = ["NOPERM", "WRONGPASS", "NOAUTH", "AuthenticationFailed"];
+/// Refusals that the operator must mend; the last is how Redis 7.0 says `NOPERM` inside a script.
+const DENIED: [&str; 5] = [
+    "NOPERM",
+    "WRONGPASS",
+    "NOAUTH",
+    "AuthenticationFailed",
+    "The user executing the script can't",
+];
 
 /// No answer came in time.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +107,7 @@ mod tests {
             "NOPERM no permissions",
             "WRONGPASS invalid username-password pair",
             "NOAUTH Authentication required.",
+            "ERR The user executing the script can't run this command or subcommand",
         ] {
             let QueueError::Denied(text) = server(line) else {
                 panic!("{line}")

@@ -42,7 +42,8 @@ pub(super) async fn call(shared: Arc<Shared>, requests: Vec<Request>) -> Result<
     );
     call.arg(&keys.locks)
         .arg(ms(options.timing.lock))
-        .arg(options.max_length);
+        .arg(options.max_length)
+        .arg(&keys.kept);
     for request in &requests {
         call.arg(&request.name).arg(request.delay_ms).arg(&request.fields);
     }

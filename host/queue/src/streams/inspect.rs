@@ -243,6 +243,17 @@ impl Inspect for Streams {
         if found.is_some() {
             return Ok(found);
         }
+        // A result goes with the dead letter of a later run.
+        if kept {
+            return Ok(Some(TaskStatus {
+                id: id.to_owned(),
+                state: TaskState::Completed,
+                kind: None,
+                attempts: 1,
+                why: None,
+                due: None,
+            }));
+        }
         let dead = self.letters(SEARCHED).await?;
         let named = |letter: &&Entry| letter.fields.text("task") == Ok(Some(id));
         if let Some(letter) = dead.iter().find(named) {
@@ -252,14 +263,7 @@ impl Inspect for Streams {
                 ..self.told(id, TaskState::Archived, &payload(letter))
             }));
         }
-        Ok(kept.then(|| TaskStatus {
-            id: id.to_owned(),
-            state: TaskState::Completed,
-            kind: None,
-            attempts: 1,
-            why: None,
-            due: None,
-        }))
+        Ok(None)
     }
 
     async fn result(&self, queue: &str, id: &str) -> Result<Option<KeptResult>, QueueError> {

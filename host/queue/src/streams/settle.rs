@@ -3,7 +3,6 @@
 use super::{
     Shared, fields,
     held::{Reservation, span},
-    in_script,
     keys::PARKED,
     ms, scripts,
 };
@@ -110,10 +109,10 @@ pub(super) async fn call(
 /// What the server said inside a script that went on.
 pub(super) fn refusal(text: &str) -> QueueError {
     let (code, detail) = text.split_once(' ').unwrap_or((text, ""));
-    in_script(queue_error(redis::make_extension_error(
+    queue_error(redis::make_extension_error(
         code.to_owned(),
         Some(detail.to_owned()),
-    )))
+    ))
 }
 
 /// One reservation and what it takes to end it. While this lives, the lease is kept alive.

@@ -8,7 +8,7 @@ local FIRST, WIDTH = 12, 6
 
 local count = (#ARGV - FIRST + 1) / WIDTH
 local ours, seen = ownership(stream, group, me, parked, ARGV[10], ARGV[11], count), {}
-local done, locks, owners, kept, processed, failed = {}, {}, {}, {}, 0, 0
+local done, locks, owners, kept, stale, processed, failed = {}, {}, {}, {}, {}, 0, 0
 local function finish(id, name)
   done[#done + 1] = id
   locks[#locks + 1], owners[#locks + 1] = ARGV[4] .. name, id
@@ -47,6 +47,7 @@ function verbs.archive(id, deliveries, name, why)
   local out = redis.pcall("XADD", KEYS[2], "MAXLEN", "~", ARGV[8], "*", unpack(letter))
   if type(out) == "table" and out.err then return out end
   finish(id, name)
+  stale[#stale + 1] = ARGV[5] .. name
   processed, failed = processed + 1, failed + 1
 end
 
@@ -83,6 +84,8 @@ if #done > 0 then
     end
     if #mine > 0 then redis.call("DEL", unpack(mine)) end
   end
+  -- The result of an earlier run says nothing of a task that was given up.
+  if #stale > 0 then redis.call("DEL", unpack(stale)) end
   for _, result in ipairs(kept) do
     redis.pcall("SET", ARGV[5] .. result[1], result[2], "PX", ARGV[6])
   end
