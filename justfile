@@ -116,7 +116,7 @@ storm runs="100000" reloads="1000": build-plugins
 
 # Feed each parser of untrusted text so many seconds of what breaks parsers. Installs cargo-fuzz; needs a C++ compiler
 [group('check')]
-fuzz seconds="60" targets="egress schema loader":
+fuzz seconds="60" targets="egress schema asynq_message pickle task payload loader":
     #!/usr/bin/env bash
     set -euo pipefail
     command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz
@@ -129,6 +129,15 @@ fuzz seconds="60" targets="egress schema loader":
         cargo fuzz run --sanitizer none "${features[@]}" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
             -max_total_time={{ seconds }} -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
     done
+
+# Run the examples of clients against a worker; needs redis-server and, once, pip for stock arq
+[group('check')]
+clients:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --quiet --package lapwing --bin lapwing
+    PYTHONPATH=$(host/queue/tests/stock/install.sh '{{ target }}/lapwing-tools') \
+        examples/clients/check.sh '{{ target }}/debug/lapwing'
 
 # Format the code
 [group('check')]
@@ -144,7 +153,7 @@ fmt-check:
 [group('check')]
 lint:
     # With the features that only benches and fuzzers use, or nobody would notice that those no longer compile.
-    cargo clippy --workspace --all-targets --features lapwing-wasm/bench,lapwing-wasm/fuzz -- -D warnings
+    cargo clippy --workspace --all-targets --features lapwing-wasm/bench,lapwing-wasm/fuzz,lapwing-queue/fuzz -- -D warnings
 
 # Every test: real servers, real plugins. Installs the servers that are missing (Debian, Ubuntu)
 [group('check')]

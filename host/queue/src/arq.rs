@@ -5,6 +5,9 @@
 //! it is not made for Redis Cluster.
 
 mod front;
+#[cfg(feature = "fuzz")]
+#[expect(clippy::expect_used, reason = "a fuzzer sees nothing but panics")]
+pub(crate) mod fuzz;
 mod held;
 mod inspect;
 mod job;

@@ -7,6 +7,10 @@ mod backoff;
 mod batch;
 pub mod beacon;
 pub mod clock;
+#[cfg(feature = "fuzz")]
+#[expect(clippy::expect_used, reason = "a fuzzer sees nothing but panics")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod inspect;
 mod keeper;
 pub mod lease;

@@ -11,6 +11,9 @@
 mod enqueue;
 mod entry;
 mod fields;
+#[cfg(feature = "fuzz")]
+#[expect(clippy::expect_used, reason = "a fuzzer sees nothing but panics")]
+pub(crate) mod fuzz;
 mod held;
 mod inspect;
 mod keys;

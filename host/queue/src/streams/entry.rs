@@ -4,6 +4,10 @@
 use super::fields::Fields;
 use jiff::Timestamp;
 use lapwing_model::{Task, wire::TaskMessage};
+use serde::Deserialize;
+
+/// Nesting that is read of MessagePack: no more than JSON's readers take, which the configuration meets later.
+const DEEPEST: usize = 100;
 
 /// The queue's name for the task, and the task.
 pub(super) fn read(fields: &Fields, entry: &str, at: Timestamp) -> Result<(String, Task), String> {
@@ -41,7 +45,9 @@ fn decode(bytes: &[u8]) -> Result<TaskMessage, String> {
             .map_err(|error| error.to_string());
     }
     let mut rest = bytes;
-    let message = rmp_serde::from_read(&mut rest)
+    let mut reader = rmp_serde::Deserializer::new(&mut rest);
+    reader.set_max_depth(DEEPEST);
+    let message = TaskMessage::deserialize(&mut reader)
         .map_err(|error| format!("failed to unmarshal payload: MessagePack: {error}"))?;
     if rest.is_empty() {
         return Ok(message);
@@ -101,6 +107,18 @@ mod tests {
                 .unwrap_err()
                 .contains("1 bytes too many")
         );
+    }
+
+    #[test]
+    fn a_configuration_deeper_than_json_may_be_is_refused() {
+        let nested = |depth: usize| {
+            let head = b"\x82\xa4kind\xa4http\xa6config\x81\xa1n";
+            [head.as_slice(), &vec![0x91; depth], b"\x90"].concat()
+        };
+        let (name, task) = entry(&[("task", &nested(90))]).unwrap();
+        write(&task, &name).unwrap();
+        let why = entry(&[("task", &nested(130))]).unwrap_err();
+        assert!(why.contains("depth limit"), "{why}");
     }
 
     #[test]
