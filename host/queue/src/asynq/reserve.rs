@@ -86,7 +86,7 @@ async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueErro
             break;
         }
         let more = dequeue(shared, places, room, &owner).await;
-        for (queue, ..) in &*places {
+        if let ([(queue, ..)], true) = (&*places, shared.server.is_cluster()) {
             queue.asked(more.is_ok());
         }
         match more {
