@@ -64,6 +64,9 @@ pub(super) async fn write(shared: &Shared) -> Result<(), QueueError> {
         pipe.cmd("PEXPIRE").arg(&workers).arg(lasting_ms).ignore();
     }
     let mut outcome = shared.keeper.pipeline(&pipe).await;
+    if outcome.is_err() && !shared.server.is_cluster() {
+        return outcome;
+    }
     for (list, key) in [(keys::SERVERS, &server), (keys::WORKERS, &workers)] {
         let mut listed = cmd("ZADD");
         let added = shared.keeper.command(listed.arg(list).arg(end).arg(key)).await;
