@@ -22,21 +22,17 @@ const LIMIT: Duration = Duration::from_secs(30);
 const QUEUES: [(&str, u16); 3] = [("b", 3300), ("c", 7365), ("a", 15495)];
 
 struct Cluster {
-    cluster: RedisCluster,
+    nodes: RedisCluster,
     server: Server,
     probe: Probe,
 }
 
 impl Cluster {
     fn start() -> Self {
-        let cluster = RedisCluster::start();
-        let server = Server::open(&cluster.url()).unwrap();
+        let nodes = RedisCluster::start();
+        let server = Server::open(&nodes.url()).unwrap();
         let probe = Probe::new(&server, Duration::from_secs(1));
-        Self {
-            cluster,
-            server,
-            probe,
-        }
+        Self { nodes, server, probe }
     }
 
     /// A worker of one queue on each node.
@@ -228,13 +224,13 @@ async fn a_node_that_is_away_takes_only_its_own_queue_with_it() {
         }
     }
     let (gone, slot) = QUEUES[1];
-    cluster.cluster.with_slot(slot).stop();
+    cluster.nodes.with_slot(slot).stop();
     let others = take(&*asynq, 4).await;
     let names = monitors(&others);
     assert!(names.iter().all(|name| !name.starts_with(gone)), "{names:?}");
     // Longer than leases last that nobody extends.
     sleep(Duration::from_secs(7)).await;
-    cluster.cluster.with_slot(slot).restart();
+    cluster.nodes.with_slot(slot).restart();
     for lease in others {
         lease.ack().await.unwrap();
     }
