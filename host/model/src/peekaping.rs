@@ -10,7 +10,7 @@ use crate::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 /// The task type a producer enqueues.
 pub const CHECK_TASK: &str = "monitor:healthcheck";
@@ -18,22 +18,22 @@ pub const CHECK_TASK: &str = "monitor:healthcheck";
 pub const INGEST_TASK: &str = "monitor:ingest";
 
 /// A `monitor:healthcheck` payload. The order of fields is the order on the wire.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct CheckPayload {
-    monitor_id: String,
-    monitor_name: String,
-    monitor_type: String,
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CheckPayload<'a> {
+    monitor_id: Cow<'a, str>,
+    monitor_name: Cow<'a, str>,
+    monitor_type: Cow<'a, str>,
     interval: i64,
     timeout: i64,
     max_retries: i64,
     retry_interval: i64,
     resend_interval: i64,
-    config: String,
+    config: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    proxy: Option<Proxy>,
+    proxy: Option<Cow<'a, Proxy>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_heartbeat: Option<Heartbeat>,
+    last_heartbeat: Option<Cow<'a, Heartbeat>>,
     #[serde(serialize_with = "millisecond_time")]
     scheduled_at: Option<Timestamp>,
     is_under_maintenance: bool,
@@ -72,41 +72,60 @@ const HEARTBEAT_FIELDS: &[&str] = &[
     "notified",
 ];
 
-/// Reads a `monitor:healthcheck` payload.
-pub fn parse_task(payload: &[u8]) -> Result<Task, ParseError> {
+/// Reads a payload as Peekaping's producer writes it: fields spelled exactly and each at most once, nothing else. Four
+/// times as fast as [`leniently`], with which it agrees; nothing for all other payloads.
+fn as_written(payload: &[u8]) -> Option<CheckPayload<'static>> {
+    // An array would be taken for the fields in their order.
+    let object = payload.first() == Some(&b'{');
+    let payload: CheckPayload = object.then(|| serde_json::from_slice(payload).ok())??;
+    // Of what these hold, any spelling is taken.
+    (payload.proxy.is_none() && payload.last_heartbeat.is_none()).then_some(payload)
+}
+
+/// Reads a payload as Go would.
+fn leniently(payload: &[u8]) -> Result<CheckPayload<'static>, ParseError> {
     let fail = |error: serde_json::Error| ParseError(gojson::without_value(&error));
     let mut map = gojson::object(payload, CHECK_FIELDS).map_err(fail)?;
+    map.retain(|key, _| CHECK_FIELDS.contains(&key.as_str()));
     for (key, fields) in [("proxy", PROXY_FIELDS), ("last_heartbeat", HEARTBEAT_FIELDS)] {
         if let Some(Value::Object(inner)) = map.get_mut(key) {
             *inner = gojson::fold(std::mem::take(inner), fields);
         }
     }
-    let payload: CheckPayload = serde_path_to_error::deserialize(Value::Object(map)).map_err(|error| {
+    serde_path_to_error::deserialize(Value::Object(map)).map_err(|error| {
         ParseError(format!(
             "`{}`: {}",
             error.path(),
             gojson::without_value(error.inner())
         ))
-    })?;
+    })
+}
+
+/// Reads a `monitor:healthcheck` payload.
+pub fn parse_task(payload: &[u8]) -> Result<Task, ParseError> {
+    let payload = match as_written(payload) {
+        Some(payload) => payload,
+        None => leniently(payload)?,
+    };
     Ok(Task {
         monitor: Monitor {
-            id: payload.monitor_id,
-            name: payload.monitor_name,
-            kind: payload.monitor_type,
+            id: payload.monitor_id.into_owned(),
+            name: payload.monitor_name.into_owned(),
+            kind: payload.monitor_type.into_owned(),
             interval: seconds(payload.interval),
             timeout: seconds(payload.timeout),
             max_retries: count(payload.max_retries),
             retry_interval: seconds(payload.retry_interval),
             resend_interval: count(payload.resend_interval),
-            config: payload.config,
+            config: payload.config.into_owned(),
         },
         // Go's zero time is how its writers say "none".
         scheduled_at: payload.scheduled_at.filter(|at| at.as_second() > -62_135_596_800),
         attempt: 1,
         under_maintenance: payload.is_under_maintenance,
         check_cert_expiry: payload.check_cert_expiry,
-        proxy: payload.proxy,
-        last_heartbeat: payload.last_heartbeat,
+        proxy: payload.proxy.map(Cow::into_owned),
+        last_heartbeat: payload.last_heartbeat.map(Cow::into_owned),
     })
 }
 
@@ -114,17 +133,17 @@ pub fn parse_task(payload: &[u8]) -> Result<Task, ParseError> {
 pub fn encode_task(task: &Task) -> Vec<u8> {
     let monitor = &task.monitor;
     encode(&CheckPayload {
-        monitor_id: monitor.id.clone(),
-        monitor_name: monitor.name.clone(),
-        monitor_type: monitor.kind.clone(),
+        monitor_id: Cow::Borrowed(&monitor.id),
+        monitor_name: Cow::Borrowed(&monitor.name),
+        monitor_type: Cow::Borrowed(&monitor.kind),
         interval: as_seconds(monitor.interval),
         timeout: as_seconds(monitor.timeout),
         max_retries: monitor.max_retries.into(),
         retry_interval: as_seconds(monitor.retry_interval),
         resend_interval: monitor.resend_interval.into(),
-        config: monitor.config.clone(),
-        proxy: task.proxy.clone(),
-        last_heartbeat: task.last_heartbeat.clone(),
+        config: Cow::Borrowed(&monitor.config),
+        proxy: task.proxy.as_ref().map(Cow::Borrowed),
+        last_heartbeat: task.last_heartbeat.as_ref().map(Cow::Borrowed),
         scheduled_at: task.scheduled_at,
         is_under_maintenance: task.under_maintenance,
         check_cert_expiry: task.check_cert_expiry,
@@ -260,13 +279,18 @@ fn wire_certificate(leaf: &Certificate, now: Timestamp) -> WireCertificate<'_> {
     }
 }
 
+/// Most payloads are no longer than this, in bytes.
+const LIKELY: usize = 1024;
+
 /// Every payload here is made of strings, numbers and options: writing it cannot fail.
 #[expect(
     clippy::expect_used,
     reason = "a plain struct of plain fields always serializes"
 )]
 fn encode(payload: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(payload).expect("a plain struct always serializes")
+    let mut bytes = Vec::with_capacity(LIKELY);
+    serde_json::to_writer(&mut bytes, payload).expect("a plain struct always serializes");
+    bytes
 }
 
 fn seconds(value: i64) -> Duration {
@@ -294,147 +318,4 @@ fn millisecond_time<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::WorkerIdentity;
-
-    /// The payload of the golden message, made with the real Asynq 0.25.1 client.
-    const GOLDEN: &str = r#"{"monitor_id":"0b7c3f5e-6f0a-4c1e-9a55-0d5b2f3c7a11","monitor_name":"probe","monitor_type":"tcp","interval":20,"timeout":16,"max_retries":0,"retry_interval":20,"resend_interval":0,"config":"{\"host\":\"127.0.0.1\",\"port\":6379}","scheduled_at":"2026-04-11T08:15:20.123Z","is_under_maintenance":false,"check_cert_expiry":false}"#;
-
-    /// Observed of the Go worker (times and monitor shortened).
-    const INGEST: &str = r#"{"monitor_id":"0b7c3f5e-6f0a-4c1e-9a55-0d5b2f3c7a11","monitor_name":"probe","monitor_type":"tcp","monitor_interval":20,"monitor_timeout":16,"monitor_max_retries":0,"monitor_retry_interval":20,"monitor_resend_interval":0,"monitor_config":"{\"host\":\"127.0.0.1\",\"port\":6379}","status":1,"message":"200 - 200 OK","ping_ms":44,"start_time":"2026-11-22T06:23:16.988545925Z","end_time":"2026-11-22T06:23:17Z","is_under_maintenance":false,"tls_info":{"valid":false,"certInfo":{"subject":"CN=localhost,O=Probe Org,C=DE","issuer":"CN=localhost,O=Probe Org,C=DE","fingerprint":"9F:6D","fingerprint256":"E3:DF","serialNumber":"717815617087625602686674969676027878617207211479","validFrom":"2026-11-22T06:23:14Z","validTo":"2027-02-20T06:23:14Z","daysRemaining":89,"certType":"self-signed","validFor":["localhost","127.0.0.1"],"signatureAlgorithm":"SHA256-RSA","publicKeyAlgorithm":"RSA","keySize":2048,"version":3}},"check_cert_expiry":false}"#;
-
-    fn bytes(task: &Task, observation: Observation) -> Vec<u8> {
-        let worker = WorkerIdentity {
-            name: "w:1".into(),
-            region: None,
-        };
-        let at = |text: &str| text.parse().unwrap();
-        let result = CheckResult::new(
-            task,
-            &worker,
-            at("2026-11-22T06:23:16.988545925Z"),
-            at("2026-11-22T06:23:17Z"),
-            observation,
-        );
-        encode_result(task, &result)
-    }
-
-    #[test]
-    fn the_golden_payload_survives_a_round_trip_byte_for_byte() {
-        let task = parse_task(GOLDEN.as_bytes()).unwrap();
-        assert_eq!(task.monitor.timeout, Duration::from_secs(16));
-        assert_eq!(String::from_utf8(encode_task(&task)).unwrap(), GOLDEN);
-    }
-
-    #[test]
-    fn decoding_is_as_lenient_as_gos() {
-        let task = parse_task(
-            br#"{"Monitor_ID":"a","monitor_id":"b","extra":[1],"timeout":null,"config":"{}","proxy":{"HOST":"h","port":3128,"auth":true,"username":"u","password":"p"},"scheduled_at":"0001-01-01T00:00:00Z"}"#,
-        )
-        .unwrap();
-        assert_eq!((task.monitor.id.as_str(), task.scheduled_at), ("b", None));
-        let proxy = task.proxy.unwrap();
-        assert_eq!(
-            (proxy.host.as_str(), proxy.credentials()),
-            ("h", Some(("u", "p")))
-        );
-        assert!(
-            !format!("{proxy:?}").contains("\"p\""),
-            "a password never shows in debug output"
-        );
-    }
-
-    #[test]
-    fn an_unfit_proxy_port_is_the_checks_to_refuse_and_no_secret_is_told() {
-        for port in ["70000", "-1"] {
-            let task = parse_task(format!(r#"{{"proxy":{{"host":"h","port":{port}}}}}"#).as_bytes()).unwrap();
-            assert_eq!(task.proxy.unwrap().port, 0, "no port");
-        }
-        let error = parse_task(br#"{"proxy":"socks5://u:hunter22@h"}"#)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("`proxy`: invalid type: string, expected struct Proxy"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_fraction_of_a_second_is_not_lost() {
-        let mut task = parse_task(GOLDEN.as_bytes()).unwrap();
-        task.monitor.timeout = Duration::from_millis(500);
-        assert_eq!(
-            parse_task(&encode_task(&task)).unwrap().monitor.timeout,
-            Duration::from_secs(1)
-        );
-    }
-
-    #[test]
-    fn what_is_no_task_is_named() {
-        for (bytes, expected) in [
-            (&b"hello"[..], "expected"),
-            (br#"{"monitor_id":1}"#, "expected a string"),
-            (br#"{"monitor_id":"a"} tail"#, "trailing"),
-            (b"", "EOF"),
-        ] {
-            let error = parse_task(bytes).unwrap_err().to_string();
-            assert!(
-                error.starts_with("failed to unmarshal payload: ") && error.contains(expected),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_result_is_written_as_the_go_worker_writes_it() {
-        let task = parse_task(GOLDEN.as_bytes()).unwrap();
-        let mut observation = Observation::up("200 - 200 OK").with_latency(Duration::from_micros(44_900));
-        observation.tls = Some(TlsInfo {
-            protocol: "TLSv1.3".into(),
-            cipher: String::new(),
-            alpn: None,
-            server_name: None,
-            verified: false,
-            verify_error: None,
-            chain: vec![Certificate {
-                subject: "CN=localhost,O=Probe Org,C=DE".into(),
-                issuer: "CN=localhost,O=Probe Org,C=DE".into(),
-                serial: "717815617087625602686674969676027878617207211479".into(),
-                sha1: "9F:6D".into(),
-                sha256: "E3:DF".into(),
-                not_before: "2026-11-22T06:23:14Z".parse().unwrap(),
-                not_after: "2027-02-20T06:23:14Z".parse().unwrap(),
-                dns_names: vec!["localhost".into()],
-                ip_addresses: vec!["127.0.0.1".into()],
-                signature_algorithm: "SHA256-RSA".into(),
-                public_key_algorithm: "RSA".into(),
-                rsa_bits: Some(2048),
-                version: 3,
-            }],
-        });
-        let written = String::from_utf8(bytes(&task, observation)).unwrap();
-        assert_eq!(written, INGEST, "field names, order and spelling are the wire's");
-    }
-
-    #[test]
-    fn every_status_has_its_number() {
-        let task = parse_task(GOLDEN.as_bytes()).unwrap();
-        for (observation, number) in [
-            (Observation::up(""), 1),
-            (Observation::degraded(Reason::CertificateExpiring, ""), 1),
-            (Observation::down(Reason::ConnectionRefused, ""), 0),
-            (Observation::unknown(Reason::InvalidConfig, ""), 0),
-            (Observation::unknown(Reason::UnknownKind, ""), 0),
-            (Observation::unknown(Reason::DeniedByPolicy, ""), 0),
-            (Observation::unknown(Reason::PluginTrap, ""), 2),
-            (Observation::unknown(Reason::PermissionDenied, ""), 2),
-            (Observation::unknown(Reason::Internal, ""), 2),
-            (Observation::unknown(Reason::Starting, ""), 2),
-            (Observation::unknown(Reason::Maintenance, ""), 3),
-        ] {
-            let written: Value = serde_json::from_slice(&bytes(&task, observation.clone())).unwrap();
-            assert_eq!(written["status"], number, "{observation:?}");
-        }
-    }
-}
+mod tests;

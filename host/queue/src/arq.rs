@@ -206,8 +206,13 @@ impl Arq {
     /// Connects to `server`.
     ///
     /// Fails when the server cannot be reached or denies access now; later on, both are [`QueueError`]s of the calls
-    /// and the connection mends itself.
+    /// and the connection mends itself. [`QueueError::Unfit`] for a cluster.
     pub async fn connect(server: &Server, options: Options) -> Result<Arc<Self>, QueueError> {
+        if server.is_cluster() {
+            return Err(QueueError::Unfit(format!(
+                "arq's keys share no slot, so arq does not work on {server}: use one server, or Sentinels"
+            )));
+        }
         let link = Arc::new(Link::new(server, options.patience));
         let clock = RedisClock::start(&link).await?;
         let keys = Keys::new(&options.queue);

@@ -2,8 +2,7 @@
 //!
 //! Keys, messages and state transitions are those of Asynq 0.25 and 0.26 (sources: its `internal/rdb`,
 //! `internal/base` and `internal/proto`), so stock clients, workers and tools share the queues with Lapwing. What
-//! differs is what stock Asynq gets wrong, and each script says so. It is not made for Redis Cluster: one script
-//! serves all queues.
+//! differs is what stock Asynq gets wrong, and each script says so.
 
 mod held;
 mod inspect;

@@ -62,6 +62,10 @@ pub trait Settle: Send + Sync {
     async fn abort(&self) -> Result<(), QueueError> {
         self.ack(None).await
     }
+    /// Whether the result goes to the sink. If not, it is kept with its task alone.
+    fn publishes(&self) -> bool {
+        true
+    }
     /// Cancelled when the lease is lost.
     fn lost(&self) -> &CancellationToken;
     /// Cancelled when someone asked for the task to be cancelled.
@@ -113,9 +117,12 @@ impl Lease {
     }
 
     /// Publishes the result, then the task is done. Both are tried again as in [`ack`](Self::ack); in the order that
-    /// rather tells a result twice than never.
+    /// rather tells a result twice than never. Where the dialect keeps the task's result with the task alone, nothing is
+    /// published.
     pub async fn publish_and_ack(self, sink: &dyn Sink, result: &CheckResult) -> Result<(), QueueError> {
-        self.persist(Step::Publish(sink, result)).await?;
+        if self.settle.publishes() {
+            self.persist(Step::Publish(sink, result)).await?;
+        }
         self.persist(Step::Ack(Some(result))).await
     }
 

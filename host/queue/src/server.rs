@@ -8,6 +8,7 @@ mod settings;
 mod subscription;
 
 use crate::QueueError;
+use address::Place;
 use plan::Plan;
 use std::{
     fmt,
@@ -58,6 +59,11 @@ impl Server {
         self.plan.command_timeout
     }
 
+    /// Whether it is a cluster: then all keys of one call must be of one slot.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.plan.place, Place::Cluster(_))
+    }
+
     /// How many connections may share one caller's commands.
     pub(crate) fn connections(&self) -> usize {
         self.plan.connections
@@ -72,16 +78,5 @@ impl Server {
             .await
             .map_err(crate::link::queue_error)?;
         Ok(subscription)
-    }
-
-    /// For callers of the `redis` crate's client; use [`subscribe`](Self::subscribe).
-    pub(crate) fn client(&self) -> &Self {
-        self
-    }
-
-    /// For callers of the `redis` crate's client; use [`subscribe`](Self::subscribe).
-    pub(crate) async fn get_async_pubsub(&self) -> redis::RedisResult<Subscription> {
-        let opened = Subscription::open(self).await;
-        opened.map_err(|error| std::io::Error::other(error).into())
     }
 }

@@ -215,6 +215,12 @@ impl Streams {
     pub async fn connect(server: &Server, options: Options) -> Result<Arc<Self>, QueueError> {
         let keys = Keys::new(&options.stream)?;
         let results = keys::tagged(&options.results)?;
+        if server.is_cluster() && keys::tagged(&options.stream)? != options.stream {
+            return Err(QueueError::Unfit(format!(
+                "on a cluster the stream's name needs a hash tag, such as `{{{}}}`",
+                options.stream
+            )));
+        }
         let link = Link::new(server, options.patience);
         let clock = RedisClock::start(&link).await?;
         let ackdel = settle::has_ackdel(&link).await;

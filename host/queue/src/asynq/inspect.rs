@@ -11,6 +11,7 @@ use crate::{
     inspect::milliseconds, script::Call,
 };
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use lapwing_model::Clock;
 use prost::Message;
@@ -51,6 +52,12 @@ impl Shared {
             message,
             result,
         }))
+    }
+
+    /// A server's description, and how long it lasts yet, in ms.
+    async fn server(&self, server: &str) -> Result<(Option<Vec<u8>>, i64), QueueError> {
+        let mut pipe = redis::pipe();
+        self.link.pipeline(pipe.get(server).pttl(server)).await
     }
 
     async fn unarchive(&self, queue: &str, id: &str, again: Option<i64>) -> Result<bool, QueueError> {
@@ -270,24 +277,21 @@ impl Inspect for Asynq {
         command.arg(keys::SERVERS);
         command.arg(shared.clock.seconds_in(Duration::ZERO)).arg("+inf");
         let servers: Vec<String> = shared.link.command(&command).await?;
-        if servers.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut pipe = redis::pipe();
-        for server in &servers {
-            pipe.get(server).pttl(server);
-        }
-        let answers: Vec<redis::Value> = shared.link.pipeline(&pipe).await?;
+        // On a cluster, each may be of another slot.
+        let answers: Vec<_> = servers.iter().map(|server| shared.server(server)).collect();
         let mut workers = Vec::new();
-        for (server, answer) in servers.iter().zip(answers.chunks_exact(2)) {
-            let [info, left] = answer else { continue };
-            let read = |value: &redis::Value| redis::from_redis_value_ref::<Option<Vec<u8>>>(value).ok()?;
-            let Some(info) = read(info).and_then(|info| ServerInfo::decode(&*info).ok()) else {
+        for (server, answer) in servers.iter().zip(join_all(answers).await) {
+            let (info, left) = answer?;
+            let Some(info) = info.and_then(|info| ServerInfo::decode(&*info).ok()) else {
                 continue;
             };
             if info.queues.keys().any(|queue| shared.keys(queue).is_ok()) {
-                let left: u64 = redis::from_redis_value_ref(left).unwrap_or_default();
-                workers.push(present(server, info, left, shared));
+                workers.push(present(
+                    server,
+                    info,
+                    u64::try_from(left).unwrap_or_default(),
+                    shared,
+                ));
             }
         }
         Ok(workers)

@@ -60,6 +60,12 @@ impl Keys {
         format!("{}{id}", self.tasks)
     }
 
+    /// `key` if it is one of this queue's, else nothing: on a cluster, one strange key would fail a call for many tasks.
+    pub(super) fn own<'a>(&self, key: &'a str) -> &'a str {
+        let prefix = self.tasks.strip_suffix("t:").unwrap_or_default();
+        if key.starts_with(prefix) { key } else { "" }
+    }
+
     /// The lock that keeps a second task of the same type and payload out.
     pub(super) fn unique(&self, kind: &str, payload: &[u8]) -> String {
         format!(

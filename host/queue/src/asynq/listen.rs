@@ -2,7 +2,7 @@
 //! tasks by producers of ours.
 
 use super::{Shared, keys};
-use crate::backoff::Backoff;
+use crate::{QueueError, backoff::Backoff};
 use futures_util::StreamExt;
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
@@ -19,19 +19,20 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn listen(shared: &Shared, backoff: &mut Backoff) -> redis::RedisResult<()> {
-    let mut connection = shared.server.client().get_async_pubsub().await?;
-    connection.subscribe(keys::CANCEL).await?;
-    if let Err(error) = connection.subscribe(keys::HINTS).await {
-        tracing::debug!("no word of new tasks, polling: {error}");
-    }
+async fn listen(shared: &Shared, backoff: &mut Backoff) -> Result<(), QueueError> {
+    let mut messages = match shared.server.subscribe(&[keys::CANCEL, keys::HINTS]).await {
+        Err(QueueError::Denied(why)) => {
+            tracing::debug!("no word of new tasks, polling: {why}");
+            shared.server.subscribe(&[keys::CANCEL]).await?
+        }
+        outcome => outcome?,
+    };
     backoff.reset();
-    let mut messages = connection.into_on_message();
     while let Some(message) = messages.next().await {
-        let text: String = message.get_payload()?;
+        let text = String::from_utf8_lossy(message.get_payload_bytes());
         if message.get_channel_name() == keys::CANCEL {
             shared.held.cancel(&text);
-        } else if shared.queues.iter().any(|queue| queue.keys.queue == text) {
+        } else if shared.queues.iter().any(|queue| *queue.keys.queue == *text) {
             shared.hint();
         }
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{QueueError, clock::later, inspect::milliseconds};
 use prost::Message;
-use redis::pipe;
+use redis::{cmd, pipe};
 use std::sync::atomic::Ordering;
 
 /// Tasks shown by one command.
@@ -39,7 +39,8 @@ impl Identity {
     }
 }
 
-/// Writes the server's entry and the tasks it works at, to last `timing.presence`.
+/// Writes the server's entry and the tasks it works at, to last `timing.presence`. On a cluster the two lists of all
+/// servers are of one slot each, and the server's own keys share one.
 pub(super) async fn write(shared: &Shared) -> Result<(), QueueError> {
     let (identity, lasting) = (&shared.identity, shared.options.timing.presence);
     let (server, workers) = (keys::server(&identity.name), keys::workers(&identity.name));
@@ -47,8 +48,6 @@ pub(super) async fn write(shared: &Shared) -> Result<(), QueueError> {
     let held = shared.held.all();
     let lasting_ms = milliseconds(lasting);
     let mut pipe = pipe();
-    pipe.zadd(keys::SERVERS, &server, end).ignore();
-    pipe.zadd(keys::WORKERS, &workers, end).ignore();
     let info = server_info(shared, held.len()).encode_to_vec();
     pipe.pset_ex(&server, info, lasting_ms).ignore();
     pipe.del(&workers).ignore();
@@ -64,7 +63,16 @@ pub(super) async fn write(shared: &Shared) -> Result<(), QueueError> {
         pipe.atomic();
         pipe.cmd("PEXPIRE").arg(&workers).arg(lasting_ms).ignore();
     }
-    shared.keeper.pipeline(&pipe).await
+    let mut outcome = shared.keeper.pipeline(&pipe).await;
+    if outcome.is_err() && !shared.server.is_cluster() {
+        return outcome;
+    }
+    for (list, key) in [(keys::SERVERS, &server), (keys::WORKERS, &workers)] {
+        let mut listed = cmd("ZADD");
+        let added = shared.keeper.command(listed.arg(list).arg(end).arg(key)).await;
+        outcome = outcome.and(added);
+    }
+    outcome
 }
 
 fn worker_info(shared: &Shared, held: &Reservation) -> Vec<u8> {
@@ -89,12 +97,15 @@ pub(super) async fn clear(shared: &Shared) -> Result<(), QueueError> {
         keys::server(&shared.identity.name),
         keys::workers(&shared.identity.name),
     );
-    let mut pipe = pipe();
-    pipe.atomic();
-    pipe.cmd("ZREM").arg(keys::SERVERS).arg(&server).ignore();
-    pipe.cmd("ZREM").arg(keys::WORKERS).arg(&workers).ignore();
-    pipe.cmd("DEL").arg(&server).arg(&workers).ignore();
-    shared.keeper.pipeline(&pipe).await
+    // Each tried, whatever became of the others.
+    let mut gone = cmd("DEL");
+    let mut outcome = shared.keeper.command(gone.arg(&server).arg(&workers)).await;
+    for (list, key) in [(keys::SERVERS, &server), (keys::WORKERS, &workers)] {
+        let mut listed = cmd("ZREM");
+        let removed = shared.keeper.command(listed.arg(list).arg(key)).await;
+        outcome = outcome.and(removed);
+    }
+    outcome
 }
 
 fn server_info(shared: &Shared, active: usize) -> ServerInfo {

@@ -14,8 +14,9 @@
 //! After a `kill -9` that is 8 to 19 s: presence lasts 10 s, renewed every 5 s; then up to 5 s to the next look, and 4 s
 //! to the second. Two looks, because right after an outage nobody's presence has been renewed yet.
 
-use super::{Shared, keys, keys::Keys, scripts};
+use super::{Shared, keys, keys::Keys, scripts, upkeep::goes_on};
 use crate::{QueueError, script::Call};
+use futures_util::future::join_all;
 use lapwing_model::Clock;
 use std::{
     collections::{HashMap, HashSet},
@@ -60,27 +61,44 @@ impl Overdue {
 }
 
 impl Recovery {
-    /// One look at every queue. Answers with how long to wait for the next one.
+    /// One look at every queue, whatever became of the others. Answers with how long to wait for the next one.
     pub(super) async fn look(&mut self, shared: &Shared) -> Result<Duration, QueueError> {
         let timing = &shared.options.timing;
         let (mut suspects, mut wait) = (HashSet::new(), timing.beat);
+        let mut outcome = Ok(());
         for (index, queue) in shared.queues.iter().enumerate() {
-            let tended = tend(shared, &queue.keys).await?;
-            if let Some(due) = tended.due {
-                wait = wait.min(due.max(LEAST));
+            match self.look_at(shared, index, &queue.keys, &mut suspects).await {
+                Ok(due) => wait = wait.min(due),
+                Err(error) => outcome = Err(error),
             }
-            self.judge(shared, &tended.overdue, &mut suspects).await?;
-            let overdue = tended.overdue.iter();
-            let lost: Vec<_> = overdue
-                .filter(|lease| self.is_lost(shared, index, lease))
-                .collect();
-            restore(shared, &queue.keys, &lost).await?;
+            if !goes_on(shared, &outcome) {
+                break;
+            }
         }
         self.missing.retain(|worker, _| suspects.contains(worker));
+        outcome?;
         if !self.missing.is_empty() {
             wait = wait.min(timing.confirm);
         }
         Ok(wait)
+    }
+
+    /// One look at one queue. Answers with how long until the next task of it falls due.
+    async fn look_at(
+        &mut self,
+        shared: &Shared,
+        index: usize,
+        keys: &Keys,
+        suspects: &mut HashSet<String>,
+    ) -> Result<Duration, QueueError> {
+        let tended = tend(shared, keys).await?;
+        let judged = self.judge(shared, &tended.overdue, suspects).await;
+        let overdue = tended.overdue.iter();
+        let lost: Vec<_> = overdue
+            .filter(|lease| self.is_lost(shared, index, lease))
+            .collect();
+        restore(shared, keys, &lost).await.and(judged)?;
+        Ok(tended.due.map_or(Duration::MAX, |due| due.max(LEAST)))
     }
 
     /// Asks which of the other Lapwing workers among the owners are present.
@@ -95,15 +113,19 @@ impl Recovery {
             .filter_map(Overdue::lapwing)
             .filter(|worker| *worker != shared.identity.name);
         let others: Vec<&str> = others.collect::<HashSet<_>>().into_iter().collect();
-        if others.is_empty() {
-            return Ok(());
-        }
-        let mut pipe = redis::pipe();
-        for worker in &others {
-            pipe.cmd("EXISTS").arg(keys::server(worker));
-        }
-        let present: Vec<bool> = shared.keeper.pipeline(&pipe).await?;
+        let mut outcome = Ok(());
+        // On a cluster, each may be of another slot.
+        let present: Vec<_> = others.iter().map(|worker| is_present(shared, worker)).collect();
+        let present = join_all(present).await;
         for (worker, present) in others.into_iter().zip(present) {
+            let present = match present {
+                Ok(present) => present,
+                // Nothing is known of a worker whose node is away.
+                Err(error) => {
+                    outcome = Err(error);
+                    continue;
+                }
+            };
             if present {
                 self.missing.remove(worker);
             } else {
@@ -111,7 +133,7 @@ impl Recovery {
                 suspects.insert(worker.to_owned());
             }
         }
-        Ok(())
+        outcome
     }
 
     fn is_lost(&self, shared: &Shared, queue: usize, lease: &Overdue) -> bool {
@@ -132,6 +154,11 @@ impl Recovery {
             None => lease.ends() + timing.grace.as_secs_f64() <= now,
         }
     }
+}
+
+async fn is_present(shared: &Shared, worker: &str) -> Result<bool, QueueError> {
+    let mut exists = redis::cmd("EXISTS");
+    shared.keeper.command(exists.arg(keys::server(worker))).await
 }
 
 /// What a look at one queue found.

@@ -1,11 +1,11 @@
-//! Taking tasks: a batch from all queues in one round trip.
+//! Taking tasks: a batch from all queues in one round trip; on a cluster in one for each queue.
 
 use super::{
     Shared,
     held::Reservation,
     message::{Envelope, TaskMessage},
     payload, scripts,
-    served::{self, Seats},
+    served::{self, Seats, Served},
     settle::Hold,
 };
 use crate::{Lease, QueueError, Settle, script::Call};
@@ -72,38 +72,77 @@ pub(super) async fn reserve(shared: &Arc<Shared>, room: NonZeroUsize) -> Result<
 /// A task that was taken, and what it asks for or why that cannot be run.
 type Taken = (Hold, Result<Task, String>);
 
-/// Takes tasks of all queues that have room.
+/// Takes tasks of all queues that have room: in one call, or on a cluster in one for each queue, as each has a slot of
+/// its own. There, what some queues gave is not lost when another cannot be asked.
 async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueError> {
     let serial = shared.serial.fetch_add(1, Ordering::Relaxed);
     let owner: Arc<str> = format!("{}/{serial}", shared.identity.name).into();
-    let at = Instant::now();
-    let (mut places, mut names): (Vec<(usize, Seats)>, Vec<&str>) = (Vec::new(), Vec::new());
-    for index in served::order(&shared.queues, shared.options.priority) {
-        let Some(queue) = shared.queues.get(index) else {
-            continue;
-        };
-        let (keys, seats) = (&queue.keys, queue.seats(room));
-        if seats.most > 0 {
-            names.extend([&*keys.pending, &keys.paused, &keys.active, &keys.lease]);
-            places.push((index, seats));
+    let mut places = places(shared, room);
+    let together = if shared.server.is_cluster() { 1 } else { usize::MAX };
+    let (mut taken, mut outcome) = (Vec::new(), Ok(()));
+    for places in places.chunks_mut(together) {
+        let room = room - taken.len();
+        if room == 0 {
+            break;
+        }
+        let more = dequeue(shared, places, room, &owner).await;
+        if let ([(queue, ..)], true) = (&*places, shared.server.is_cluster()) {
+            queue.asked(more.is_ok());
+        }
+        match more {
+            Ok(more) => taken.extend(more),
+            Err(error) => outcome = Err(error),
         }
     }
-    if places.is_empty() {
-        return Ok(Vec::new());
+    if taken.is_empty() {
+        outcome?;
     }
-    let mut call = Call::new(&scripts::DEQUEUE, &names);
+    Ok(taken)
+}
+
+/// A queue to be looked at, by its index too, and how much of it may be taken.
+type Place<'a> = (&'a Served, usize, Seats);
+
+/// The queues that have room, in the order to be looked at. One that failed rests while others can be asked: on a
+/// cluster, its node may be away.
+fn places(shared: &Shared, room: usize) -> Vec<Place<'_>> {
+    let order = served::order(&shared.queues, shared.options.priority);
+    let all = order
+        .into_iter()
+        .filter_map(|index| Some((shared.queues.get(index)?, index)));
+    let mut awake: Vec<_> = all.clone().filter(|(queue, _)| !queue.rests()).collect();
+    if awake.is_empty() {
+        awake = all.collect();
+    }
+    let seated = awake
+        .into_iter()
+        .map(|(queue, index)| (queue, index, queue.seats(room)));
+    seated.filter(|(.., seats)| seats.most > 0).collect()
+}
+
+async fn dequeue(
+    shared: &Arc<Shared>,
+    places: &mut [Place<'_>],
+    room: usize,
+    owner: &Arc<str>,
+) -> Result<Vec<Taken>, QueueError> {
+    let at = Instant::now();
+    let names = places.iter().flat_map(|(queue, ..)| {
+        let keys = &queue.keys;
+        [&*keys.pending, &keys.paused, &keys.active, &keys.lease]
+    });
+    let mut call = Call::new(&scripts::DEQUEUE, &names.collect::<Vec<_>>());
     call.arg(room)
         .arg(shared.clock.lease_end(shared.options.timing.lease))
-        .arg(&*owner);
-    for (index, seats) in &places {
-        let prefix = shared.queues.get(*index).map(|queue| &*queue.keys.tasks);
-        call.arg(prefix.unwrap_or_default()).arg(seats.most);
+        .arg(&**owner);
+    for (queue, _, seats) in &*places {
+        call.arg(&queue.keys.tasks).arg(seats.most);
     }
     let answer: Vec<(usize, String, Vec<u8>, i64)> = shared.link.script(&call).await?;
     let started = shared.clock.now();
     let mut taken = Vec::with_capacity(answer.len());
     for (place, id, bytes, since) in answer {
-        let Some((queue, seats)) = places.get_mut(place) else {
+        let Some((served, queue, seats)) = places.get_mut(place) else {
             continue;
         };
         let decoded = Envelope::decode(&bytes).map_err(|error| format!("failed to decode message: {error}"));
@@ -114,7 +153,7 @@ async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueErro
                 let task = payload::parse(&envelope.message, since.unwrap_or(started));
                 (envelope, task)
             }
-            Err(fault) => (wrap(shared, *queue, &id, bytes), Err(fault)),
+            Err(fault) => (wrap(&served.keys.queue, &id, bytes), Err(fault)),
         };
         let limit = payload::limit(&envelope.message, started);
         let task = match limit {
@@ -142,11 +181,10 @@ async fn take(shared: &Arc<Shared>, room: usize) -> Result<Vec<Taken>, QueueErro
 const TOO_LATE: &str = "context deadline exceeded";
 
 /// A message in place of bytes that are none, so that tools can show what was there.
-fn wrap(shared: &Shared, queue: usize, id: &str, bytes: Vec<u8>) -> Envelope {
-    let queue = shared.queues.get(queue).map(|queue| queue.keys.queue.clone());
+fn wrap(queue: &str, id: &str, bytes: Vec<u8>) -> Envelope {
     let message = TaskMessage {
         id: id.to_owned(),
-        queue: queue.unwrap_or_default(),
+        queue: queue.to_owned(),
         payload: bytes,
         ..TaskMessage::default()
     };

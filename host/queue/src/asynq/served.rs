@@ -5,10 +5,19 @@ use super::{
     options::{Priority, QueueOptions},
     settle::{self, Ending},
 };
-use crate::{Policy, RedisClock, batch::Batch, link::Link};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use crate::{Policy, RedisClock, backoff::Backoff, batch::Batch, link::Link};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
+/// How long a queue of a cluster is left alone that could not be asked.
+const LEAST_REST: Duration = Duration::from_millis(200);
+const LONGEST_REST: Duration = Duration::from_secs(2);
 /// Most tasks ended by one call of the script.
 const SETTLED: usize = 512;
 
@@ -20,6 +29,8 @@ pub(super) struct Served {
     pub(super) keep_result: Duration,
     pub(super) settle: Batch<Ending, bool>,
     seats: Option<Arc<Semaphore>>,
+    /// After a failure: the pauses, and until when it is left alone.
+    rest: Mutex<(Backoff, Instant)>,
 }
 
 /// How many tasks of a queue may be taken now. Seats not used are given back with the value.
@@ -39,7 +50,22 @@ impl Served {
             policy: options.policy,
             keep_result: options.keep_result,
             seats: options.max_jobs.map(seats),
+            rest: Mutex::new((Backoff::new(LEAST_REST, LONGEST_REST), Instant::now())),
         }
+    }
+
+    /// Notes whether it could be asked. If not, it is left alone for a while, longer each time.
+    pub(super) fn asked(&self, well: bool) {
+        let (backoff, until) = &mut *self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        if well {
+            backoff.reset();
+        } else {
+            *until = Instant::now() + backoff.pause();
+        }
+    }
+
+    pub(super) fn rests(&self) -> bool {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner).1 > Instant::now()
     }
 
     /// Sets seats for up to `room` tasks apart.

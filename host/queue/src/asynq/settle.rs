@@ -112,7 +112,7 @@ async fn end(
             id, owner, envelope, ..
         } = &*reservation;
         call.arg(way.name()).arg(id).arg(&**owner);
-        let lock = &envelope.message.unique_key;
+        let lock = keys.own(&envelope.message.unique_key);
         match way {
             Way::Done => call.arg(lock),
             Way::Pending => &mut call,
@@ -246,6 +246,11 @@ impl Settle for Hold {
 
     async fn requeue(&self) -> Result<(), QueueError> {
         self.settle(Way::Pending).await
+    }
+
+    /// Peekaping's ingester knows only results of its own tasks.
+    fn publishes(&self) -> bool {
+        self.reservation.envelope.message.kind != payload::CHECK_TASK
     }
 
     fn lost(&self) -> &CancellationToken {

@@ -65,24 +65,39 @@ async fn beats(shared: &Shared) {
 async fn beat(shared: &Shared, recovery: &mut Recovery, whole: bool) -> Result<Duration, QueueError> {
     let mut alive = Ok(());
     if whole {
-        shared.clock.adjust(&shared.keeper).await?;
-        let extended = extend_all(shared).await;
-        alive = extended.and(presence::write(shared).await);
+        alive = shared.clock.adjust(&shared.keeper).await;
+        if goes_on(shared, &alive) {
+            alive = alive.and(extend_all(shared).await);
+        }
+        if goes_on(shared, &alive) {
+            alive = alive.and(presence::write(shared).await);
+        }
     }
-    match alive {
-        Ok(()) => recovery.look(shared).await,
-        Err(error @ QueueError::Denied(_)) => recovery.look(shared).await.and(Err(error)),
+    let well = matches!(alive, Ok(()) | Err(QueueError::Denied(_)));
+    if !well && !shared.server.is_cluster() {
         // While writes are refused nothing can be moved either; asking would only add to the load.
-        Err(error) => Err(error),
+        return alive.map(|()| Duration::ZERO);
     }
+    let wait = recovery.look(shared).await;
+    alive.and(wait)
 }
 
 async fn extend_all(shared: &Shared) -> Result<(), QueueError> {
     let held = shared.held.all();
+    let mut outcome = Ok(());
     for (index, queue) in shared.queues.iter().enumerate() {
         let of_queue: Vec<Arc<Reservation>> =
             held.iter().filter(|held| held.queue == index).cloned().collect();
-        held::extend(shared, &shared.keeper, &queue.keys, &of_queue).await?;
+        let extended = held::extend(shared, &shared.keeper, &queue.keys, &of_queue).await;
+        outcome = outcome.and(extended);
+        if !goes_on(shared, &outcome) {
+            break;
+        }
     }
-    Ok(())
+    outcome
+}
+
+/// Whether the rest may succeed though this failed: on a cluster other nodes may be well, and a denial may be of one part.
+pub(super) fn goes_on(shared: &Shared, done: &Result<(), QueueError>) -> bool {
+    shared.server.is_cluster() || !matches!(done, Err(QueueError::Unavailable(_)))
 }

@@ -46,13 +46,8 @@ impl Subscription {
     }
 
     /// Listens to more channels.
-    pub(crate) async fn subscribe(&mut self, channels: impl ToRedisArgs) -> RedisResult<()> {
+    pub(super) async fn subscribe(&mut self, channels: impl ToRedisArgs) -> RedisResult<()> {
         self.connection.subscribe(channels).await
-    }
-
-    /// The messages; for callers of the `redis` crate's client.
-    pub(crate) fn into_on_message(self) -> Self {
-        self
     }
 }
 

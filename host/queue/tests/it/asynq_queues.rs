@@ -193,6 +193,30 @@ async fn a_check_in_lapwings_own_words_is_taken_too() {
     assert_eq!(dead[0].kind.as_deref(), Some("lapwing:check"));
 }
 
+#[tokio::test]
+async fn the_result_of_a_check_in_lapwings_own_words_is_kept_with_its_task_alone() {
+    let mut redis = Redis::start().await;
+    let asynq = redis.asynq(quick()).await;
+    let message = TaskMessage {
+        id: "x".to_owned(),
+        kind: "lapwing:check".to_owned(),
+        payload: br#"{"kind":"tcp"}"#.to_vec(),
+        retention: 60,
+        ..check("default", "")
+    };
+    redis.push(&message, &[]).await;
+    redis.push(&check("default", "peekaping's"), &[]).await;
+    for lease in take(&*asynq, 2).await {
+        let result = result(lease.task());
+        lease.publish_and_ack(&*asynq, &result).await.unwrap();
+    }
+    let kept = asynq.result("default", "x").await.unwrap().unwrap();
+    assert_eq!(kept.value["monitor_id"], "x");
+    let told = redis.list("ingester", "pending").await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("peekaping's"), "{told:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_of_our_own_producer_is_taken_without_waiting_for_the_next_look() {
     let mut redis = Redis::start().await;

@@ -2,6 +2,7 @@
 
 use crate::arq_fixture::OnArq;
 use crate::fixture::{Dialect, InMemory, OnRedis, eventually, monitors, result, room, take, task};
+use crate::on_cluster;
 use crate::streams_fixture::OnStreams;
 use lapwing_queue::{Enqueued, QueueError, TaskState};
 use std::{collections::BTreeSet, time::Duration};
@@ -18,11 +19,17 @@ macro_rules! contract {
         mod asynq {
             $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() { super::$name::<super::OnRedis>().await; } )*
         }
+        mod asynq_cluster {
+            $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() { super::$name::<super::on_cluster::OnAsynq>().await; } )*
+        }
         mod memory {
             $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() { super::$name::<super::InMemory>().await; } )*
         }
         mod streams {
             $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() { super::$name::<super::OnStreams>().await; } )*
+        }
+        mod streams_cluster {
+            $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() { super::$name::<super::on_cluster::OnStreams>().await; } )*
         }
     };
 }

@@ -40,6 +40,7 @@ mod link_subscription;
 mod link_tls;
 mod memory;
 mod memos;
+mod on_cluster;
 mod streams_fixture;
 mod streams_outage;
 mod streams_proxy;
