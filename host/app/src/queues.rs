@@ -176,8 +176,7 @@ impl Queues {
                 sink: sink.cloned().unwrap_or_else(|| dialect.clone()),
                 inspect: dialect.clone(),
                 concurrency,
-                load_test: open.iter().any(|open| open.settings.load_test),
-                tally: open.first().map(|open| open.tally.clone()).unwrap_or_default(),
+                queues: open.into_iter().cloned().collect(),
                 source: dialect,
             }
         };

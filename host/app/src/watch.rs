@@ -1,7 +1,7 @@
 //! Starting again when the settings file changes.
 
 use crate::config::{Config, Faults};
-use std::{future::Future, time::Duration};
+use std::{future::Future, net::SocketAddr, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -12,7 +12,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// told, and changes nothing until it is mended. Files are read, not watched: that holds on every file system.
 pub(crate) async fn restarting<F>(
     mut config: Config,
-    load: impl Fn() -> Result<Config, Faults>,
+    load: impl Fn(SocketAddr) -> Result<Config, Faults>,
     stop: CancellationToken,
     serve: impl Fn(Config, CancellationToken) -> F,
 ) -> anyhow::Result<()>
@@ -26,7 +26,7 @@ where
     let text = || path.as_ref().and_then(|path| std::fs::read(path).ok());
     let mut seen = text();
     while !stop.is_cancelled() {
-        let life = stop.child_token();
+        let (life, listen) = (stop.child_token(), config.listen);
         let changed = async {
             loop {
                 tokio::time::sleep(LOOK).await;
@@ -40,7 +40,7 @@ where
                     continue;
                 }
                 seen = now;
-                match load() {
+                match load(listen) {
                     Ok(config) => return config,
                     Err(faults) => warn!("the changed settings file is not used: {faults}"),
                 }

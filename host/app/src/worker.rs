@@ -4,10 +4,10 @@ use crate::{
     metrics::Metrics,
     probe::{Prober, Run},
     pulse::Pulse,
-    tally::Tally,
+    queues::Open,
 };
 use anyhow::Context;
-use lapwing_model::{CheckResult, Observation, Task};
+use lapwing_model::{CheckResult, Observation, Task, task::LONGEST_TIMEOUT};
 use lapwing_queue::{Inspect, Lease, Policy, Sink, Source};
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use tokio::{
@@ -44,10 +44,8 @@ pub(crate) struct Served {
     pub(crate) inspect: Arc<dyn Inspect>,
     /// How many checks run at once.
     pub(crate) concurrency: usize,
-    /// Whether the kinds of load tests are run.
-    pub(crate) load_test: bool,
-    /// What became of the tasks.
-    pub(crate) tally: Arc<Tally>,
+    /// Each queue.
+    pub(crate) queues: Vec<Arc<Open>>,
 }
 
 impl Worker {
@@ -150,20 +148,31 @@ impl Worker {
     }
 
     async fn settle(&self, served: &Served, lease: Lease, abort: CancellationToken) {
-        let (task, policy) = (limited(lease.task(), lease.policy()), lease.policy());
+        let Some(queue) = served.queue(&lease) else {
+            return log_lost(lease.requeue().await);
+        };
+        let policy = lease.policy();
+        let load = queue.settings.load_test
+            && self
+                .prober
+                .kinds
+                .load()
+                .executor(&lease.task().monitor.kind)
+                .is_ok();
+        let task = limited(lease.task(), policy, load);
         if task.is_stale(self.prober.clock.now()) {
             self.metrics.tasks_stale.inc();
             debug!("task is stale; the next one is due");
             return log_lost(lease.ack().await);
         }
         let run = {
-            let _running = (self.metrics.running(), served.tally.running());
+            let _running = (self.metrics.running(), queue.tally.running());
             tokio::select! {
-                run = self.prober.run_as(&task, served.load_test) => run,
+                run = self.prober.run_as(&task, load) => run,
                 () = abort.cancelled() => return log_lost(lease.requeue().await),
                 () = lease.cancelled() => {
                     info!("cancelled by request; no result");
-                    served.tally.failed();
+                    queue.tally.failed();
                     return log_lost(lease.abort().await);
                 }
                 () = lease.lost() => return warn!("lease lost while the check ran; another worker has the task"),
@@ -172,12 +181,12 @@ impl Worker {
         self.report(&run.result);
         log_lost(match disposition(&run, &task, policy) {
             Disposition::Publish => {
-                served.tally.done(&run.result);
+                queue.tally.done(&run.result);
                 lease.publish_and_ack(&*served.sink, &run.result).await
             }
             Disposition::Retry(why) => {
                 debug!("tried again later: {why}");
-                served.tally.retried();
+                queue.tally.retried();
                 lease.retry(why).await
             }
         });
@@ -204,6 +213,12 @@ impl Worker {
 }
 
 impl Served {
+    /// The queue that a task was taken from.
+    fn queue(&self, lease: &Lease) -> Option<&Arc<Open>> {
+        let named = |name| self.queues.iter().find(|open| open.settings.name == name);
+        lease.queue().and_then(named).or(self.queues.first())
+    }
+
     /// Whether nothing waits in any of the queues, now or later.
     async fn is_drained(&self) -> bool {
         for queue in self.inspect.queues() {
@@ -216,16 +231,17 @@ impl Served {
     }
 }
 
-/// The task as its queue lets it run: for no longer than the queue's own limit.
-fn limited(task: &Arc<Task>, policy: Policy) -> Arc<Task> {
-    match policy.job_timeout {
-        Some(limit) if limit < task.budget() => {
-            let mut task = Task::clone(task);
-            task.monitor.timeout = limit;
-            Arc::new(task)
-        }
-        _ => task.clone(),
+/// The task as its queue lets it run: for no longer than the queue's own limit. A load test that sets no time of its own
+/// gets all of that.
+fn limited(task: &Arc<Task>, policy: Policy, load: bool) -> Arc<Task> {
+    let limit = policy.job_timeout.unwrap_or(LONGEST_TIMEOUT);
+    let unset = load && task.monitor.timeout.is_zero();
+    if limit >= task.budget() && !unset {
+        return task.clone();
     }
+    let mut task = Task::clone(task);
+    task.monitor.timeout = limit;
+    Arc::new(task)
 }
 
 /// What becomes of a task that was run.
@@ -293,7 +309,21 @@ mod tests {
             job_timeout: Some(Duration::from_secs(seconds)),
         };
         let task = Arc::new(run(true).1);
-        assert_eq!(limited(&task, policy(5)).budget(), Duration::from_secs(5));
-        assert_eq!(limited(&task, policy(50)).budget(), Duration::from_secs(30));
+        assert_eq!(limited(&task, policy(5), false).budget(), Duration::from_secs(5));
+        assert_eq!(
+            limited(&task, policy(50), false).budget(),
+            Duration::from_secs(30)
+        );
+        let mut unset = Task::clone(&task);
+        unset.monitor.timeout = Duration::ZERO;
+        let unset = Arc::new(unset);
+        assert_eq!(
+            limited(&unset, policy(600), false).budget(),
+            Duration::from_secs(16)
+        );
+        assert_eq!(
+            limited(&unset, policy(600), true).budget(),
+            Duration::from_secs(600)
+        );
     }
 }

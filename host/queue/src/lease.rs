@@ -66,6 +66,10 @@ pub trait Settle: Send + Sync {
     fn publishes(&self) -> bool {
         true
     }
+    /// The queue that the task was taken from, where the source serves several.
+    fn queue(&self) -> Option<&str> {
+        None
+    }
     /// Cancelled when the lease is lost.
     fn lost(&self) -> &CancellationToken;
     /// Cancelled when someone asked for the task to be cancelled.
@@ -91,6 +95,11 @@ impl Lease {
     /// The queue's own name for the task.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The queue that the task was taken from, where the source serves several.
+    pub fn queue(&self) -> Option<&str> {
+        self.settle.queue()
     }
 
     /// The task.

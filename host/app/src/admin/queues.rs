@@ -4,10 +4,13 @@ pub(crate) mod dead;
 pub(crate) mod list;
 pub(crate) mod pause;
 
-use super::{State, error::ApiError};
+use super::{
+    State,
+    error::{ApiError, InPath},
+};
 use crate::queues::Open;
 use axum::{
-    extract::{FromRequestParts, Path},
+    extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
 use lapwing_queue::QueueError;
@@ -18,7 +21,7 @@ use std::sync::Arc;
 pub(crate) struct Named(pub(super) Arc<Open>);
 
 #[derive(Deserialize)]
-struct InPath {
+struct Which {
     queue: String,
 }
 
@@ -26,9 +29,7 @@ impl FromRequestParts<State> for Named {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
-        let Path(InPath { queue }) = Path::from_request_parts(parts, state)
-            .await
-            .map_err(|unfit| ApiError::new(unfit.status(), "invalid_request", unfit.body_text()))?;
+        let InPath(Which { queue }) = InPath::from_request_parts(parts, state).await?;
         find(state, &queue).map(Self)
     }
 }

@@ -3,11 +3,12 @@
 use super::{Exit, Shared};
 use crate::{
     admin,
-    config::{Config, Environment},
+    config::{Config, Environment, Faults},
     role::{self, Role},
     shutdown, watch,
 };
 use clap::Args;
+use std::net::SocketAddr;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
@@ -53,7 +54,21 @@ pub(crate) fn main(args: &WorkerArgs, environment: &Environment) -> anyhow::Resu
         if !args.watch {
             return serve(config, args.burst, &stop).await;
         }
-        let load = || Config::load(&args.shared, environment);
+        let load = |now: SocketAddr| {
+            let config = Config::load(&args.shared, environment)?;
+            // The present worker must not make room for one that cannot start.
+            if config.listen != now
+                && let Err(error) = std::net::TcpListener::bind(config.listen)
+            {
+                let mut faults = Faults::of(config.file.as_ref());
+                faults.push(
+                    "admin.listen",
+                    format!("cannot listen on {}: {error}", config.listen),
+                );
+                return Err(faults);
+            }
+            Ok(config)
+        };
         watch::restarting(config, load, stop, async |config, stop| {
             serve(config, false, &stop).await.map(drop)
         })
@@ -75,10 +90,8 @@ async fn serve(config: Config, burst: bool, stop: &CancellationToken) -> anyhow:
     tracker.spawn(server.run(role.admin(&config), ended.clone()));
     let mut outcome = Ok(());
     let connected = role.connect(&config, &config.queues, stop).await;
-    if let Ok(Some(queues)) = &connected
-        && !stop.is_cancelled()
-    {
-        config.hooks.start().await?;
+    if let Ok(Some(queues)) = &connected {
+        config.hooks.start(stop).await?;
         let beacons = queues.beacons();
         outcome = role
             .worker(&config, burst)

@@ -221,7 +221,11 @@ pub(crate) fn resolve(
     for (index, entry) in entries.into_iter().enumerate() {
         review(index, &entry, faults);
         let queue = entry.settled(defaults);
-        if !names.insert((queue.dialect, queue.name.clone())) {
+        let key = match queue.dialect {
+            Dialect::Asynq => format!("asynq:{{{}}}", queue.name),
+            _ => queue.name.clone(),
+        };
+        if !names.insert(key) {
             faults.push(
                 format!("queues[{index}].name"),
                 format!("`{}` is served by another entry already", queue.name),
@@ -229,7 +233,44 @@ pub(crate) fn resolve(
         }
         settled.push(queue);
     }
+    for (index, queue) in settled.iter().enumerate() {
+        between(index, queue, &settled, faults);
+    }
     settled
+}
+
+/// What would make queues work against each other.
+fn between(index: usize, queue: &QueueSettings, all: &[QueueSettings], faults: &mut Faults) {
+    let field = |name: &str| format!("queues[{index}].{name}");
+    let is_stream = |queue: &QueueSettings| matches!(queue.dialect, Dialect::Streams | Dialect::UptimeStream);
+    let served = |key: &str| all.iter().any(|other| other.name == key && is_stream(other));
+    if queue.dialect == Dialect::Asynq && queue.name == "ingester" {
+        let message = "`ingester` is where Peekaping's results go: a worker would take its own";
+        faults.push(field("name"), message);
+    }
+    if is_stream(queue) && served(&format!("{}:dead", queue.name)) {
+        let message = format!(
+            "its dead letters go to `{}:dead`, which another entry serves",
+            queue.name
+        );
+        faults.push(field("name"), message);
+    }
+    if let Some(results) = queue.results.as_ref().filter(|results| served(results)) {
+        faults.push(
+            field("results"),
+            format!("`{results}` is a queue: results would be taken for tasks"),
+        );
+    }
+    let key = &queue.health_check_key;
+    if all.iter().any(|other| other.name == *key) {
+        faults.push(field("health_check_key"), format!("`{key}` is a queue"));
+    }
+    if all.iter().take(index).any(|other| other.health_check_key == *key) {
+        faults.push(
+            field("health_check_key"),
+            format!("`{key}` is that of another entry already"),
+        );
+    }
 }
 
 /// What no schema can say.
@@ -353,6 +394,31 @@ mod tests {
         assert_eq!((uptime.name.as_str(), uptime.max_tries), ("uptime:jobs", 1));
         assert_eq!((streams.name.as_str(), streams.max_jobs), ("lapwing:tasks", 3));
         assert_eq!(uptime.max_jobs, 128);
+    }
+
+    #[test]
+    fn queues_that_would_work_against_each_other_are_refused() {
+        let (_, faults) = read(
+            "[[queues]]\ndialect = 'streams'\nname = 'a'\nresults = 'a'\n\
+             [[queues]]\ndialect = 'uptime-stream'\nname = 'a:dead'\nhealth_check_key = 'a'\n\
+             [[queues]]\ndialect = 'arq'\nname = 'a'\n\
+             [[queues]]\ndialect = 'asynq'\nname = 'a'\nhealth_check_key = 'k'\n\
+             [[queues]]\ndialect = 'asynq'\nname = 'ingester'\nhealth_check_key = 'k'\n",
+        );
+        for says in [
+            "queues[0].results: `a` is a queue",
+            "queues[0].name: its dead letters go to `a:dead`",
+            "queues[1].health_check_key: `a` is a queue",
+            "queues[2].name: `a` is served by another entry already",
+            "queues[4].name: `ingester` is where",
+            "queues[4].health_check_key: `k` is that of another",
+        ] {
+            assert!(faults.contains(says), "{says} in {faults}");
+        }
+        assert!(
+            !faults.contains("queues[3]"),
+            "asynq's keys have a prefix: {faults}"
+        );
     }
 
     #[test]

@@ -172,6 +172,20 @@ async fn what_cannot_be_enqueued_is_refused_by_name() {
             "{order}: {answered} {message}"
         );
     }
+    for path in [
+        "tasks/status/%ff",
+        "queues/lapwing:tasks/dead?offset=-1",
+        "queues/lapwing:tasks/dead?lim=1",
+    ] {
+        let (code, error) = worker.get(&format!("/api/v1/{path}")).await;
+        assert_eq!(
+            (code, &error["error"]["code"]),
+            (400, &json!("invalid_request")),
+            "{path}"
+        );
+    }
+    let far = format!("/api/v1/queues/tasks/dead?offset={}", u64::MAX);
+    assert_eq!(worker.get(&far).await, (200, json!({"dead": []})));
     for path in ["status/none", "result/none"] {
         let (code, error) = worker.get(&format!("/api/v1/tasks/{path}")).await;
         assert_eq!((code, &error["error"]["code"]), (404, &json!("unknown_task")));
@@ -405,4 +419,67 @@ fn the_settings_in_force_are_told_with_their_origin() {
         );
         assert_eq!(say(&["config", "--config", &file]).code, 0, "{example}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_cannot_be_asked_hides_no_other() {
+    let stage = Stage::new("[[queues]]\ndialect = \"arq\"\nload_test = true\n");
+    let mut redis = connect(&stage.redis).await;
+    let () = redis::cmd("SET")
+        .arg("arq:queue")
+        .arg("x")
+        .query_async(&mut redis)
+        .await
+        .unwrap();
+    let worker = stage.worker(&[]);
+    let queues = async || worker.get("/api/v1/queues").await.1["queues"].clone();
+    eventually("the queues are connected", SOON, async || {
+        queues().await != json!([])
+    })
+    .await;
+    add(&mut redis, "noop", &json!({})).await;
+    eventually("the other one works", SOON, async || {
+        queues().await[0]["here"]["complete"] == 1
+    })
+    .await;
+    let queues = queues().await;
+    assert_eq!(
+        (&queues[0]["state"], &queues[1]["state"]),
+        (&json!("ready"), &json!("worker offline"))
+    );
+    assert!(
+        queues[1]["trouble"].as_str().unwrap().contains("WRONGTYPE"),
+        "{queues}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_of_one_source_are_counted_each_for_itself() {
+    let redis = RedisServer::start();
+    let stage = Stage {
+        redis,
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let queue = |name: &str, load: bool| {
+        format!(
+            "[[queues]]\ndialect = \"asynq\"\nname = \"{name}\"\nkeep_result = \"1h\"\nload_test = {load}\n"
+        )
+    };
+    stage.set(&format!("{}{}", queue("plain", false), queue("load", true)));
+    let worker = stage.worker(&[]);
+    let queues = async || worker.get("/api/v1/queues").await.1["queues"].clone();
+    eventually("the queues are connected", SOON, async || {
+        queues().await != json!([])
+    })
+    .await;
+    let order = |queue: &str| json!({"task_name": "noop", "queue_type": queue});
+    let (code, answer) = worker.post("/api/v1/tasks/enqueue", &order("load")).await;
+    assert_eq!(code, 202, "{answer}");
+    let (code, _) = worker.post("/api/v1/tasks/enqueue", &order("plain")).await;
+    assert_eq!(code, 404, "that queue runs no load tests");
+    eventually("it is counted where it ran", SOON, async || {
+        let queues = queues().await;
+        queues[1]["here"]["complete"] == 1 && queues[0]["here"]["complete"] == 0
+    })
+    .await;
 }

@@ -253,6 +253,11 @@ impl Settle for Hold {
         self.reservation.envelope.message.kind != payload::CHECK_TASK
     }
 
+    fn queue(&self) -> Option<&str> {
+        let served = Hold::queue(self).ok()?;
+        Some(&served.keys.queue)
+    }
+
     fn lost(&self) -> &CancellationToken {
         &self.reservation.lost
     }

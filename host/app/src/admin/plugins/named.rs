@@ -2,12 +2,15 @@
 
 use super::inspect::Inspection;
 use crate::{
-    admin::{State, error::ApiError},
+    admin::{
+        State,
+        error::{ApiError, InPath},
+    },
     console::one_line,
 };
 use axum::{
     Json,
-    extract::{FromRequestParts, Path},
+    extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
 use lapwing_wasm::{DataError, PluginFolder, PluginHost, PluginReport};
@@ -63,9 +66,7 @@ impl FromRequestParts<State> for Named {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
-        let Path(name) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|unfit| ApiError::new(unfit.status(), "invalid_request", unfit.body_text()))?;
+        let InPath(name) = InPath::<String>::from_request_parts(parts, state).await?;
         state.prober.kinds.loaded().await;
         Self::find(state, &name)
     }

@@ -3,23 +3,22 @@
 use super::Named;
 use crate::{
     admin::{
-        error::{ApiError, Envelope},
+        error::{ApiError, Envelope, InPath, InQuery},
         openapi::refer,
     },
     console::one_line,
     queues::Open,
 };
-use axum::{
-    Json,
-    extract::{Path, Query},
-    http::StatusCode,
-};
+use axum::{Json, http::StatusCode};
 use lapwing_queue::{DeadLetter, QueueStats};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Most dead letters in one answer.
 const MOST: usize = 1000;
+
+/// No queue has so many.
+const FURTHEST: usize = 1 << 31;
 
 /// Which of them.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -51,10 +50,11 @@ pub(crate) struct Which {
 ))]
 pub(crate) async fn list(
     Named(open): Named,
-    Query(page): Query<Page>,
+    InQuery(page): InQuery<Page>,
 ) -> Result<Json<DeadLetters>, ApiError> {
     let limit = page.limit.unwrap_or(100).min(MOST);
-    let dead = open.dialect.dead(&open.settings.name, page.offset, limit).await?;
+    let offset = page.offset.min(FURTHEST);
+    let dead = open.dialect.dead(&open.settings.name, offset, limit).await?;
     Ok(Json(DeadLetters { dead }))
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn list(
 ))]
 pub(crate) async fn retry(
     Named(open): Named,
-    Path(Which { id }): Path<Which>,
+    InPath(Which { id }): InPath<Which>,
 ) -> Result<Json<QueueStats>, ApiError> {
     let found = open.dialect.revive(&open.settings.name, &id).await?;
     done(&open, found, &id).await
@@ -78,7 +78,7 @@ pub(crate) async fn retry(
 ))]
 pub(crate) async fn delete(
     Named(open): Named,
-    Path(Which { id }): Path<Which>,
+    InPath(Which { id }): InPath<Which>,
 ) -> Result<Json<QueueStats>, ApiError> {
     let found = open.dialect.discard(&open.settings.name, &id).await?;
     done(&open, found, &id).await

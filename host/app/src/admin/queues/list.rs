@@ -1,7 +1,7 @@
 //! `GET /api/v1/queues`.
 
 use crate::{
-    admin::{State, error::ApiError, openapi::refer},
+    admin::{State, openapi::refer},
     config::queues::Dialect,
     queues::Open,
     tally::Counts,
@@ -28,8 +28,12 @@ pub(crate) struct QueueEntry {
     /// How it is spoken.
     dialect: Dialect,
     /// `worker offline`: this worker has not polled its queues within the liveness time; `paused`; `backlog`: a task has
-    /// been due for more than ten seconds; `no tasks defined`: there is none, and never was one; else `ready`.
+    /// been due for more than ten seconds; `no tasks defined`: there is none, and never was one; else `ready`. A queue that
+    /// cannot be asked counts as offline.
     state: &'static str,
+    /// Why the queue could not be asked; then all that follows of it is 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
     /// What is where.
     #[serde(flatten)]
     stats: QueueStats,
@@ -45,26 +49,34 @@ pub(crate) struct QueueEntry {
 #[utoipa::path(get, path = "/api/v1/queues", tag = "queues", responses(
     (status = 200, description = "Every queue of this process", body = ref(refer::<QueueList>()))
 ))]
-pub(crate) async fn list(extract::State(state): extract::State<State>) -> Result<Json<QueueList>, ApiError> {
+pub(crate) async fn list(extract::State(state): extract::State<State>) -> Json<QueueList> {
     let queues = state.queues.borrow().clone();
     let alive = state.pulse.age() <= state.liveness;
     let entries = queues.iter().map(|open| entry(open, alive));
-    let queues = futures_util::future::try_join_all(entries).await?;
-    Ok(Json(QueueList { queues }))
+    let queues = futures_util::future::join_all(entries).await;
+    Json(QueueList { queues })
 }
 
-async fn entry(open: &Open, alive: bool) -> Result<QueueEntry, ApiError> {
-    let stats = open.dialect.stats(&open.settings.name).await?;
+async fn entry(open: &Open, alive: bool) -> QueueEntry {
+    let asked = open.dialect.stats(&open.settings.name).await;
+    let (stats, trouble) = match asked {
+        Ok(stats) => (stats, None),
+        Err(error) => (
+            QueueStats::default(),
+            Some(format!("{:#}", anyhow::Error::from(error))),
+        ),
+    };
     let here = open.tally.counts();
-    Ok(QueueEntry {
+    QueueEntry {
         name: open.settings.name.clone(),
         dialect: open.settings.dialect,
-        state: word(alive, &stats, &here),
+        state: word(alive && trouble.is_none(), &stats, &here),
+        trouble,
         stats,
         rate: open.tally.rate(),
         max_jobs: open.settings.max_jobs,
         here,
-    })
+    }
 }
 
 fn word(alive: bool, stats: &QueueStats, here: &Counts) -> &'static str {

@@ -4,16 +4,12 @@ use super::load;
 use crate::{
     admin::{
         State,
-        error::{ApiError, Envelope},
+        error::{ApiError, Envelope, InPath},
         openapi::refer,
     },
     console::one_line,
 };
-use axum::{
-    Json,
-    extract::{self, Path},
-    http::StatusCode,
-};
+use axum::{Json, extract, http::StatusCode};
 use lapwing_queue::{KeptResult, TaskStatus};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -51,7 +47,7 @@ pub(crate) struct Outcome {
 ))]
 pub(crate) async fn status(
     extract::State(state): extract::State<State>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<Followed>, ApiError> {
     if let Some(progress) = load::progress(&state, &id).await? {
         return Ok(Json(Followed::Load(progress)));
@@ -78,7 +74,7 @@ pub(crate) async fn status(
 ))]
 pub(crate) async fn result(
     extract::State(state): extract::State<State>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<Outcome>, ApiError> {
     let queues = state.queues.borrow().clone();
     for open in queues.iter() {

@@ -5,18 +5,14 @@
 use crate::{
     admin::{
         State,
-        error::{ApiError, Asked, Envelope},
+        error::{ApiError, Asked, Envelope, InPath},
         openapi::refer,
         queues,
     },
     enqueue::Order,
     queues::Open,
 };
-use axum::{
-    Json,
-    extract::{self, Path},
-    http::StatusCode,
-};
+use axum::{Json, extract, http::StatusCode};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -111,7 +107,7 @@ struct Tasks {
 ))]
 pub(crate) async fn start(
     extract::State(state): extract::State<State>,
-    Path(size): Path<String>,
+    InPath(size): InPath<String>,
     Asked(request): Asked<LoadRequest>,
 ) -> Result<(StatusCode, Json<LoadAnswer>), ApiError> {
     let count = match size.as_str() {
