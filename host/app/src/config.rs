@@ -98,20 +98,7 @@ impl Config {
             .or_else(|| environment.listen(&mut faults))
             .unwrap_or(file.admin.listen);
         let token = environment.admin_token(&mut faults).or(file.admin.token);
-        if token
-            .as_ref()
-            .is_some_and(|token| token.reveal().trim().is_empty())
-        {
-            faults.push(
-                "admin.token",
-                "is empty: nobody could use the API; give it a value, or leave it out",
-            );
-        } else if token.is_none() && whole_admin && !listen.ip().is_loopback() {
-            let message = format!(
-                "`{listen}` is not a loopback address, and there is no token; set LAPWING_ADMIN_TOKEN or listen on 127.0.0.1"
-            );
-            faults.push("admin.listen", message);
-        }
+        guard(listen, token.as_ref(), whole_admin, &mut faults);
         let upload_token = environment.upload_token(&mut faults).or(file.admin.upload_token);
         let upload_token = upload_token.filter(|_| file.admin.upload);
         if whole_admin
@@ -190,6 +177,21 @@ impl Config {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
         }
+    }
+}
+
+/// Whether the API is as open as it may be; `whole` tells whether its section of the file could be read.
+fn guard(listen: SocketAddr, token: Option<&Secret>, whole: bool, faults: &mut Faults) {
+    if token.is_some_and(|token| token.reveal().trim().is_empty()) {
+        faults.push(
+            "admin.token",
+            "is empty: nobody could use the API; give it a value, or leave it out",
+        );
+    } else if token.is_none() && whole && !listen.ip().is_loopback() {
+        let message = format!(
+            "`{listen}` is not a loopback address, and there is no token; set LAPWING_ADMIN_TOKEN or listen on 127.0.0.1"
+        );
+        faults.push("admin.listen", message);
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 /// The workers of this process's queues.
 #[derive(Debug, Serialize, JsonSchema)]
+#[expect(clippy::struct_field_names, reason = "what the API calls them")]
 pub(crate) struct Workers {
     /// This process, as its results call it.
     this: String,

@@ -151,7 +151,6 @@ async fn watch(
     let clock = role.prober.clock.clone();
     let worker = role.worker(&config, false);
     let sink: Arc<dyn Sink> = Arc::new(console);
-    let served = queues.served(Some(&sink));
     tracker.spawn(
         Producer {
             monitors: config
@@ -164,7 +163,7 @@ async fn watch(
         }
         .run(stop.clone()),
     );
-    let outcome = worker.run(served, stop).await;
+    let outcome = worker.run(queues.served(Some(&sink)), stop).await;
     ended.cancel();
     tracker.close();
     tracker.wait().await;

@@ -217,14 +217,14 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
         Err(why) => note(faults, WHOLE.to_owned(), format!("cannot be checked: {why}")),
     }
     let entries = sections.remove("monitors");
-    let faulty = |section: &str| {
+    let is_broken = |section: &str| {
         let within = |root: &String| {
             root.strip_prefix(section)
                 .is_some_and(|rest| rest.starts_with('['))
         };
         broken.contains(section) || broken.iter().any(within)
     };
-    sections.retain(|section, _| !faulty(section));
+    sections.retain(|section, _| !is_broken(section));
     let mut readable = Readable {
         broken,
         ..Readable::default()

@@ -89,7 +89,6 @@ pub(crate) struct QueueSettings {
     pub(crate) load_test: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn human<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     HumanDuration(*span).serialize(serializer)
 }

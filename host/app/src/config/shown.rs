@@ -245,7 +245,7 @@ mod tests {
     fn every_setting_tells_its_value_and_where_it_came_from() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lapwing.toml");
-        let text = "[worker]\ngrace = '3s'\n[admin]\ntoken = 'hush'\n[redis]\nurl = 'redis://u:hush@h:1/2'\npassword = 'hush'\nsentinels.password = 'hush'\n\
+        let text = "[worker]\ngrace = '3s'\n[admin]\ntoken = 'hush'\n[redis]\nurl = 'redis://u:hush@h:1/2'\npassword = 'hush'\n\
                     [[queues]]\ndialect = 'arq'\nmax_tries = 2\n[secrets.s]\nvalue = 'hush'\n\
                     [plugins.grants.p]\nhosts = ['h']\n";
         std::fs::write(&path, text).unwrap();

@@ -71,6 +71,7 @@ pub(crate) struct Progress {
 
 /// Of all tasks done, in milliseconds.
 #[derive(Debug, Serialize, JsonSchema)]
+#[expect(clippy::struct_field_names, reason = "the unit is in the name")]
 pub(crate) struct Percentiles {
     p50_ms: f64,
     p95_ms: f64,
@@ -168,15 +169,13 @@ pub(crate) async fn start(
 
 fn queue(state: &State, name: Option<&str>) -> Result<Arc<Open>, ApiError> {
     let conflict = |message: String| ApiError::new(StatusCode::CONFLICT, "no_load_test", message);
-    let open = match name {
-        Some(name) => queues::find(state, name)?,
-        None => {
-            let queues = state.queues.borrow();
-            let found = queues.iter().find(|open| open.settings.load_test).cloned();
-            found.ok_or_else(|| {
-                conflict("no queue runs load tests; set `load_test = true` for one".to_owned())
-            })?
-        }
+    let open = if let Some(name) = name {
+        queues::find(state, name)?
+    } else {
+        let queues = state.queues.borrow();
+        let found = queues.iter().find(|open| open.settings.load_test).cloned();
+        found
+            .ok_or_else(|| conflict("no queue runs load tests; set `load_test = true` for one".to_owned()))?
     };
     let name = &open.settings.name;
     if !open.settings.load_test {
@@ -219,7 +218,7 @@ pub(super) async fn progress(state: &State, id: &str) -> Result<Option<Progress>
     let done = load.count - tasks.waiting.len();
     let throughput = tasks.last.map(|last| {
         let span = last.duration_since(load.started).as_secs_f64();
-        done as f64 / span.max(f64::EPSILON)
+        f64::from(u32::try_from(done).unwrap_or(u32::MAX)) / span.max(f64::EPSILON)
     });
     Ok(Some(Progress {
         run_id: load.id.clone(),
@@ -271,15 +270,16 @@ impl Tasks {
 
 fn percentiles(values: &mut [f64]) -> Option<Percentiles> {
     values.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let index = (values.len() as f64 * share).ceil() as usize;
-        values.get(index.saturating_sub(1)).copied()
+    // By the nearest rank.
+    let at = |percent: usize| {
+        let rank = (values.len() * percent).div_ceil(100);
+        values.get(rank.saturating_sub(1)).copied()
     };
     Some(Percentiles {
-        p50_ms: at(0.5)?,
-        p95_ms: at(0.95)?,
-        p99_ms: at(0.99)?,
-        max_ms: at(1.0)?,
+        p50_ms: at(50)?,
+        p95_ms: at(95)?,
+        p99_ms: at(99)?,
+        max_ms: at(100)?,
     })
 }
 
@@ -290,13 +290,10 @@ mod tests {
     #[test]
     fn percentiles_are_those_of_the_nearest_rank() {
         let mut values: Vec<f64> = (1..=200).rev().map(f64::from).collect();
-        let Percentiles {
-            p50_ms,
-            p95_ms,
-            p99_ms,
-            max_ms,
-        } = percentiles(&mut values).unwrap();
-        assert_eq!([p50_ms, p95_ms, p99_ms, max_ms], [100.0, 190.0, 198.0, 200.0]);
+        let told = serde_json::to_value(percentiles(&mut values)).unwrap();
+        let expected =
+            serde_json::json!({"p50_ms": 100.0, "p95_ms": 190.0, "p99_ms": 198.0, "max_ms": 200.0});
+        assert_eq!(told, expected);
         assert!(percentiles(&mut []).is_none());
     }
 
