@@ -4,7 +4,9 @@ use super::{
     Asynq, Shared,
     keys::{self, Keys},
     message::ServerInfo,
-    payload, scripts,
+    payload,
+    reserve::NO_TEXT,
+    scripts,
 };
 use crate::{
     DeadLetter, Inspect, KeptResult, QueueError, QueueStats, TaskState, TaskStatus, WorkerPresence,
@@ -151,7 +153,7 @@ impl Inspect for Asynq {
             &keys.paused,
         ];
         let mut call = Call::new(&scripts::STATS, &counted);
-        let (sizes, oldest, paused): ([u64; 8], String, bool) =
+        let (sizes, oldest, paused): ([u64; 8], Vec<u8>, bool) =
             self.shared.link.script(call.arg(&keys.tasks)).await?;
         let [
             pending,
@@ -174,7 +176,8 @@ impl Inspect for Asynq {
             processed: Some(processed),
             failed: Some(failed),
             lag: pending,
-            oldest_ms: nanoseconds(&oldest).map(|since| milliseconds(age(since).unwrap_or_default())),
+            oldest_ms: nanoseconds(&String::from_utf8_lossy(&oldest))
+                .map(|since| milliseconds(age(since).unwrap_or_default())),
             paused,
         })
     }
@@ -244,17 +247,21 @@ impl Inspect for Asynq {
         let last = offset.saturating_add(limit.min(LISTED) - 1);
         let mut call = Call::new(&scripts::DEAD, &[&keys.archived]);
         call.arg(&keys.tasks).arg(offset).arg(last);
-        let found: Vec<(String, String, Vec<u8>)> = self.shared.link.script(&call).await?;
-        let letter = |(id, at, message): (String, String, Vec<u8>)| {
+        let found: Vec<(Vec<u8>, String, Vec<u8>)> = self.shared.link.script(&call).await?;
+        let letter = |(id, at, message): (Vec<u8>, String, Vec<u8>)| {
             let known = payload::describe(&message);
+            let why = known
+                .as_ref()
+                .map(|known| known.envelope.message.error_msg.clone());
+            let why = match str::from_utf8(&id) {
+                Ok(_) => why.unwrap_or_default(),
+                Err(_) => NO_TEXT.to_owned(),
+            };
             DeadLetter {
-                id,
+                id: String::from_utf8_lossy(&id).into_owned(),
                 at: seconds(&at),
                 bytes: message.len(),
-                why: known
-                    .as_ref()
-                    .map(|known| known.envelope.message.error_msg.clone())
-                    .unwrap_or_default(),
+                why,
                 kind: known.map(|known| known.kind),
             }
         };
@@ -276,7 +283,11 @@ impl Inspect for Asynq {
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command.arg(keys::SERVERS);
         command.arg(shared.clock.seconds_in(Duration::ZERO)).arg("+inf");
-        let servers: Vec<String> = shared.link.command(&command).await?;
+        let servers: Vec<Vec<u8>> = shared.link.command(&command).await?;
+        let servers = servers
+            .into_iter()
+            .filter_map(|server| String::from_utf8(server).ok());
+        let servers: Vec<String> = servers.collect();
         // On a cluster, each may be of another slot.
         let answers: Vec<_> = servers.iter().map(|server| shared.server(server)).collect();
         let mut workers = Vec::new();

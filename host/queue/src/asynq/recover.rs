@@ -169,7 +169,7 @@ struct Tended {
 }
 
 /// Forwarded, deleted, put back, when the next one is due, and leases near their end.
-type Answer = (usize, usize, usize, String, Vec<(String, String, String)>);
+type Answer = (usize, usize, usize, String, Vec<(String, String, Vec<u8>)>);
 
 async fn tend(shared: &Shared, keys: &Keys) -> Result<Tended, QueueError> {
     let timing = &shared.options.timing;
@@ -205,9 +205,11 @@ async fn tend(shared: &Shared, keys: &Keys) -> Result<Tended, QueueError> {
         let due: Option<f64> = due.parse().ok();
         #[expect(clippy::cast_precision_loss, reason = "Unix seconds fit 53 bits")]
         let due = due.map(|due| due - now.as_millisecond() as f64 / 1000.0);
-        let overdue = overdue
-            .into_iter()
-            .map(|(id, end, owner)| Overdue { id, end, owner });
+        let overdue = overdue.into_iter().map(|(id, end, owner)| Overdue {
+            id,
+            end,
+            owner: String::from_utf8_lossy(&owner).into_owned(),
+        });
         return Ok(Tended {
             overdue: overdue.collect(),
             due: due.map(|due| Duration::try_from_secs_f64(due.max(0.0)).unwrap_or(Duration::MAX)),

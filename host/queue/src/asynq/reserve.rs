@@ -129,7 +129,13 @@ async fn dequeue(
     let at = Instant::now();
     let names = places.iter().flat_map(|(queue, ..)| {
         let keys = &queue.keys;
-        [&*keys.pending, &keys.paused, &keys.active, &keys.lease]
+        [
+            &*keys.pending,
+            &keys.paused,
+            &keys.active,
+            &keys.lease,
+            &keys.archived,
+        ]
     });
     let mut call = Call::new(&scripts::DEQUEUE, &names.collect::<Vec<_>>());
     call.arg(room)
@@ -138,13 +144,19 @@ async fn dequeue(
     for (queue, _, seats) in &*places {
         call.arg(&queue.keys.tasks).arg(seats.most);
     }
-    let answer: Vec<(usize, String, Vec<u8>, i64)> = shared.link.script(&call).await?;
+    let answer: Vec<(usize, Vec<u8>, Vec<u8>, i64)> = shared.link.script(&call).await?;
     let started = shared.clock.now();
     let mut taken = Vec::with_capacity(answer.len());
     for (place, id, bytes, since) in answer {
         let Some((served, queue, seats)) = places.get_mut(place) else {
             continue;
         };
+        let id = String::from_utf8_lossy(&id).into_owned();
+        if since < 0 {
+            shared.counts.archived.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(task.id = id, "archived: {NO_TEXT}");
+            continue;
+        }
         let decoded = Envelope::decode(&bytes).map_err(|error| format!("failed to decode message: {error}"));
         let (envelope, task) = match decoded {
             Ok(envelope) => {
@@ -177,6 +189,8 @@ async fn dequeue(
     Ok(taken)
 }
 
+/// Why a task was archived without a look at its message. Stock clients cannot write such an id.
+pub(super) const NO_TEXT: &str = "the task's id is not UTF-8";
 /// What Asynq says of a task that is past its deadline.
 const TOO_LATE: &str = "context deadline exceeded";
 

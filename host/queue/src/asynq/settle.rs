@@ -200,8 +200,8 @@ impl Drop for Hold {
 impl Settle for Hold {
     async fn confirm(&self) -> Result<(), QueueError> {
         let timing = &self.shared.options.timing;
-        // Others may take it for abandoned only after our presence is gone.
-        if self.reservation.age() >= timing.presence {
+        // A lease is looked into from then on; until then nobody takes it for abandoned.
+        if self.reservation.age() >= timing.silence {
             let only = std::slice::from_ref(&self.reservation);
             held::extend(&self.shared, &self.shared.link, &self.queue()?.keys, only).await?;
         }

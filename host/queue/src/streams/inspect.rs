@@ -68,12 +68,12 @@ impl Streams {
         let mut pipe = redis::pipe();
         pipe.cmd("ZSCORE").arg(zset).arg(name);
         pipe.cmd("HGET").arg(&keys.later).arg(name);
-        let (due, fields): (Option<f64>, Option<String>) = self.link().pipeline(&pipe).await?;
+        let (due, fields): (Option<f64>, Option<Vec<u8>>) = self.link().pipeline(&pipe).await?;
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds fit 53 bits")]
         let due = due.and_then(|due| Timestamp::from_millisecond(due as i64).ok());
         let Some(due) = due else { return Ok(None) };
         let flat: Vec<String> = fields
-            .and_then(|json| serde_json::from_str(&json).ok())
+            .and_then(|json| serde_json::from_slice(&json).ok())
             .unwrap_or_default();
         let pairs = flat.chunks_exact(2).filter_map(|pair| match pair {
             [field, value] => Some((field.clone(), value.clone().into_bytes())),

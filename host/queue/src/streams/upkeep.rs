@@ -111,16 +111,26 @@ async fn forward(shared: &Shared, link: &Link) -> Result<(), QueueError> {
                 &keys.retry,
                 &keys.paused,
                 &keys.cancelled,
+                &keys.dead,
             ],
         );
         call.arg(&options.group).arg(&shared.consumer).arg(PARKED);
         call.arg(&keys.locks).arg(ms(options.timing.lock)).arg(FORWARDED);
-        let (forwarded, look, cancelled): (usize, bool, Vec<String>) = link.script(&call).await?;
+        call.arg(options.dead_bound);
+        let (forwarded, look, cancelled, dead): (usize, bool, Vec<Vec<u8>>, u64) = link.script(&call).await?;
         if look {
             shared.look.store(true, Ordering::Relaxed);
         }
         for entry in cancelled {
-            shared.held.cancel(&entry);
+            shared.held.cancel(&String::from_utf8_lossy(&entry));
+        }
+        if dead > 0 {
+            shared.archived.fetch_add(dead, Ordering::Relaxed);
+            tracing::warn!(
+                queue.name = options.stream,
+                tasks = dead,
+                "tasks that waited cannot be read, they are dead letters"
+            );
         }
         if forwarded < FORWARDED {
             break;

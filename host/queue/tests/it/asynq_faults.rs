@@ -2,7 +2,7 @@
 
 use crate::fixture::{Redis, check, quick, result, room, take, task};
 use lapwing_queue::{
-    Queue, QueueError, Server, Source,
+    Inspect, Queue, QueueError, Server, Source,
     asynq::{Asynq, Options},
     testing::Proxy,
 };
@@ -219,4 +219,141 @@ async fn thirty_thousand_failures_leave_a_bounded_archive_and_nothing_else() {
     let tasks: Vec<String> = redis.run("KEYS asynq:{low}:t:*").await;
     assert_eq!(tasks.len(), 9999, "no hash is left over");
     assert_eq!(redis.run::<usize>("GET asynq:{low}:failed").await, FAILURES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_that_are_no_text_are_archived_and_hold_up_nothing() {
+    const ODD: [&[u8]; 8] = [
+        b"\xff\xfe",
+        b"\x80",
+        b"a\xc3",
+        b"\xc0\xaf",
+        b"\xe0\x80\xaf",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"\xe2\x82\xac\xac",
+    ];
+    const TEXT: [&str; 4] = [
+        "\u{e9}",
+        "\u{20ac}\u{d7ff}\u{e000}",
+        "\u{10ffff}\u{10000}",
+        "\u{7f}\u{80}\u{7ff}\u{800}",
+    ];
+    let mut redis = Redis::start().await;
+    for (number, id) in ODD.iter().enumerate() {
+        let id = |place: &str| [place.as_bytes(), id].concat();
+        let key = |place: &str| [b"asynq:{critical}:t:".as_slice(), &id(place)].concat();
+        let mut pipe = redis::pipe();
+        for place in ["pending", "scheduled", "retry", "active", "lease"] {
+            let state = if place == "lease" { "active" } else { place };
+            let msg = check("critical", place).encode_to_vec();
+            let fields = [("msg", msg.as_slice()), ("state", state.as_bytes())];
+            pipe.hset_multiple(key(place), &fields).ignore();
+            let list = format!("asynq:{{critical}}:{state}");
+            match place {
+                "scheduled" | "retry" => pipe.zadd(list, id(place), 1).ignore(),
+                _ => pipe.lpush(list, id(place)).ignore(),
+            };
+        }
+        pipe.zadd("asynq:{critical}:lease", id("lease"), 1).ignore();
+        let () = pipe.query_async(&mut redis.connection).await.unwrap();
+        redis.push(&check("critical", &number.to_string()), &[]).await;
+    }
+    for id in TEXT {
+        redis.push(&check("critical", id), &[]).await;
+    }
+    let asynq = redis.asynq(quick()).await;
+    let leases = take(&*asynq, ODD.len() + TEXT.len()).await;
+    let mut ids: Vec<_> = crate::fixture::monitors(&leases);
+    ids.retain(|id| TEXT.contains(id));
+    assert_eq!(ids, TEXT);
+    assert!(asynq.reserve(room(1)).await.unwrap().is_empty());
+    crate::fixture::eventually(Duration::from_secs(10), "all are archived", async || {
+        assert!(asynq.reserve(room(100)).await.unwrap().is_empty());
+        redis.run::<usize>("ZCARD asynq:{critical}:archived").await == 5 * ODD.len()
+    })
+    .await;
+    let dead = asynq.dead("critical", 0, 100).await.unwrap();
+    assert_eq!(dead.len(), 5 * ODD.len());
+    assert!(
+        dead.iter()
+            .all(|letter| letter.why == "the task's id is not UTF-8"),
+        "{dead:?}"
+    );
+    assert_eq!(asynq.counts().archived, 5 * ODD.len() as u64);
+    let first = b"asynq:{critical}:t:pending\xff\xfe";
+    let state: String = redis::cmd("HGET")
+        .arg(first)
+        .arg("state")
+        .query_async(&mut redis.connection)
+        .await
+        .unwrap();
+    assert_eq!(state, "archived");
+    // The leases of the others are kept, past their first end.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    for lease in leases {
+        lease.ack().await.unwrap();
+    }
+    let stats = asynq.stats("critical").await.unwrap();
+    assert_eq!(
+        (stats.pending, stats.active, stats.scheduled, stats.retry),
+        (0, 0, 0, 0)
+    );
+    assert!(redis.list("critical", "active").await.is_empty());
+    assert_eq!(redis.run::<usize>("ZCARD asynq:{critical}:lease").await, 0);
+    asynq.workers().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_silent_for_long_enough_to_be_looked_into_is_asked_for_before_a_result_is_told() {
+    let mut redis = Redis::start().await;
+    let mut options = quick();
+    let long = Duration::from_secs(60);
+    (options.timing.lease, options.timing.presence, options.timing.beat) = (long, long, long);
+    options.timing.silence = Duration::from_millis(300);
+    let asynq = redis.asynq(options).await;
+    redis.push(&check("low", "a"), &[]).await;
+    let lease = take(&*asynq, 1).await.remove(0);
+    let () = redis
+        .run("HSET asynq:{low}:t:healthcheck:a lapwing_owner other")
+        .await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let result = result(lease.task());
+    let outcome = lease.publish_and_ack(&*asynq, &result).await;
+    assert!(matches!(outcome, Err(QueueError::LeaseLost(_))), "{outcome:?}");
+    assert!(redis.list("ingester", "pending").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_another_type_in_tasks_places_hold_up_no_recovery() {
+    let mut redis = Redis::start().await;
+    redis.push(&check("low", "a"), &[]).await;
+    redis.stock_dequeue("low", -60).await;
+    let () = redis.run("ZADD asynq:{low}:scheduled 1 odd1").await;
+    let () = redis.run("ZADD asynq:{low}:lease 1 odd2").await;
+    let () = redis.run("LPUSH asynq:{low}:active odd2 odd3").await;
+    let () = redis.run("ZADD asynq:{low}:archived 1 odd4").await;
+    let () = redis.run("LPUSH asynq:{low}:pending odd5").await;
+    let () = redis.run("ZADD asynq:{low}:completed 1 odd6").await;
+    for number in 1..7 {
+        let () = redis.run(&format!("SET asynq:{{low}}:t:odd{number} x")).await;
+    }
+    let () = redis.run("SET asynq:{low}:paused 1").await;
+    let asynq = redis.asynq(quick()).await;
+    asynq.stats("low").await.unwrap();
+    assert_eq!(asynq.dead("low", 0, 5).await.unwrap().len(), 1);
+    let () = redis.run("DEL asynq:{low}:paused").await;
+    let () = redis.run("LPUSH asynq:{low}:active odd7").await;
+    let lease = take(&*asynq, 1).await.remove(0);
+    lease.ack().await.unwrap();
+    crate::fixture::eventually(Duration::from_secs(10), "nothing is left", async || {
+        redis.list("low", "active").await.is_empty() && redis.zset("low", "lease").await.is_empty()
+    })
+    .await;
+    assert_eq!(
+        redis
+            .run::<usize>("EXISTS asynq:{low}:t:odd1 asynq:{low}:t:odd2")
+            .await,
+        2
+    );
 }

@@ -6,7 +6,7 @@ use crate::{
     streams_proxy::Proxy,
 };
 use lapwing_queue::{
-    Inspect, Queue, QueueError, Server, Source,
+    Inspect, Queue, QueueError, Server, Source, TaskState,
     streams::{Options, Streams},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -311,4 +311,89 @@ async fn a_result_whose_answer_was_lost_is_told_once() {
     sleep(Duration::from_millis(100)).await;
     streams.enqueue(&task("b")).await.unwrap();
     assert_eq!(depth(&mut redis, TASKS, "lapwing").await, (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_tasks_that_cannot_be_read_are_dead_letters_and_hold_up_no_other() {
+    let mut redis = Redis::start().await;
+    let waiting: [(&[u8], Option<&[u8]>); 6] = [
+        (b"no json", Some(b"notjson")),
+        (b"no list", Some(br#"{"task":"x"}"#)),
+        (b"odd", Some(br#"["task"]"#)),
+        (b"numbers", Some(br#"["task",[1]]"#)),
+        (b"bytes", Some(b"\xff\xfe")),
+        (b"missing", None),
+    ];
+    for (place, prefix) in [("scheduled", "s "), ("retry", "r ")] {
+        for (name, fields) in waiting {
+            let name = [prefix.as_bytes(), name].concat();
+            let mut command = redis::cmd("ZADD");
+            command
+                .arg(format!("{{lapwing:tasks}}:{place}"))
+                .arg(1)
+                .arg(&name);
+            let () = command.query_async(&mut redis.connection).await.unwrap();
+            if let Some(fields) = fields {
+                let mut command = redis::cmd("HSET");
+                command.arg("{lapwing:tasks}:later").arg(&name).arg(fields);
+                let () = command.query_async(&mut redis.connection).await.unwrap();
+            }
+        }
+    }
+    // A name that is no text stands in nobody's way: its fields say what to do.
+    let name = b"\xff\xfe";
+    let fields = br#"["kind","tcp","id","named","config","{\"port\":1}"]"#;
+    let mut pipe = redis::pipe();
+    pipe.zadd("{lapwing:tasks}:scheduled", name, 1).ignore();
+    pipe.hset("{lapwing:tasks}:later", name, fields).ignore();
+    pipe.zadd("{lapwing:tasks}:cancelled", b"\xff\xfe", 1).ignore();
+    let () = pipe.query_async(&mut redis.connection).await.unwrap();
+    let streams = lapwing(&redis).await;
+    streams
+        .schedule(&task("a"), Duration::from_millis(50))
+        .await
+        .unwrap();
+    let leases = take(&*streams, 2).await;
+    let mut found: Vec<_> = leases
+        .iter()
+        .map(|lease| lease.task().monitor.id.as_str())
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, ["a", "named"]);
+    for lease in leases {
+        lease.ack().await.unwrap();
+    }
+    let stats = streams.stats(TASKS).await.unwrap();
+    assert_eq!((stats.scheduled, stats.retry, stats.archived), (0, 0, 12));
+    assert_eq!(streams.counts().archived, 12);
+    assert_eq!(redis.run::<usize>("HLEN {lapwing:tasks}:later").await, 0);
+    let dead = streams.dead(TASKS, 0, 20).await.unwrap();
+    assert!(
+        dead.iter()
+            .all(|letter| letter.why.starts_with("the fields of the task are")),
+        "{dead:?}"
+    );
+    let status = streams.status(TASKS, "s no json").await.unwrap().unwrap();
+    assert_eq!(status.state, TaskState::Archived);
+    assert_eq!(status.why.as_deref(), Some("the fields of the task are not JSON"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_task_that_cannot_be_buried_holds_up_no_other() {
+    let mut redis = Redis::start().await;
+    let () = redis.run("SET lapwing:tasks:dead x").await;
+    let () = redis.run("ZADD {lapwing:tasks}:scheduled 1 zz").await;
+    let () = redis.run("HSET {lapwing:tasks}:later zz notjson").await;
+    let streams = lapwing(&redis).await;
+    streams
+        .schedule(&task("a"), Duration::from_millis(50))
+        .await
+        .unwrap();
+    take(&*streams, 1).await.remove(0).ack().await.unwrap();
+    assert_eq!(redis.run::<usize>("ZCARD {lapwing:tasks}:scheduled").await, 1);
+    let () = redis.run("DEL lapwing:tasks:dead").await;
+    eventually(Duration::from_secs(5), "it is a dead letter", async || {
+        streams.counts().archived == 1
+    })
+    .await;
 }

@@ -138,9 +138,9 @@ async fn counts_stay_right_after_a_waiting_task_was_cancelled() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kept_result_runs_out() {
-    let redis = Redis::start().await;
+    let mut redis = Redis::start().await;
     let options = Options {
-        keep_result: Duration::from_millis(300),
+        keep_result: Duration::from_secs(60),
         ..Options::lapwing()
     };
     let streams = open(&redis, options).await;
@@ -149,7 +149,9 @@ async fn a_kept_result_runs_out() {
     let result = result(lease.task());
     lease.publish_and_ack(&*streams, &result).await.unwrap();
     assert!(streams.result(TASKS, "a").await.unwrap().is_some());
-    sleep(Duration::from_millis(400)).await;
+    let left: i64 = redis.run("PTTL {lapwing:tasks}:result:a").await;
+    assert!((1..=60_000).contains(&left), "{left} ms");
+    let () = redis.run("DEL {lapwing:tasks}:result:a").await;
     assert_eq!(streams.result(TASKS, "a").await.unwrap(), None);
 }
 

@@ -17,14 +17,32 @@ local function each(command, key, list)
   end
 end
 
+-- Whether an id is UTF-8, as every id of Asynq's is: protobuf has no other strings.
+local function is_text(id)
+  if not id:find("[\128-\255]") then return true end
+  for _, sequence in ipairs({
+    "[\194-\223][\128-\191]",
+    "\224[\160-\191][\128-\191]",
+    "[\225-\236\238\239][\128-\191][\128-\191]",
+    "\237[\128-\159][\128-\191]",
+    "\240[\144-\191][\128-\191][\128-\191]",
+    "[\241-\243][\128-\191][\128-\191][\128-\191]",
+    "\244[\128-\143][\128-\191][\128-\191]",
+  }) do
+    id = id:gsub(sequence, ".")
+  end
+  return not id:find("[\128-\255]")
+end
+
 -- Puts a task that nobody works at back to where the next one is taken from; a ghost (a task without a message,
 -- left by a worker that popped an id after its hash had gone) is removed.
 local function put_back(task, active, lease, pending, id)
   local listed = redis.call("LREM", active, -1, id)
   redis.call("ZREM", lease, id)
-  local held = redis.call("HMGET", task, "msg", "state")
+  local held = redis.pcall("HMGET", task, "msg", "state")
   if not held[1] then
-    redis.call("DEL", task)
+    -- A key of another type is none of Asynq's.
+    if not held.err then redis.call("DEL", task) end
     return false
   end
   if held[2] == "pending" and listed > 0 then

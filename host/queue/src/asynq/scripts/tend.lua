@@ -11,9 +11,9 @@ local function forward(from)
   local ids = {}
   for _, id in ipairs(due) do
     local task = ARGV[1] .. id
-    local held = redis.call("HMGET", task, "msg", "state", "group")
+    local held = redis.pcall("HMGET", task, "msg", "state", "group")
     if not held[1] then
-      redis.call("DEL", task)
+      if not held.err then redis.call("DEL", task) end
     elseif held[3] and held[3] ~= "" then
       redis.call("ZADD", ARGV[2] .. held[3], now, id)
       redis.call("HSET", task, "state", "aggregating")
@@ -32,7 +32,7 @@ local function clean()
   local past = redis.call("ZRANGEBYSCORE", KEYS[6], "-inf", now, "LIMIT", 0, most)
   for _, id in ipairs(past) do
     local task = ARGV[1] .. id
-    if redis.call("HGET", task, "state") == "completed" then redis.call("DEL", task) end
+    if redis.pcall("HGET", task, "state") == "completed" then redis.call("DEL", task) end
   end
   each("ZREM", KEYS[6], past)
   return #past
@@ -61,6 +61,12 @@ local deleted, restored = clean(), adopt()
 local overdue = redis.call("ZRANGEBYSCORE", KEYS[3], "-inf", ARGV[5], "WITHSCORES", "LIMIT", 0, most)
 local found = {}
 for i = 1, #overdue, 2 do
-  found[#found + 1] = { overdue[i], overdue[i + 1], redis.call("HGET", ARGV[1] .. overdue[i], "lapwing_owner") or "" }
+  local id, owner = overdue[i], redis.pcall("HGET", ARGV[1] .. overdue[i], "lapwing_owner")
+  if is_text(id) then
+    found[#found + 1] = { id, overdue[i + 1], type(owner) == "string" and owner or "" }
+  elseif put_back(ARGV[1] .. id, KEYS[2], KEYS[3], KEYS[1], id) then
+    -- Whoever takes it next archives it.
+    restored = restored + 1
+  end
 end
 return { forwarded, deleted, restored, next_due, found }
