@@ -27,7 +27,7 @@ const LONGEST_FUNCTION: usize = 255;
 /// A pause between two passes is so many times as long as a pass took, and this long for each of its looks but one; at
 /// most as long as a claim, which is what a crash costs.
 const PAUSE: u32 = 20;
-const PAUSE_PER_LOOK: Duration = Duration::from_secs(1);
+const PAUSE_PER_LOOK: Duration = Duration::from_secs(2);
 /// So many jobs that cannot be read are told of one by one.
 const TOLD: usize = 20;
 

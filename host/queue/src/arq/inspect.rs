@@ -42,12 +42,16 @@ impl Inspect for Arq {
         vec![self.shared.keys.queue.clone()]
     }
 
-    /// Jobs in work are counted among the first thousand that are due. arq counts neither results nor ends.
+    /// Jobs in work are counted among the first thousand that are due, and jobs there of functions that this worker saw
+    /// and does not run are not counted as pending. arq counts neither results nor ends.
     async fn stats(&self, queue: &str) -> Result<QueueStats, QueueError> {
         let shared = self.named(queue)?;
         let keys = &shared.keys;
         let mut call = Call::new(&scripts::STATS, &[&keys.queue, &keys.paused, &keys.dead]);
-        call.arg(LOOK);
+        {
+            let front = shared.front.lock().await;
+            call.arg(LOOK).arg(front.functions(shared).1);
+        }
         let (due, active, scheduled, oldest, archived, paused): (u64, u64, u64, i64, u64, bool) =
             shared.link.script(&call).await?;
         let pending = due.saturating_sub(active);
