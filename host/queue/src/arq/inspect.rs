@@ -42,12 +42,16 @@ impl Inspect for Arq {
         vec![self.shared.keys.queue.clone()]
     }
 
-    /// Jobs in work are counted among the first thousand that are due. arq counts neither results nor ends.
+    /// Jobs in work are counted among the first thousand that are due, and jobs there of functions that this worker saw
+    /// and does not run are not counted as pending. arq counts neither results nor ends.
     async fn stats(&self, queue: &str) -> Result<QueueStats, QueueError> {
         let shared = self.named(queue)?;
         let keys = &shared.keys;
         let mut call = Call::new(&scripts::STATS, &[&keys.queue, &keys.paused, &keys.dead]);
-        call.arg(LOOK);
+        {
+            let front = shared.front.lock().await;
+            call.arg(LOOK).arg(front.functions(shared).1);
+        }
         let (due, active, scheduled, oldest, archived, paused): (u64, u64, u64, i64, u64, bool) =
             shared.link.script(&call).await?;
         let pending = due.saturating_sub(active);
@@ -88,6 +92,8 @@ impl Inspect for Arq {
         pipe.cmd("HGET").arg(&keys.dead_jobs).arg(id);
         let (score, job, active, tries, result, dead, why, dead_job): Found =
             shared.link.pipeline(&pipe).await?;
+        let result = result.filter(|result| is_of(result, queue));
+        let tried = result.as_deref().and_then(attempts);
         let (state, job) = match (score, dead, result) {
             (Some(_), ..) if active => (TaskState::Active, job),
             (Some(score), ..) if ms(score) > shared.now() => match tries {
@@ -103,7 +109,7 @@ impl Inspect for Arq {
             id: id.to_owned(),
             state,
             kind: job.as_deref().and_then(kind),
-            attempts: tries.unwrap_or_default(),
+            attempts: tries.or(tried).unwrap_or_default(),
             why: why.filter(|_| state == TaskState::Archived),
             due: score.and_then(|score| Timestamp::from_millisecond(ms(score)).ok()),
         }))
@@ -112,6 +118,7 @@ impl Inspect for Arq {
     async fn result(&self, queue: &str, id: &str) -> Result<Option<KeptResult>, QueueError> {
         let shared = self.named(queue)?;
         let bytes: Option<Vec<u8>> = shared.link.command(cmd("GET").arg(keys::result(id))).await?;
+        let bytes = bytes.filter(|bytes| is_of(bytes, queue));
         Ok(bytes.map(|bytes| {
             kept(&bytes).unwrap_or_else(|why| KeptResult {
                 ok: false,
@@ -149,11 +156,11 @@ impl Inspect for Arq {
         let places = [&*keys.dead, &keys.dead_jobs, &keys.dead_reasons];
         let mut call = Call::new(&scripts::DEAD, &places);
         call.arg(offset).arg(offset.saturating_add(last));
-        let letters: Vec<(String, f64, String, Vec<u8>)> = shared.link.script(&call).await?;
-        let letter = |(id, at, why, job): (String, f64, String, Vec<u8>)| DeadLetter {
-            id,
+        let letters: Vec<(Vec<u8>, f64, Vec<u8>, Vec<u8>)> = shared.link.script(&call).await?;
+        let letter = |(id, at, why, job): (Vec<u8>, f64, Vec<u8>, Vec<u8>)| DeadLetter {
+            id: String::from_utf8_lossy(&id).into_owned(),
             kind: kind(&job),
-            why,
+            why: String::from_utf8_lossy(&why).into_owned(),
             at: Timestamp::from_millisecond(ms(at)).ok(),
             bytes: job.len(),
         };
@@ -213,6 +220,23 @@ fn ms(score: f64) -> i64 {
 /// The kind of a job; a result echoes its job.
 fn kind(job: &[u8]) -> Option<String> {
     Job::read(job).ok()?.kind().map(str::to_owned)
+}
+
+/// Whether a result is of this queue, as far as it says: results of all queues stand side by side.
+fn is_of(result: &[u8], queue: &str) -> bool {
+    let Ok((_, result)) = Format::read(result) else {
+        return true;
+    };
+    result
+        .get("q")
+        .and_then(Value::as_str)
+        .is_none_or(|name| name == queue)
+}
+
+/// How often the job of a result was tried.
+fn attempts(result: &[u8]) -> Option<u32> {
+    let (_, result) = Format::read(result).ok()?;
+    u32::try_from(result.get("t")?.as_int()?).ok()
 }
 
 fn kept(bytes: &[u8]) -> Result<KeptResult, String> {

@@ -37,6 +37,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
 
 /// What the dictionary that `prefix` begins says of `key`, if it does so before the prefix ends; only text.
 pub(super) fn text_early(prefix: &[u8], key: &str) -> Option<String> {
+    // What is older than protocol 2 cannot be read here, so that it is not ours whatever it says.
+    if !is_pickle(prefix) {
+        return None;
+    }
     let mut machine = Machine::new(prefix);
     // It fails where the prefix ends; the entries seen so far are on the stack.
     let _ = machine.run();

@@ -145,8 +145,8 @@ pub(super) async fn clear(shared: &Shared) {
 type Listed = (
     Vec<(String, f64)>,
     HashMap<String, String>,
-    Option<String>,
-    Option<String>,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
 );
 
 /// The live workers: ours, and the stock worker that wrote the health-check key last.
@@ -185,7 +185,7 @@ pub(super) async fn workers(shared: &Shared) -> Result<Vec<WorkerPresence>, Queu
         });
     }
     if let Some(health) = health.filter(|health| ours.as_ref() != Some(health)) {
-        let ongoing = health
+        let ongoing = String::from_utf8_lossy(&health)
             .split(' ')
             .find_map(|word| word.strip_prefix("j_ongoing=")?.parse().ok());
         workers.push(WorkerPresence {

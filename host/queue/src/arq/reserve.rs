@@ -6,7 +6,7 @@
 
 use super::{
     Shared,
-    front::{self, Look, Shown},
+    front::{self, Look, Seen, Shown},
     held::Reservation,
     keys, locked, scripts,
     settle::Hold,
@@ -24,8 +24,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// id, try, score, to be aborted, length, job
 type Claimed = (String, u32, f64, bool, usize, Vec<u8>);
-/// now, claimed, shown, looked at, next one due
-type Answer = (i64, Vec<Claimed>, Vec<Shown>, usize, f64);
+/// now, claimed, shown, looked at, next one due, where the look began, how many are due
+type Answer = (i64, Vec<Claimed>, Vec<Shown>, usize, f64, usize, usize);
 
 enum Trip {
     /// Something came of it.
@@ -109,13 +109,14 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
     call.arg(&mark)
         .arg(milliseconds(shared.options.timing.claim))
         .arg(shared.options.longest_job);
-    call.arg(look.offset).arg(look.count).arg(room).arg(front::SHOWN);
+    call.arg(look.offset).arg(look.count).arg(room).arg(look.most());
     call.arg(claims.len()).arg(ours.len());
+    call.arg(if look.brief { "brief" } else { "" });
     for claim in &claims {
         call.arg(&claim.id).arg(claim.least_try);
     }
     call.arg(ours).arg(foreign);
-    let (now, claimed, shown, looked, due): Answer = match shared.link.script(&call).await {
+    let (now, claimed, shown, looked, due, from, total): Answer = match shared.link.script(&call).await {
         Ok(answer) => answer,
         Err(error) => {
             front.forget();
@@ -127,7 +128,13 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
     };
     if room > 0 {
         let found = claimed.len().saturating_sub(claims.len());
-        front.note(&shared, look, found, shown, looked);
+        let seen = Seen {
+            from,
+            looked,
+            total,
+            claimed: found,
+        };
+        front.note(&shared, look, seen, shown);
     }
     let more = !claimed.is_empty() || front.goes_on();
     let open = |claimed| open(&shared, claimed, &mark, at, now);

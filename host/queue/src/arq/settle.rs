@@ -13,10 +13,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use lapwing_model::CheckResult;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 use tokio_util::sync::CancellationToken;
 
 /// Most endings in one call, within what Lua can pass on.
@@ -99,16 +96,15 @@ impl Hold {
         let reason = reason
             .get(..reason.floor_char_boundary(REASON_LIMIT))
             .unwrap_or(reason);
-        self.end("done", first, second, reason, count).await
+        self.end("done", first, second, reason).await?;
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The job comes again after `pause` ms, or keeps its place when that is empty.
     async fn again(&self, pause: String, uncounted: &str) -> Result<(), QueueError> {
-        let retried = &self.shared.counts.retried;
-        self.end("again", pause.into_bytes(), uncounted.to_owned(), "", retried)
-            .await?;
-        self.shared.front.lock().await.forget();
-        Ok(())
+        self.end("again", pause.into_bytes(), uncounted.to_owned(), "")
+            .await
     }
 
     /// After an attempt without an answer, "not ours" means that it was done then, or that the claim ran out
@@ -119,7 +115,6 @@ impl Hold {
         first: Vec<u8>,
         second: String,
         reason: &str,
-        count: &AtomicU64,
     ) -> Result<(), QueueError> {
         let held = &self.reservation;
         held.still_ours(self.shared.options.timing.claim)?;
@@ -134,7 +129,6 @@ impl Hold {
         };
         let settled = self.shared.endings.call(ending).await?;
         if settled || again {
-            count.fetch_add(1, Ordering::Relaxed);
             self.shared.counts.ended.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
@@ -162,7 +156,9 @@ impl Settle for Hold {
     async fn retry(&self, why: &str) -> Result<(), QueueError> {
         tracing::debug!(job.id = self.reservation.id, "to be tried again: {why}");
         let pause = retry_pause(self.reservation.attempt);
-        self.again(milliseconds(pause).to_string(), "").await
+        self.again(milliseconds(pause).to_string(), "").await?;
+        self.shared.counts.retried.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn archive(&self, why: &str) -> Result<(), QueueError> {
@@ -171,7 +167,9 @@ impl Settle for Hold {
     }
 
     async fn requeue(&self) -> Result<(), QueueError> {
-        self.again(String::new(), "uncounted").await
+        self.again(String::new(), "uncounted").await?;
+        self.shared.front.lock().await.forget();
+        Ok(())
     }
 
     async fn abort(&self) -> Result<(), QueueError> {

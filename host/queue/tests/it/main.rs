@@ -14,6 +14,7 @@
 mod contract;
 mod fixture;
 
+mod arq_backlog;
 mod arq_clients;
 mod arq_fixture;
 mod arq_outage;

@@ -1,30 +1,21 @@
 -- KEYS: queue, paused, aborts
--- ARGV: mark, how long it lasts (ms), longest job (bytes), offset to look from, ids to look at, room, most jobs to show,
---       number of ids to claim whatever they are, number of functions that are ours; of each id to claim the id and the
---       least number of its try; the functions that are ours; the functions that are not
+-- ARGV: mark, how long it lasts (ms), longest job (bytes), offset to look from (from the last due if negative), ids to look at, room, most jobs to show,
+--       number of ids to claim whatever they are, number of functions that are ours, "brief" to show no jobs (or ""); of
+--       each id to claim the id and the least number of its try; the functions that are ours; the functions that are not
 -- Returns now (ms), {id, try, score, 1 if to be aborted, job's length, job} of each claimed, {id, score, place, job's
--- length, job} of each that is due, not in work, and of a function that cannot be told here, how many ids were looked
--- at, and when the next job is due (ms; -1 for unknown) if there was none.
+-- length, job} of each that is due, not in work, and of a function that cannot be told here or an id that is not ASCII,
+-- how many ids were looked at, when the next job is due (ms; -1 for unknown) if there was none, where the look began,
+-- and how many are due.
 --
 -- Stock workers take one job in four round trips; this claims many in one, by the same rules. A job's marker in place
 -- of "1" says whose it is; stock workers ask only whether there is one.
 local now, claimed, shown = clock(), {}, {}
-if call("EXISTS", KEYS[2]) == 1 then return { number(now), claimed, shown, 0, "-1" } end
+if call("EXISTS", KEYS[2]) == 1 then return { number(now), claimed, shown, 0, "-1", 0, 0 } end
 
 local limit = tonumber(ARGV[3])
 local function cut(job)
   if not job then return 0, "" end
   return #job, #job > limit and string.sub(job, 1, 4096) or job
-end
-
--- The function of a job that is written as stock clients and ours write it; nil for others, which are shown.
-local function called(job)
-  local length, at = string.match(job, "^\128[\4\5]\149........}\148%(\140\1t\148N\140\1f\148\140(.)()")
-  if not length then length, at = string.match(job, "^\128\4}%(\140\1tN\140\1f\140(.)()") end
-  if length then return string.sub(job, at, at + string.byte(length) - 1) end
-  length, at = string.match(job, "^\133\161t\192\161f([\160-\191])()")
-  if length then return string.sub(job, at, at + string.byte(length) - 161) end
-  return string.match(job, '^{"t": ?null, ?"f": ?"([^"\\]+)"')
 end
 
 -- Claims what is free, due and there.
@@ -44,7 +35,7 @@ local function claim(ids, scores, jobs, least)
   end
 end
 
-local at = 9
+local at = 10
 local ids, least = {}, {}
 for i = 1, tonumber(ARGV[8]) do
   ids[i], least[i] = ARGV[at + 1], tonumber(ARGV[at + 2])
@@ -54,13 +45,19 @@ if #ids > 0 then claim(ids, call("ZMSCORE", KEYS[1], unpack(ids)), many("arq:job
 local ours, known = tonumber(ARGV[9]), {}
 for i = at + 1, #ARGV do known[ARGV[i]] = i <= at + ours and "ours" or "foreign" end
 
+local total, from = call("ZCOUNT", KEYS[1], "-inf", number(now)), tonumber(ARGV[4])
+if from < 0 then from = math.max(0, total + from) end
+local brief = ARGV[10] ~= ""
 local count, room, most = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local looked, free, spent, upcoming = 0, 0, 0, "-1"
 local take, scores, jobs = {}, {}, {}
 local function enough() return #take == room or #shown == most or spent > 8 * limit end
-while looked < count and not enough() do
-  local page = math.min(count - looked, math.max(64, math.min(room - #take, 512)))
-  local due = call("ZRANGE", KEYS[1], "-inf", number(now), "BYSCORE", "LIMIT", ARGV[4] + looked, page, "WITHSCORES")
+local size = math.max(64, math.min(room, 512))
+while looked < math.min(count, total - from) and not enough() do
+  local page = math.min(count - looked, size, total - from - looked)
+  -- By rank: those due come first, and counting up to an offset by score would take as long as there are jobs.
+  local due = call("ZRANGE", KEYS[1], from + looked, from + looked + page - 1, "WITHSCORES")
+  size = math.min(size * 2, 512)
   local all, idle, places = {}, {}, {}
   for i = 1, #due, 2 do all[#all + 1] = due[i] end
   local marks = #all > 0 and many("arq:in-progress:", all)
@@ -78,20 +75,23 @@ while looked < count and not enough() do
     end
     local job, score = found[i], due[2 * places[i]]
     local whose = job and known[called(job) or ""]
-    if whose == "ours" then
+    local cost = job and math.min(#job, limit) or 0
+    if whose == "ours" and not string.find(id, "[\128-\255]") then
       take[#take + 1] = id
       scores[#take], jobs[#take] = score, job
-    elseif not whose then
+      spent = spent + cost
+    elseif whose ~= "foreign" and brief then
+      shown[#shown + 1] = { id, score, looked + places[i] - 1, 0, "" }
+    elseif whose ~= "foreign" then
+      spent = spent + cost
       shown[#shown + 1] = { id, score, looked + places[i] - 1, cut(job) }
     end
-    if whose ~= "foreign" then spent = spent + (job and math.min(#job, limit) or 0) end
   end
   free, looked = free + #idle, looked + seen
-  if #all < page then break end
 end
 claim(take, scores, jobs, {})
 if room > 0 and free == 0 and looked < count then
   local first = call("ZRANGE", KEYS[1], "(" .. number(now), "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
   upcoming = first[2] or "-1"
 end
-return { number(now), claimed, shown, looked, upcoming }
+return { number(now), claimed, shown, looked, upcoming, from, total }
