@@ -282,13 +282,13 @@ async fn ids_that_are_no_text_are_archived_and_hold_up_nothing() {
     );
     assert_eq!(asynq.counts().archived, 5 * ODD.len() as u64);
     let first = b"asynq:{critical}:t:pending\xff\xfe";
-    let state: String = redis::cmd("HGET")
+    let became: String = redis::cmd("HGET")
         .arg(first)
         .arg("state")
         .query_async(&mut redis.connection)
         .await
         .unwrap();
-    assert_eq!(state, "archived");
+    assert_eq!(became, "archived");
     // The leases of the others are kept, past their first end.
     tokio::time::sleep(Duration::from_secs(7)).await;
     for lease in leases {

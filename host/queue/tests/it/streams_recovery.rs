@@ -373,9 +373,9 @@ async fn waiting_tasks_that_cannot_be_read_are_dead_letters_and_hold_up_no_other
             .all(|letter| letter.why.starts_with("the fields of the task are")),
         "{dead:?}"
     );
-    let status = streams.status(TASKS, "s no json").await.unwrap().unwrap();
-    assert_eq!(status.state, TaskState::Archived);
-    assert_eq!(status.why.as_deref(), Some("the fields of the task are not JSON"));
+    let told = streams.status(TASKS, "s no json").await.unwrap().unwrap();
+    assert_eq!(told.state, TaskState::Archived);
+    assert_eq!(told.why.as_deref(), Some("the fields of the task are not JSON"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
