@@ -44,12 +44,9 @@ pub(super) struct Front {
     /// Jobs that are left to others though the script cannot tell that: id → score. A job that comes again has another.
     foreign: HashMap<Vec<u8>, String>,
     told: usize,
-    /// Where the next look begins; whether it goes on there, and on a way through the queue.
+    /// What the next look is for, and where it begins.
+    next: Next,
     offset: usize,
-    onward: bool,
-    passing: bool,
-    /// The next look shows jobs: a brief one saw unknown ids there.
-    curious: bool,
     /// So many jobs are due that the tail is looked at between passes.
     congested: bool,
     /// When a look began at the head last, and while on the way from there, so too; the looks on that way, without
@@ -58,6 +55,26 @@ pub(super) struct Front {
     pass: Option<Instant>,
     looks: u32,
     pause: Duration,
+}
+
+/// What the next look is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Next {
+    /// Something new: there was nothing more.
+    #[default]
+    New,
+    /// More of ours: there was work.
+    More,
+    /// The rest of the queue: there was nothing of ours so far.
+    Rest,
+    /// The same, with the jobs themselves: there were unknown ones.
+    Unknown,
+}
+
+impl Next {
+    fn is_passing(self) -> bool {
+        matches!(self, Next::Rest | Next::Unknown)
+    }
 }
 
 #[derive(Debug)]
@@ -115,23 +132,23 @@ impl Front {
             .offset
             .saturating_sub(usize::try_from(ended).unwrap_or(usize::MAX));
         let pause = self.pause.max(shared.options.timing.sweep);
-        let brief = !self.curious && !self.foreign.is_empty();
+        let brief = self.next != Next::Unknown && !self.foreign.is_empty();
         let count = room + CONGESTED / 4;
         let signed = |offset: usize| i64::try_from(offset).unwrap_or(i64::MAX);
-        if !self.passing && self.head.is_none_or(|at| at.elapsed() >= pause) {
-            (self.offset, self.looks, self.onward) = (0, 0, true);
+        if !self.next.is_passing() && self.head.is_none_or(|at| at.elapsed() >= pause) {
+            (self.offset, self.looks) = (0, 0);
             self.head = Some(Instant::now());
             self.pass = self.head;
-        } else if !self.passing && !self.onward && self.congested {
+        } else if self.next == Next::New && self.congested {
             let count = (count + shared.held.len()).min(LONGEST_LOOK);
             let offset = -signed(count);
             return Look { offset, count, brief };
         }
-        if !self.passing && !self.onward {
+        if self.next == Next::New {
             self.offset = 0;
         }
-        self.looks += u32::from(!self.curious);
-        let count = if self.passing {
+        self.looks += u32::from(self.next != Next::Unknown);
+        let count = if self.next.is_passing() {
             LONGEST_LOOK
         } else if self.offset == 0 {
             count + shared.held.len() + CONGESTED
@@ -161,7 +178,7 @@ impl Front {
             }
             if look.brief {
                 // Once more from there on, with the jobs.
-                (self.curious, self.passing, self.offset) = (true, true, from + place);
+                (self.next, self.offset) = (Next::Unknown, from + place);
                 return;
             }
             learned = true;
@@ -170,19 +187,21 @@ impl Front {
             }
         }
         let more = looked > 0 && from + looked < total;
-        self.onward = claimed > 0 || lead.is_some();
-        self.passing = !self.onward && more;
-        self.curious = learned && self.passing;
-        if !self.passing
-            && let Some(began) = self.pass.take()
-        {
+        self.next = match (claimed > 0 || lead.is_some(), more) {
+            (true, _) => Next::More,
+            (false, true) if learned => Next::Unknown,
+            (false, true) => Next::Rest,
+            (false, false) => Next::New,
+        };
+        let passing = self.next.is_passing();
+        if !passing && let Some(began) = self.pass.take() {
             let pause = (began.elapsed() * PAUSE).max(PAUSE_PER_LOOK * self.looks.saturating_sub(1));
             self.pause = pause.min(shared.options.timing.claim);
         }
         let past = from + lead.unwrap_or(looked);
         self.offset = match past {
             // On through the queue.
-            past if self.passing || (claimed > 0 && looked == look.count) => past,
+            past if passing || (claimed > 0 && looked == look.count) => past,
             // What comes next stands behind all this.
             past if past >= CONGESTED => past - CONGESTED / 4,
             _ => 0,
@@ -255,13 +274,13 @@ impl Front {
 
     /// Whether there is more to do at once: to claim, or to look at behind the last look.
     pub(super) fn goes_on(&self) -> bool {
-        self.passing || !self.candidates.is_empty()
+        self.next.is_passing() || !self.candidates.is_empty()
     }
 
     /// Something was put back: begin at the head.
     pub(super) fn forget(&mut self) {
         self.candidates.clear();
-        (self.head, self.passing, self.curious) = (None, false, false);
+        (self.head, self.next) = (None, Next::New);
     }
 }
 

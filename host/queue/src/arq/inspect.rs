@@ -93,7 +93,7 @@ impl Inspect for Arq {
         let (score, job, active, tries, result, dead, why, dead_job): Found =
             shared.link.pipeline(&pipe).await?;
         let result = result.filter(|result| is_of(result, queue));
-        let tried = result.as_deref().and_then(attempts);
+        let told = result.as_deref().and_then(attempts);
         let (state, job) = match (score, dead, result) {
             (Some(_), ..) if active => (TaskState::Active, job),
             (Some(score), ..) if ms(score) > shared.now() => match tries {
@@ -109,7 +109,7 @@ impl Inspect for Arq {
             id: id.to_owned(),
             state,
             kind: job.as_deref().and_then(kind),
-            attempts: tries.or(tried).unwrap_or_default(),
+            attempts: tries.or(told).unwrap_or_default(),
             why: why.filter(|_| state == TaskState::Archived),
             due: score.and_then(|score| Timestamp::from_millisecond(ms(score)).ok()),
         }))

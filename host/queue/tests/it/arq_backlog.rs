@@ -35,7 +35,7 @@ async fn a_job_whose_id_is_no_text_is_left_alone_and_keeps_nobody_waiting() {
             put(&mut on, id.as_bytes(), OURS.as_bytes(), 5).await;
         }
         let leases = take(&*on.arq, 4).await;
-        let mut ids: Vec<_> = leases.iter().map(|lease| lease.id()).collect();
+        let mut ids: Vec<_> = leases.iter().map(lapwing_queue::Lease::id).collect();
         ids.sort_unstable();
         assert_eq!(ids, ["a", "b", "d", "\u{e9}"]);
         for lease in leases {
