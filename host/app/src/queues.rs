@@ -14,7 +14,7 @@ use lapwing_queue::{
     memory::Memory,
     streams::{self, Streams},
 };
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// All of them.
 #[derive(Clone, Default)]
@@ -28,6 +28,14 @@ pub(crate) struct Queues {
 
 /// The health-check keys of all queues.
 pub(crate) struct Beacons(Vec<(Beacon, Arc<Open>)>);
+
+impl fmt::Debug for Queues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(|open| &open.settings.name))
+            .finish()
+    }
+}
 
 /// One queue.
 pub(crate) struct Open {
@@ -45,8 +53,6 @@ pub(crate) struct Open {
 pub(crate) struct Connected {
     pub(crate) queues: Queues,
     pub(crate) clock: Arc<dyn Clock>,
-    /// What the Asynq dialect counts by itself.
-    pub(crate) asynq: Option<Arc<Asynq>>,
 }
 
 impl Queues {
@@ -59,7 +65,8 @@ impl Queues {
         kinds: &Arc<Kinds>,
     ) -> Result<Connected, QueueError> {
         let server = &config.redis.server;
-        let (mut open, mut clock, mut shared) = (Vec::new(), None::<Arc<dyn Clock>>, None);
+        let (mut open, mut clock) = (Vec::new(), None::<Arc<dyn Clock>>);
+        let mut shared: Option<Arc<Asynq>> = None;
         for settings in queues {
             let (dialect, producer): (Arc<dyn Dialect>, Arc<dyn Queue>) = match settings.dialect {
                 Words::Asynq => {
@@ -97,7 +104,6 @@ impl Queues {
                 concurrency: config.concurrency,
             },
             clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
-            asynq: shared,
         })
     }
 

@@ -6,7 +6,7 @@ use crate::{
     config::{Config, Faults, QueueSettings},
     consent, console,
     kinds::Kinds,
-    metrics::{Metrics, plugins::Plugins, queue::Asynq},
+    metrics::{Metrics, plugins::Plugins, queue::Queue},
     probe::Prober,
     pulse::Pulse,
     queues::Queues,
@@ -150,6 +150,8 @@ impl Role {
         }
         let (kinds, metrics, clock) = (Arc::new(kinds), Metrics::new(), Arc::<LateClock>::default());
         metrics.watch(Plugins::of(&kinds));
+        let queues = watch::Sender::<Queues>::default();
+        metrics.watch(Queue(queues.subscribe()));
         Self {
             prober: Prober {
                 kinds,
@@ -162,7 +164,7 @@ impl Role {
             },
             metrics: Arc::new(metrics),
             pulse: Arc::new(Pulse::new()),
-            queues: watch::Sender::default(),
+            queues,
             clock,
         }
     }
@@ -185,9 +187,6 @@ impl Role {
             match Queues::connect(config, queues, &self.prober.kinds).await {
                 Ok(connected) => {
                     let _ = self.clock.0.set(connected.clock);
-                    if let Some(asynq) = connected.asynq {
-                        self.metrics.watch(Asynq(asynq));
-                    }
                     if let Some(custody) = self.prober.kinds.custody() {
                         custody.set_state(RedisState(Memos::new(&redis.server)));
                     }

@@ -53,15 +53,6 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 const LEAST_TROUBLE: Duration = Duration::from_millis(50);
 const LONGEST_TROUBLE: Duration = Duration::from_millis(700);
 
-/// How often the dialect did what no caller sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Messages that are no task, or are past their deadline, moved to the dead letters.
-    pub archived: u64,
-    /// Tasks put back because nobody worked at them.
-    pub recovered: u64,
-}
-
 /// One Redis spoken to the way Asynq does: a [`Source`], a [`Sink`], a [`Queue`] and an [`Inspect`](crate::Inspect).
 ///
 /// Presence, leases and recovery begin with the first reservation, so a producer leaves no trace of a worker.
@@ -170,15 +161,6 @@ impl Asynq {
     /// Puts checks in the queue called `queue`, served here or not.
     pub fn producer(&self, queue: &str) -> Producer {
         Producer::new(queue, &self.shared.link, &self.shared.clock)
-    }
-
-    /// How often the dialect did what no caller sees, since the start.
-    pub fn counts(&self) -> Counts {
-        let AtomicCounts { archived, recovered } = &self.shared.counts;
-        Counts {
-            archived: archived.load(Ordering::Relaxed),
-            recovered: recovered.load(Ordering::Relaxed),
-        }
     }
 }
 

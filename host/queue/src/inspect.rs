@@ -18,6 +18,11 @@ pub trait Inspect: Send + Sync + 'static {
     /// The names of the queues served, the most important first.
     fn queues(&self) -> Vec<String>;
 
+    /// How often the dialect did what no caller sees, since it was connected.
+    fn counts(&self) -> Counts {
+        Counts::default()
+    }
+
     /// How many tasks are where. Cheap enough to ask for every second.
     async fn stats(&self, queue: &str) -> Result<QueueStats, QueueError>;
 
@@ -45,6 +50,15 @@ pub trait Inspect: Send + Sync + 'static {
 
     /// The live workers of the dialect's queues, Lapwing's and others, as far as the dialect knows them.
     async fn workers(&self) -> Result<Vec<WorkerPresence>, QueueError>;
+}
+
+/// How often a dialect did what no caller sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Messages that are no task, are past their deadline, or that no worker survived, moved to the dead letters.
+    pub archived: u64,
+    /// Tasks put back, or taken over, because nobody worked at them.
+    pub recovered: u64,
 }
 
 /// How many tasks of one queue are where.

@@ -26,7 +26,9 @@ pub mod testing;
 
 pub use beacon::Beacon;
 pub use clock::RedisClock;
-pub use inspect::{DeadLetter, Inspect, KeptResult, QueueStats, TaskState, TaskStatus, WorkerPresence};
+pub use inspect::{
+    Counts, DeadLetter, Inspect, KeptResult, QueueStats, TaskState, TaskStatus, WorkerPresence,
+};
 pub use lease::{Lease, Policy, Settle};
 pub use memos::Memos;
 pub use queue::{Dialect, Enqueued, Queue, QueueError, Sink, Source};

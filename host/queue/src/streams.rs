@@ -42,7 +42,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64},
     },
     time::Duration,
 };
@@ -164,15 +164,6 @@ impl Default for Timing {
     }
 }
 
-/// How often the dialect did what no caller sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Entries that are no task, or that no worker survived, moved to the dead letters.
-    pub archived: u64,
-    /// Entries taken from workers that did not keep them.
-    pub recovered: u64,
-}
-
 /// One stream: a [`Source`], a [`Sink`] and a [`Queue`].
 ///
 /// Reading, leases and recovery begin with the first reservation, so a producer leaves no trace of a worker.
@@ -251,14 +242,6 @@ impl Streams {
     /// Redis's time of day: the clock that producers stamp tasks with.
     pub fn clock(&self) -> RedisClock {
         self.shared.clock.clone()
-    }
-
-    /// How often the dialect did what no caller sees, since the start.
-    pub fn counts(&self) -> Counts {
-        Counts {
-            archived: self.shared.archived.load(Ordering::Relaxed),
-            recovered: self.shared.recovered.load(Ordering::Relaxed),
-        }
     }
 
     fn start(&self) -> Work {

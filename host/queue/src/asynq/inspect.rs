@@ -9,7 +9,7 @@ use super::{
     scripts,
 };
 use crate::{
-    DeadLetter, Inspect, KeptResult, QueueError, QueueStats, TaskState, TaskStatus, WorkerPresence,
+    Counts, DeadLetter, Inspect, KeptResult, QueueError, QueueStats, TaskState, TaskStatus, WorkerPresence,
     inspect::milliseconds, script::Call,
 };
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use lapwing_model::Clock;
 use prost::Message;
 use serde_json::Value;
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 /// Most dead letters listed at once.
 const LISTED: usize = 1000;
@@ -132,6 +132,14 @@ fn nanoseconds(text: &str) -> Option<Timestamp> {
 impl Inspect for Asynq {
     fn dialect(&self) -> &'static str {
         "asynq"
+    }
+
+    fn counts(&self) -> Counts {
+        let counts = &self.shared.counts;
+        Counts {
+            archived: counts.archived.load(Ordering::Relaxed),
+            recovered: counts.recovered.load(Ordering::Relaxed),
+        }
     }
 
     fn queues(&self) -> Vec<String> {

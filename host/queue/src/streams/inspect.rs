@@ -7,13 +7,13 @@ use super::{
     ms, scripts,
 };
 use crate::{
-    DeadLetter, Inspect, KeptResult, QueueError, QueueStats, TaskState, TaskStatus, WorkerPresence,
+    Counts, DeadLetter, Inspect, KeptResult, QueueError, QueueStats, TaskState, TaskStatus, WorkerPresence,
     link::Link, script::Call,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 use redis::{Cmd, Value, cmd, from_redis_value};
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
 /// How long a request to cancel stands.
 const CANCEL: Duration = Duration::from_secs(3600);
@@ -172,7 +172,14 @@ impl Inspect for Streams {
     fn dialect(&self) -> &'static str {
         match self.shared.options.format {
             super::Format::Lapwing => "streams",
-            super::Format::Uptime => "uptime",
+            super::Format::Uptime => "uptime-stream",
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            archived: self.shared.archived.load(Ordering::Relaxed),
+            recovered: self.shared.recovered.load(Ordering::Relaxed),
         }
     }
 

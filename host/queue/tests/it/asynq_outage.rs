@@ -1,7 +1,7 @@
 //! Redis goes away and comes back.
 
 use crate::fixture::{Redis, eventually, quick, result, room, take, task};
-use lapwing_queue::{Lease, Queue, QueueError, Source, asynq::Asynq};
+use lapwing_queue::{Inspect, Lease, Queue, QueueError, Source, asynq::Asynq};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
     task::JoinSet,

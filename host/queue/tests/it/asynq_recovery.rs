@@ -2,7 +2,7 @@
 
 use crate::fixture::{Redis, check, eventually, monitors, quick, room, take, task};
 use lapwing_queue::{
-    Queue, QueueError, Source,
+    Inspect, Queue, QueueError, Source,
     asynq::{Options, Timing},
 };
 use std::{collections::BTreeSet, time::Duration};

@@ -1,7 +1,7 @@
 //! Which tasks come, and in which order.
 
 use crate::fixture::{Redis, check, eventually, monitors, quick, room, take};
-use lapwing_queue::{Source, asynq::message::TaskMessage};
+use lapwing_queue::{Inspect, Source, asynq::message::TaskMessage};
 use std::time::Duration;
 
 #[tokio::test]

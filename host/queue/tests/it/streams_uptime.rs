@@ -4,7 +4,7 @@ use crate::{
     fixture::{Redis, eventually, result, room, take, task},
     streams_fixture::{add, column, depth, entries, open},
 };
-use lapwing_queue::{Enqueued, Queue, QueueError, Source, streams::Options};
+use lapwing_queue::{Enqueued, Inspect, Queue, QueueError, Source, streams::Options};
 use std::time::Duration;
 
 const JOBS: &str = "uptime:jobs";

@@ -2,7 +2,6 @@
 
 use crate::{
     admin::{State, openapi::refer},
-    config::queues::Dialect,
     queues::Open,
     tally::Counts,
 };
@@ -25,8 +24,8 @@ pub(crate) struct QueueList {
 pub(crate) struct QueueEntry {
     /// Its name.
     name: String,
-    /// How it is spoken.
-    dialect: Dialect,
+    /// How it is spoken: `asynq`, `streams`, `uptime-stream`, `arq` or `memory`.
+    dialect: &'static str,
     /// `worker offline`: this worker has not polled its queues within the liveness time; `paused`; `backlog`: a task has
     /// been due for more than ten seconds; `no tasks defined`: there is none, and never was one; else `ready`. A queue that
     /// cannot be asked counts as offline.
@@ -69,7 +68,7 @@ async fn entry(open: &Open, alive: bool) -> QueueEntry {
     let here = open.tally.counts();
     QueueEntry {
         name: open.settings.name.clone(),
-        dialect: open.settings.dialect,
+        dialect: open.dialect.dialect(),
         state: word(alive && trouble.is_none(), &stats, &here),
         trouble,
         stats,
