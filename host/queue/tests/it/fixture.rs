@@ -293,13 +293,17 @@ impl Dialect for OnRedis {
     }
 
     async fn depth(&mut self) -> (usize, usize) {
-        let active = self.redis.list("healthcheck", "active").await.len();
-        assert_eq!(
-            active,
-            self.redis.zset("healthcheck", "lease").await.len(),
-            "each task in work has a lease"
-        );
-        (self.redis.list("healthcheck", "pending").await.len(), active)
+        // In one step: a task may be put back between two looks.
+        let key = |name: &str| format!("asynq:{{healthcheck}}:{name}");
+        let mut pipe = redis::pipe();
+        pipe.atomic()
+            .llen(key("pending"))
+            .llen(key("active"))
+            .zcard(key("lease"));
+        let counts = pipe.query_async(&mut self.redis.connection).await;
+        let (pending, active, leases): (usize, usize, usize) = counts.unwrap();
+        assert_eq!(active, leases, "each task in work has a lease");
+        (pending, active)
     }
 
     async fn dead(&mut self) -> Vec<String> {
