@@ -106,7 +106,7 @@ bench-queue *arguments: servers
     cargo build --release --package lapwing --bin lapwing
     cargo build --release --package lapwing-queue --features testing --example delay
     PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$(host/queue/tests/stock/install.sh '{{ target }}/lapwing-tools')" \
-        python3 bench/queue.py --lapwing '{{ target }}/release/lapwing' --proxy '{{ target }}/release/examples/delay' {{ arguments }}
+        python3 bench/bench_queue.py --lapwing '{{ target }}/release/lapwing' --proxy '{{ target }}/release/examples/delay' {{ arguments }}
 
 # A hundred thousand runs, a tenth of them hostile, a thousand reloads, and native checks beside them: what stays behind
 [group('bench')]
