@@ -126,6 +126,20 @@ pub struct TaskStatus {
     pub due: Option<Timestamp>,
 }
 
+impl TaskStatus {
+    /// Of a task of which only the result is left.
+    pub(crate) fn completed(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            state: TaskState::Completed,
+            kind: None,
+            attempts: 1,
+            why: None,
+            due: None,
+        }
+    }
+}
+
 /// A result kept with its task.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct KeptResult {

@@ -303,14 +303,7 @@ impl Inspect for Memory {
         }
         // A result goes with the dead letter of a later run.
         if state.results.iter().any(|(kept, _)| kept == id) {
-            return Ok(Some(TaskStatus {
-                id: id.to_owned(),
-                state: TaskState::Completed,
-                kind: None,
-                attempts: 1,
-                why: None,
-                due: None,
-            }));
+            return Ok(Some(TaskStatus::completed(id)));
         }
         if let Some((letter, task)) = state.dead.iter().rev().find(|(letter, _)| letter.id == id) {
             return Ok(Some(of(task, TaskState::Archived, Some(letter.why.clone()))));

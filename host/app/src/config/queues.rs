@@ -106,25 +106,26 @@ pub(crate) struct Defaults {
     pub(crate) max_tries: Option<NonZeroU32>,
 }
 
-impl QueueSettings {
-    /// Of the queue in a process's own memory.
-    pub(crate) fn in_memory(concurrency: usize) -> Self {
-        let defaults = Defaults {
+impl Defaults {
+    /// Nothing said, but how many at once.
+    const fn plain(concurrency: usize) -> Self {
+        Self {
             concurrency,
             keep_result: None,
             max_tries: None,
-        };
-        QueueEntry::of(Dialect::Streams, "memory", NonZeroU32::MIN).settled(&defaults)
+        }
+    }
+}
+
+impl QueueSettings {
+    /// Of the queue in a process's own memory.
+    pub(crate) fn in_memory(concurrency: usize) -> Self {
+        QueueEntry::of(Dialect::Streams, "memory", NonZeroU32::MIN).settled(&Defaults::plain(concurrency))
     }
 
     /// An Asynq queue of its own, with the settings that such a one has by default.
     pub(crate) fn asynq(name: &str, concurrency: usize) -> Self {
-        let defaults = Defaults {
-            concurrency,
-            keep_result: None,
-            max_tries: None,
-        };
-        QueueEntry::of(Dialect::Asynq, name, NonZeroU32::MIN).settled(&defaults)
+        QueueEntry::of(Dialect::Asynq, name, NonZeroU32::MIN).settled(&Defaults::plain(concurrency))
     }
 }
 
@@ -336,11 +337,7 @@ impl Dialect {
 mod tests {
     use super::*;
 
-    const DEFAULTS: Defaults = Defaults {
-        concurrency: 128,
-        keep_result: None,
-        max_tries: None,
-    };
+    const DEFAULTS: Defaults = Defaults::plain(128);
 
     fn read(text: &str) -> (Vec<QueueSettings>, String) {
         #[derive(Deserialize)]

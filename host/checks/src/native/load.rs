@@ -65,10 +65,7 @@ impl Check for Sleep {
     type Config = Span;
 
     async fn probe(&self, Span { ms }: Span, cx: &ProbeContext) -> Result<Observation, CheckError> {
-        let span = Duration::from_millis(ms);
-        if span > cx.remaining() {
-            return Err(too_long(ms, cx));
-        }
+        let span = within(ms, cx)?;
         tokio::time::sleep(span).await;
         Ok(Observation::up(format!("waited {ms} ms")).with_latency(span))
     }
@@ -81,10 +78,7 @@ impl Check for Cpu {
     type Config = Span;
 
     async fn probe(&self, Span { ms }: Span, cx: &ProbeContext) -> Result<Observation, CheckError> {
-        let span = Duration::from_millis(ms);
-        if span > cx.remaining() {
-            return Err(too_long(ms, cx));
-        }
+        let span = within(ms, cx)?;
         let dropped = Dropped(Arc::default());
         let (flag, start) = (dropped.0.clone(), Instant::now());
         let burn = move || {
@@ -108,9 +102,14 @@ impl Drop for Dropped {
     }
 }
 
-fn too_long(ms: u64, cx: &ProbeContext) -> CheckError {
-    CheckError::InvalidConfig(format!(
+/// The time asked for, if the run may take it.
+fn within(ms: u64, cx: &ProbeContext) -> Result<Duration, CheckError> {
+    let span = Duration::from_millis(ms);
+    if span <= cx.remaining() {
+        return Ok(span);
+    }
+    Err(CheckError::InvalidConfig(format!(
         "`ms`: {ms} is more than the {} ms that the run may take",
         cx.remaining().as_millis()
-    ))
+    )))
 }

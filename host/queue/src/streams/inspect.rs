@@ -252,14 +252,7 @@ impl Inspect for Streams {
         }
         // A result goes with the dead letter of a later run.
         if kept {
-            return Ok(Some(TaskStatus {
-                id: id.to_owned(),
-                state: TaskState::Completed,
-                kind: None,
-                attempts: 1,
-                why: None,
-                due: None,
-            }));
+            return Ok(Some(TaskStatus::completed(id)));
         }
         let dead = self.letters(SEARCHED).await?;
         let named = |letter: &&Entry| letter.fields.text("task") == Ok(Some(id));
