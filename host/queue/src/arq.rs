@@ -22,11 +22,10 @@ mod value;
 
 use crate::{
     Enqueued, Lease, Policy, Queue, QueueError, RedisClock, Server, Sink, Source, backoff::Backoff,
-    batch::Batch, inspect::milliseconds, keeper, link::Link, script::Call,
+    batch::Batch, held::Held, inspect::milliseconds, keeper, link::Link, script::Call,
 };
 use async_trait::async_trait;
 use front::Front;
-use held::Held;
 use jiff::Timestamp;
 pub use job::Format;
 use job::Job;
@@ -40,6 +39,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Tells whether this worker runs a kind of checks.
@@ -161,7 +161,9 @@ struct Shared {
     /// `host:pid:uuid`.
     name: String,
     started: Timestamp,
-    held: Held,
+    held: Held<held::Reservation>,
+    /// Marks under which jobs may have been claimed, without an answer; and when.
+    doubtful: Mutex<Vec<(String, Instant)>>,
     /// Claimed, and not handed out because whoever asked is gone.
     ready: Mutex<VecDeque<(Hold, Task)>>,
     front: tokio::sync::Mutex<Front>,
@@ -226,6 +228,7 @@ impl Arq {
             clock,
             keys,
             held: Held::default(),
+            doubtful: Mutex::default(),
             ready: Mutex::default(),
             front: tokio::sync::Mutex::default(),
             counts: Counts::default(),

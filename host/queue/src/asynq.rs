@@ -25,11 +25,10 @@ pub use options::{Options, Priority, QueueOptions, Timing};
 pub use publish::Producer;
 
 use crate::{
-    Enqueued, Lease, Queue, QueueError, RedisClock, Server, Sink, Source, backoff::Backoff, keeper,
-    link::Link,
+    Enqueued, Lease, Queue, QueueError, RedisClock, Server, Sink, Source, backoff::Backoff, held::Held,
+    keeper, link::Link,
 };
 use async_trait::async_trait;
-use held::Held;
 use jiff::Timestamp;
 use lapwing_model::{CheckResult, Clock, Task};
 use presence::Identity;
@@ -75,7 +74,7 @@ struct Shared {
     queues: Vec<Served>,
     checks: Producer,
     results: Target,
-    held: Held,
+    held: Held<held::Reservation>,
     counts: AtomicCounts,
     /// Number of the next reservation.
     serial: AtomicU64,

@@ -61,7 +61,9 @@ impl<Q: Send + 'static, A: Send + 'static> Batch<Q, A> {
     pub(crate) async fn call(&self, request: Q) -> Result<A, QueueError> {
         let (caller, answer) = oneshot::channel();
         let ended = || QueueError::Protocol("the queue was closed".to_owned());
-        self.requests.send((request, caller)).await.map_err(|_| ended())?;
+        // Not `send`: its future would hold the request once more.
+        let room = self.requests.reserve().await.map_err(|_| ended())?;
+        room.send((request, caller));
         answer.await.map_err(|_| ended())?
     }
 }

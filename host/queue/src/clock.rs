@@ -5,21 +5,33 @@
 
 use crate::{QueueError, link::Link};
 use jiff::{SignedDuration, Timestamp};
-use lapwing_model::Clock;
+use lapwing_model::{Clock, SystemClock};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
 
+/// A difference between clocks that is worth a word.
+const TELLING: Duration = Duration::from_secs(5);
+
 /// Tells Redis's time, to about half a round trip.
 #[derive(Debug, Clone)]
 pub struct RedisClock(Arc<Mutex<(Instant, Timestamp)>>);
 
 impl RedisClock {
-    /// Asks for the time.
+    /// Asks for the time, and tells if this host's own is far from it: logs and plugins go by that one.
     pub(crate) async fn start(link: &Link) -> Result<Self, QueueError> {
-        Ok(Self(Arc::new(Mutex::new(ask(link).await?))))
+        let clock = Self(Arc::new(Mutex::new(ask(link).await?)));
+        let ahead = SystemClock.now().duration_since(clock.now());
+        if ahead.unsigned_abs() >= TELLING {
+            tracing::warn!(
+                "this host's clock is {:.0} s {} that of Redis; tasks and results go by Redis",
+                ahead.unsigned_abs().as_secs_f64(),
+                if ahead.is_negative() { "behind" } else { "ahead of" }
+            );
+        }
+        Ok(clock)
     }
 
     /// Asks for the time again.

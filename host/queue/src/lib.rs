@@ -11,6 +11,7 @@ pub mod clock;
 #[expect(clippy::expect_used, reason = "a fuzzer sees nothing but panics")]
 #[doc(hidden)]
 pub mod fuzz;
+mod held;
 pub mod inspect;
 mod keeper;
 pub mod lease;

@@ -27,10 +27,9 @@ mod uptime;
 
 use crate::{
     Enqueued, Lease, Policy, Queue, QueueError, RedisClock, Server, Sink, Source, backoff::Backoff,
-    batch::Batch, inspect::milliseconds, keeper, link::Link,
+    batch::Batch, held::Held, inspect::milliseconds, keeper, link::Link,
 };
 use async_trait::async_trait;
-use held::Held;
 use keys::Keys;
 use lapwing_model::{CheckResult, Task};
 use reader::Reader;
@@ -191,7 +190,7 @@ struct Shared {
     keys: Keys,
     /// `host:pid:uuid`, unique for each start of a process.
     consumer: String,
-    held: Held,
+    held: Held<held::Reservation>,
     /// Whether there is something that a plain read does not see: a pause, or parked entries.
     look: AtomicBool,
     archived: AtomicU64,

@@ -1,20 +1,16 @@
 //! The jobs that this process has claimed, and how their claims are kept alive.
 
 use super::{Shared, job::Job, keys, locked, presence, scripts};
-use crate::{QueueError, backoff::Backoff, inspect::milliseconds, link::Link, script::Call};
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use crate::{
+    QueueError,
+    backoff::Backoff,
+    held::{CHUNK, Held, Reserved, Tenure},
+    inspect::milliseconds,
+    link::Link,
+    script::Call,
 };
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
-
-/// Claims looked after by one call of a script.
-const CHUNK: usize = 1000;
 
 /// Due jobs looked through for claims whose answer never came; those of others run out.
 const LOOKED_THROUGH: usize = 20_000;
@@ -31,92 +27,16 @@ pub(super) struct Reservation {
     pub(super) job: Option<Job>,
     /// In Unix milliseconds.
     pub(super) started: i64,
-    /// When the claim was last known to be ours.
-    confirmed: Mutex<Instant>,
-    pub(super) lost: CancellationToken,
-    pub(super) cancelled: CancellationToken,
-    /// An attempt to settle was made: from then on the claim may be gone because we ended it.
-    pub(super) settling: AtomicBool,
+    pub(super) tenure: Tenure,
 }
 
-impl Reservation {
-    pub(super) fn new(
-        id: String,
-        mark: String,
-        attempt: u32,
-        job: Option<Job>,
-        started: i64,
-        at: Instant,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            id,
-            mark,
-            attempt,
-            job,
-            started,
-            confirmed: Mutex::new(at),
-            lost: CancellationToken::new(),
-            cancelled: CancellationToken::new(),
-            settling: AtomicBool::new(false),
-        })
+impl Reserved for Reservation {
+    fn name(&self) -> &str {
+        &self.id
     }
 
-    /// Fails when the claim is lost, or must be taken for lost because it was not renewed in time.
-    pub(super) fn still_ours(&self, claim: Duration) -> Result<(), QueueError> {
-        if locked(&self.confirmed).elapsed() >= claim {
-            self.lost.cancel();
-        }
-        if self.lost.is_cancelled() {
-            return Err(QueueError::LeaseLost(self.id.clone()));
-        }
-        Ok(())
-    }
-}
-
-/// All of them by id, and claims whose answer never came.
-#[derive(Debug, Default)]
-pub(super) struct Held {
-    table: Mutex<HashMap<String, Arc<Reservation>>>,
-    doubtful: Mutex<Vec<(String, Instant)>>,
-}
-
-impl Held {
-    pub(super) fn insert(&self, reservation: Arc<Reservation>) {
-        locked(&self.table).insert(reservation.id.clone(), reservation);
-    }
-
-    /// Removes this reservation, not a later one of the same id.
-    pub(super) fn remove(&self, reservation: &Arc<Reservation>) {
-        let mut table = locked(&self.table);
-        let same = |held: &Arc<Reservation>| Arc::ptr_eq(held, reservation);
-        if table.get(&reservation.id).is_some_and(same) {
-            table.remove(&reservation.id);
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        locked(&self.table).len()
-    }
-
-    /// Remembers that jobs may have been claimed under this mark, without an answer.
-    pub(super) fn doubt(&self, mark: String, at: Instant) {
-        locked(&self.doubtful).push((mark, at));
-    }
-
-    fn all(&self) -> Vec<Arc<Reservation>> {
-        locked(&self.table).values().cloned().collect()
-    }
-
-    /// Gives up the claims that were not renewed in time.
-    fn expire(&self, claim: Duration) {
-        for held in self.all() {
-            if !held.lost.is_cancelled() && held.still_ours(claim).is_err() {
-                tracing::warn!(
-                    job.id = held.id,
-                    "claim ran out: it could not be renewed for {claim:?}"
-                );
-            }
-        }
+    fn tenure(&self) -> &Tenure {
+        &self.tenure
     }
 }
 
@@ -177,14 +97,7 @@ async fn renew(shared: &Shared, link: &Link) -> Result<(), QueueError> {
             call.arg(&held.id).arg(&held.mark);
         }
         let lost: HashSet<String> = link.script(&call).await?;
-        for held in chunk {
-            if !lost.contains(&held.id) {
-                *locked(&held.confirmed) = at;
-            } else if !held.settling.load(Ordering::Relaxed) && !held.lost.is_cancelled() {
-                tracing::warn!(job.id = held.id, "claim lost: another worker has the job");
-                held.lost.cancel();
-            }
-        }
+        Held::renewed(chunk, at, |held| lost.contains(&held.id));
     }
     Ok(())
 }
@@ -192,7 +105,7 @@ async fn renew(shared: &Shared, link: &Link) -> Result<(), QueueError> {
 /// Gives doubtful claims back, again and again until they would have run out: the request may be served late.
 async fn release(shared: &Shared, link: &Link) -> Result<(), QueueError> {
     let marks: Vec<String> = {
-        let mut doubtful = locked(&shared.held.doubtful);
+        let mut doubtful = locked(&shared.doubtful);
         doubtful.retain(|(_, at)| at.elapsed() < shared.options.timing.claim);
         doubtful.iter().map(|(mark, _)| mark.clone()).collect()
     };
@@ -224,7 +137,7 @@ async fn look_for_aborts(shared: &Shared, link: &Link, always: bool) -> Result<(
         }
         let wanted: HashSet<String> = link.script(&call).await?;
         for held in chunk.iter().filter(|held| wanted.contains(&held.id)) {
-            held.cancelled.cancel();
+            held.tenure.cancelled.cancel();
         }
     }
     Ok(())

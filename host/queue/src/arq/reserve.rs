@@ -12,7 +12,7 @@ use super::{
     settle::Hold,
     value::Failure,
 };
-use crate::{Lease, QueueError, Settle, inspect::milliseconds, link, script::Call};
+use crate::{Lease, QueueError, Settle, held::Tenure, inspect::milliseconds, link, script::Call};
 use futures_util::future::join_all;
 use lapwing_model::Task;
 use std::{
@@ -75,7 +75,7 @@ fn ready(shared: &Shared, room: usize) -> Vec<Lease> {
     let count = room.min(ready.len());
     let live = ready
         .drain(..count)
-        .filter(|(hold, _)| !hold.reservation.lost.is_cancelled());
+        .filter(|(hold, _)| !hold.reservation.tenure.lost.is_cancelled());
     let lease = |(hold, task): (Hold, Task)| {
         let id = hold.reservation.id.clone();
         Lease::new(id, Arc::new(task), shared.options.policy, Box::new(hold))
@@ -121,7 +121,7 @@ async fn trip(shared: Arc<Shared>, room: usize) -> Result<Trip, QueueError> {
         Err(error) => {
             front.forget();
             if link::is_unanswered(&error) {
-                shared.held.doubt(mark, at);
+                locked(&shared.doubtful).push((mark, at));
             }
             return Err(error);
         }
@@ -188,7 +188,14 @@ fn open(
         Ok(job) => job.task(&id, attempt, due).map_err(Fate::Bury),
         Err(why) => Err(Fate::Bury(why.clone())),
     };
-    let reservation = Reservation::new(id, mark.to_owned(), attempt, read.ok(), now, at);
+    let reservation = Arc::new(Reservation {
+        id,
+        mark: mark.to_owned(),
+        attempt,
+        job: read.ok(),
+        started: now,
+        tenure: Tenure::since(at),
+    });
     Opened {
         hold: Hold::new(shared.clone(), reservation),
         fate,

@@ -9,7 +9,13 @@ use super::{
     value::Failure,
 };
 use crate::{
-    QueueError, Settle, backoff::retry_pause, batch::Batch, inspect::milliseconds, link::Link, script::Call,
+    QueueError, Settle,
+    backoff::retry_pause,
+    batch::Batch,
+    held::{Reserved, kept},
+    inspect::milliseconds,
+    link::Link,
+    script::Call,
 };
 use async_trait::async_trait;
 use lapwing_model::CheckResult;
@@ -18,8 +24,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Most endings in one call, within what Lua can pass on.
 const BATCH: usize = 1000;
-/// Longest reason kept with a dead letter, in bytes.
-const REASON_LIMIT: usize = 2048;
 
 /// One job's end, as the script takes it.
 pub(super) struct Ending {
@@ -93,10 +97,7 @@ impl Hold {
             };
             ended.write(outcome, shared.options.format)
         };
-        let reason = reason
-            .get(..reason.floor_char_boundary(REASON_LIMIT))
-            .unwrap_or(reason);
-        self.end("done", first, second, reason).await?;
+        self.end("done", first, second, kept(reason)).await?;
         count.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -107,8 +108,6 @@ impl Hold {
             .await
     }
 
-    /// After an attempt without an answer, "not ours" means that it was done then, or that the claim ran out
-    /// meanwhile: either way nothing is left to do.
     async fn end(
         &self,
         how: &'static str,
@@ -117,8 +116,6 @@ impl Hold {
         reason: &str,
     ) -> Result<(), QueueError> {
         let held = &self.reservation;
-        held.still_ours(self.shared.options.timing.claim)?;
-        let again = held.settling.swap(true, Ordering::Relaxed);
         let ending = Ending {
             id: held.id.clone(),
             mark: held.mark.clone(),
@@ -127,13 +124,10 @@ impl Hold {
             second,
             reason: reason.to_owned(),
         };
-        let settled = self.shared.endings.call(ending).await?;
-        if settled || again {
-            self.shared.counts.ended.fetch_add(1, Ordering::Relaxed);
-            return Ok(());
-        }
-        held.lost.cancel();
-        Err(QueueError::LeaseLost(held.id.clone()))
+        let claim = self.shared.options.timing.claim;
+        held.end(claim, self.shared.endings.call(ending)).await?;
+        self.shared.counts.ended.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -177,10 +171,10 @@ impl Settle for Hold {
     }
 
     fn lost(&self) -> &CancellationToken {
-        &self.reservation.lost
+        &self.reservation.tenure.lost
     }
 
     fn cancelled(&self) -> &CancellationToken {
-        &self.reservation.cancelled
+        &self.reservation.tenure.cancelled
     }
 }

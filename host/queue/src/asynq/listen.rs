@@ -31,7 +31,7 @@ async fn listen(shared: &Shared, backoff: &mut Backoff) -> Result<(), QueueError
     while let Some(message) = messages.next().await {
         let text = String::from_utf8_lossy(message.get_payload_bytes());
         if message.get_channel_name() == keys::CANCEL {
-            shared.held.cancel(&text);
+            shared.held.cancel(|held| held.id == text);
         } else if shared.queues.iter().any(|queue| *queue.keys.queue == *text) {
             shared.hint();
         }

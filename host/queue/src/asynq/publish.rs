@@ -68,7 +68,9 @@ impl Target {
 
     /// Puts a task in the queue.
     async fn put(&self, mut new: New) -> Result<Enqueued, QueueError> {
-        self.announce().await?;
+        if !self.announced.load(Ordering::Relaxed) {
+            Box::pin(self.announce()).await?;
+        }
         let message = &mut new.message;
         message.queue.clone_from(&self.keys.queue);
         message.unique_key = self.keys.unique(&message.kind, &message.payload);
@@ -79,14 +81,12 @@ impl Target {
         }
     }
 
-    /// Makes the queue known to tools, once per process.
+    /// Makes the queue known to tools; once per process is enough.
     async fn announce(&self) -> Result<(), QueueError> {
-        if !self.announced.load(Ordering::Relaxed) {
-            let mut command = redis::cmd("SADD");
-            let command = command.arg(keys::QUEUES).arg(&self.keys.queue);
-            self.link.command::<()>(command).await?;
-            self.announced.store(true, Ordering::Relaxed);
-        }
+        let mut command = redis::cmd("SADD");
+        let command = command.arg(keys::QUEUES).arg(&self.keys.queue);
+        self.link.command::<()>(command).await?;
+        self.announced.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

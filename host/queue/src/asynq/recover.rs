@@ -142,7 +142,10 @@ impl Recovery {
         let now = shared.clock.seconds_in(Duration::ZERO) as f64;
         match lease.lapwing() {
             Some(worker) if worker == shared.identity.name => {
-                !shared.held.contains(queue, &lease.id, &lease.owner)
+                let held = shared.held.all();
+                !held
+                    .iter()
+                    .any(|held| held.queue == queue && held.id == lease.id && *held.owner == *lease.owner)
             }
             Some(worker) => {
                 let gone = self

@@ -8,20 +8,16 @@ use super::{
     served::{self, Seats, Served},
     settle::Hold,
 };
-use crate::{Lease, QueueError, Settle, script::Call};
+use crate::{Lease, QueueError, Settle, held::Tenure, script::Call};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use lapwing_model::{Clock, Task};
 use std::{
     num::NonZeroUsize,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 /// Most tasks taken by one call of the script.
 const BATCH: usize = 512;
@@ -179,10 +175,7 @@ async fn dequeue(
             envelope,
             started,
             limit,
-            confirmed: Mutex::new(at),
-            lost: CancellationToken::new(),
-            cancelled: CancellationToken::new(),
-            settling: AtomicBool::new(false),
+            tenure: Tenure::since(at),
         });
         taken.push((Hold::new(shared.clone(), reservation, seats.one()), task));
     }

@@ -10,24 +10,20 @@ use super::{
 use crate::{
     QueueError, RedisClock, Settle,
     clock::{day, later},
+    held::{Reserved, kept},
     link::Link,
     script::Call,
 };
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use lapwing_model::{CheckResult, Clock};
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long Asynq keeps daily counters and archived tasks.
 const KEPT: Duration = DAY.saturating_mul(90);
-/// Longest reason kept with a failed task, in bytes.
-const REASON_LIMIT: usize = 2048;
 
 /// What becomes of one task.
 #[derive(Debug)]
@@ -155,22 +151,15 @@ impl Hold {
     }
 
     /// Makes one attempt to end the task.
-    ///
-    /// After an attempt without an answer, "not held under this reservation" means that it was ended then, or that the
-    /// lease ran out meanwhile: either way nothing is left to do.
     async fn settle(&self, way: Way) -> Result<(), QueueError> {
-        self.reservation.still_ours(self.shared.options.timing.lease)?;
         let ending = Ending {
             reservation: self.reservation.clone(),
             way,
         };
-        let again = self.reservation.settling.swap(true, Ordering::Relaxed);
-        let settled = self.queue()?.settle.call(ending).await?;
-        if settled || again {
-            return Ok(());
-        }
-        self.reservation.lost.cancel();
-        Err(QueueError::LeaseLost(self.reservation.id.clone()))
+        let lease = self.shared.options.timing.lease;
+        self.reservation
+            .end(lease, self.queue()?.settle.call(ending))
+            .await
     }
 
     /// When the task failed, and its message with the reason, tried `tried` times more than before.
@@ -178,9 +167,7 @@ impl Hold {
         let now = self.shared.clock.seconds_in(Duration::ZERO);
         let mut failed = self.reservation.envelope.clone();
         let message = &mut failed.message;
-        why.get(..why.floor_char_boundary(REASON_LIMIT))
-            .unwrap_or(why)
-            .clone_into(&mut message.error_msg);
+        kept(why).clone_into(&mut message.error_msg);
         message.last_failed_at = now;
         message.retried = message.retried.saturating_add(tried);
         (now, failed.encode())
@@ -201,7 +188,7 @@ impl Settle for Hold {
     async fn confirm(&self) -> Result<(), QueueError> {
         let timing = &self.shared.options.timing;
         // A lease is looked into from then on; until then nobody takes it for abandoned.
-        if self.reservation.age() >= timing.silence {
+        if self.reservation.tenure.age() >= timing.silence {
             let only = std::slice::from_ref(&self.reservation);
             held::extend(&self.shared, &self.shared.link, &self.queue()?.keys, only).await?;
         }
@@ -259,11 +246,11 @@ impl Settle for Hold {
     }
 
     fn lost(&self) -> &CancellationToken {
-        &self.reservation.lost
+        &self.reservation.tenure.lost
     }
 
     fn cancelled(&self) -> &CancellationToken {
-        &self.reservation.cancelled
+        &self.reservation.tenure.cancelled
     }
 }
 

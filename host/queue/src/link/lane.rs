@@ -81,14 +81,15 @@ impl Lane {
             return Ok(live);
         }
         let mut failure = QueueError::Unavailable("no connection to Redis in time".into());
-        let connected = async {
+        // On the heap, as it is rare and has 3 KiB: every call, and every task's end, would carry and copy as much.
+        let connected = Box::pin(async {
             loop {
                 match self.dial(server, patience).await {
                     Err(error @ QueueError::Unavailable(_)) => failure = error,
                     outcome => return outcome,
                 }
             }
-        };
+        });
         match timeout(patience, connected).await {
             Ok(outcome) => outcome,
             Err(_) => Err(failure),

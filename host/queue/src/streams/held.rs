@@ -1,21 +1,15 @@
 //! The entries that this process has in work, and how their leases are kept alive.
 
 use super::{Shared, fields::parts, keys::PARKED, scripts, settle::refusal};
-use crate::{QueueError, link::Link, script::Call};
-use lapwing_model::Task;
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use crate::{
+    QueueError,
+    held::{CHUNK, Held, Reserved, Tenure},
+    link::Link,
+    script::Call,
 };
+use lapwing_model::Task;
+use std::{collections::HashSet, sync::Arc};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-
-/// Leases renewed by one call of the script.
-const CHUNK: usize = 1000;
 
 /// One entry in work here.
 #[derive(Debug)]
@@ -28,86 +22,16 @@ pub(super) struct Reservation {
     pub(super) name: String,
     /// `None` when the entry is no task.
     pub(super) task: Option<Arc<Task>>,
-    /// When the lease was last known to be ours.
-    confirmed: Mutex<Instant>,
-    pub(super) lost: CancellationToken,
-    pub(super) cancelled: CancellationToken,
-    /// An attempt to settle was made: from then on the entry may be gone because we ended it.
-    pub(super) settling: AtomicBool,
+    pub(super) tenure: Tenure,
 }
 
-impl Reservation {
-    /// Of an entry that was ours at `at`.
-    pub(super) fn new(
-        entry: String,
-        deliveries: u64,
-        name: String,
-        task: Option<Arc<Task>>,
-        at: Instant,
-    ) -> Self {
-        Self {
-            entry,
-            deliveries,
-            name,
-            task,
-            confirmed: Mutex::new(at),
-            lost: CancellationToken::new(),
-            cancelled: CancellationToken::new(),
-            settling: AtomicBool::new(false),
-        }
+impl Reserved for Reservation {
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Time since the lease was last known to be ours.
-    pub(super) fn age(&self) -> Duration {
-        self.confirmed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .elapsed()
-    }
-
-    pub(super) fn confirm(&self, at: Instant) {
-        *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = at;
-    }
-}
-
-/// All of them, by the entry's id.
-#[derive(Debug, Default)]
-pub(super) struct Held(Mutex<HashMap<String, Arc<Reservation>>>);
-
-impl Held {
-    fn table(&self) -> MutexGuard<'_, HashMap<String, Arc<Reservation>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn insert(&self, reservation: Arc<Reservation>) {
-        self.table().insert(reservation.entry.clone(), reservation);
-    }
-
-    /// Removes this reservation, not a later one of the same entry.
-    pub(super) fn remove(&self, reservation: &Arc<Reservation>) {
-        let mut table = self.table();
-        if table
-            .get(&reservation.entry)
-            .is_some_and(|held| Arc::ptr_eq(held, reservation))
-        {
-            table.remove(&reservation.entry);
-        }
-    }
-
-    /// Those that are ours.
-    pub(super) fn all(&self) -> Vec<Arc<Reservation>> {
-        self.table()
-            .values()
-            .filter(|held| !held.lost.is_cancelled())
-            .cloned()
-            .collect()
-    }
-
-    /// Asks whoever runs the task of an entry to stop.
-    pub(super) fn cancel(&self, entry: &str) {
-        if let Some(held) = self.table().get(entry) {
-            held.cancelled.cancel();
-        }
+    fn tenure(&self) -> &Tenure {
+        &self.tenure
     }
 }
 
@@ -131,17 +55,7 @@ pub(super) async fn renew(shared: &Shared, link: &Link, held: &[Arc<Reservation>
             call.arg(&reservation.entry).arg(reservation.deliveries);
         }
         let (lost, why): (HashSet<String>, String) = link.script(&call).await?;
-        for reservation in chunk {
-            if !lost.contains(&reservation.entry) {
-                reservation.confirm(at);
-            } else if !reservation.settling.load(Ordering::Relaxed) {
-                tracing::warn!(
-                    task.id = reservation.name,
-                    "lease lost: another worker has the task, or it is gone"
-                );
-                reservation.lost.cancel();
-            }
-        }
+        Held::renewed(chunk, at, |held| lost.contains(&held.entry));
         if !why.is_empty() {
             refused = Err(refusal(&why));
         }

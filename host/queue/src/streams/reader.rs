@@ -13,7 +13,7 @@ use super::{
     shelf::Shelf,
     trouble,
 };
-use crate::{Lease, QueueError, Settle, backoff::Backoff, link::Link, script::Call};
+use crate::{Lease, QueueError, Settle, backoff::Backoff, held::Tenure, link::Link, script::Call};
 use futures_util::future::join_all;
 use redis::{Value, cmd, from_redis_value, pipe};
 use std::{
@@ -194,7 +194,13 @@ impl Reader {
             Ok((name, task)) => (name, Some(Arc::new(task)), String::new()),
             Err(why) => (entry.name(options.format), None, why),
         };
-        let held = Reservation::new(entry.id, entry.deliveries, name.clone(), task.clone(), at);
+        let held = Reservation {
+            entry: entry.id,
+            deliveries: entry.deliveries,
+            name: name.clone(),
+            task: task.clone(),
+            tenure: Tenure::since(at),
+        };
         let seat = Hold::new(self.shared.clone(), self.settle.clone(), Arc::new(held));
         match task {
             Some(task) => Ok(Lease::new(name, task, options.policy, Box::new(seat))),

@@ -7,7 +7,13 @@ use super::{
     ms, scripts,
 };
 use crate::{
-    QueueError, Settle, backoff::retry_pause, batch::Batch, link::Link, link::queue_error, script::Call,
+    QueueError, Settle,
+    backoff::retry_pause,
+    batch::Batch,
+    held::{Reserved, kept},
+    link::Link,
+    link::queue_error,
+    script::Call,
 };
 use async_trait::async_trait;
 use lapwing_model::{CheckResult, Task};
@@ -19,8 +25,8 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Longest reason kept with a dead letter, in bytes.
-const REASON_LIMIT: usize = 2048;
+/// An entry is ours until the server says otherwise: it stays with us while its group stands.
+const FOR_EVER: Duration = Duration::MAX;
 
 /// What settles entries.
 pub(super) type Settling = Batch<Request, Outcome>;
@@ -137,37 +143,26 @@ impl Hold {
     }
 
     /// Settles the entry.
-    ///
-    /// After an attempt without an answer, "no longer ours" means that it was done then, or that somebody took it
-    /// meanwhile: either way nothing is left to do.
     async fn run(&self, verb: &'static str, detail: [String; 2]) -> Result<(), QueueError> {
-        self.still_ours()?;
-        let again = self.reservation.settling.swap(true, Ordering::Relaxed);
-        match self.ask(verb, detail).await? {
-            Outcome::Done => Ok(()),
-            Outcome::Refused(text) => Err(refusal(&text)),
-            Outcome::Lost if again => Ok(()),
-            Outcome::Lost => {
-                self.reservation.lost.cancel();
-                self.still_ours()
-            }
-        }
+        self.reservation.end(FOR_EVER, self.ask(verb, detail)).await
     }
 
-    async fn ask(&self, verb: &'static str, detail: [String; 2]) -> Result<Outcome, QueueError> {
+    /// Whether the entry was still ours.
+    async fn ask(&self, verb: &'static str, detail: [String; 2]) -> Result<bool, QueueError> {
         let request = Request {
             reservation: self.reservation.clone(),
             verb,
             detail,
         };
-        self.settle.call(request).await
+        match self.settle.call(request).await? {
+            Outcome::Done => Ok(true),
+            Outcome::Lost => Ok(false),
+            Outcome::Refused(text) => Err(refusal(&text)),
+        }
     }
 
     fn still_ours(&self) -> Result<(), QueueError> {
-        if self.reservation.lost.is_cancelled() {
-            return Err(QueueError::LeaseLost(self.reservation.name.clone()));
-        }
-        Ok(())
+        self.reservation.still_ours(FOR_EVER)
     }
 }
 
@@ -181,15 +176,16 @@ impl Drop for Hold {
 impl Settle for Hold {
     async fn confirm(&self) -> Result<(), QueueError> {
         // Nobody takes an entry before its idle time is over.
-        if self.reservation.age() < self.shared.options.timing.idle {
-            return self.still_ours();
-        }
+        let tenure = &self.reservation.tenure;
         self.still_ours()?;
+        if tenure.age() < self.shared.options.timing.idle {
+            return Ok(());
+        }
         let at = Instant::now();
-        match self.ask("confirm", Default::default()).await? {
-            Outcome::Done => self.reservation.confirm(at),
-            Outcome::Refused(text) => return Err(refusal(&text)),
-            Outcome::Lost => self.reservation.lost.cancel(),
+        if self.ask("confirm", Default::default()).await? {
+            tenure.confirm(at);
+        } else {
+            tenure.lost.cancel();
         }
         self.still_ours()
     }
@@ -218,8 +214,7 @@ impl Settle for Hold {
     }
 
     async fn archive(&self, why: &str) -> Result<(), QueueError> {
-        let why = why.get(..why.floor_char_boundary(REASON_LIMIT)).unwrap_or(why);
-        self.run("archive", [why.to_owned(), String::new()]).await
+        self.run("archive", [kept(why).to_owned(), String::new()]).await
     }
 
     async fn requeue(&self) -> Result<(), QueueError> {
@@ -229,10 +224,10 @@ impl Settle for Hold {
     }
 
     fn lost(&self) -> &CancellationToken {
-        &self.reservation.lost
+        &self.reservation.tenure.lost
     }
 
     fn cancelled(&self) -> &CancellationToken {
-        &self.reservation.cancelled
+        &self.reservation.tenure.cancelled
     }
 }

@@ -122,7 +122,7 @@ async fn forward(shared: &Shared, link: &Link) -> Result<(), QueueError> {
             shared.look.store(true, Ordering::Relaxed);
         }
         for entry in cancelled {
-            shared.held.cancel(&String::from_utf8_lossy(&entry));
+            shared.held.cancel(|held| held.entry.as_bytes() == entry);
         }
         if dead > 0 {
             shared.archived.fetch_add(dead, Ordering::Relaxed);
