@@ -188,6 +188,7 @@ servers:
     aiosmtpd python3-aiosmtpd
     slapd slapd
     freeradius freeradius
+    faketime faketime
     LIST
     if [ "${#missing[@]}" -eq 0 ]; then
         exit

@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod enqueue;
 pub(crate) mod health;
+mod kind;
 pub(crate) mod kinds;
 pub(crate) mod plugin;
 pub(crate) mod run;
@@ -11,7 +12,7 @@ pub(crate) mod table;
 pub(crate) mod worker;
 
 use crate::config::HumanDuration;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use lapwing_model::{Status, task::LONGEST_TIMEOUT};
 use std::{
     net::SocketAddr,
@@ -43,6 +44,20 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The check that help was asked for, by a command line that clap answered with `error`: `lapwing check KIND --help`.
+    pub(crate) fn check_to_explain(error: &clap::Error) -> Option<check::CheckArgs> {
+        if error.kind() != ErrorKind::DisplayHelp {
+            return None;
+        }
+        let rest = std::env::args_os().filter(|argument| argument != "--help" && argument != "-h");
+        match Self::try_parse_from(rest).ok()?.command {
+            Command::Check(args) | Command::Plugin(plugin::PluginCommand::Run(args)) => Some(args),
+            _ => None,
+        }
+    }
 }
 
 /// What to do.

@@ -54,7 +54,7 @@ fn the_reference_of_the_native_kinds_is_current() {
         let _ = write!(page, "\n## `{kind}`{also}\n\n{summary}.\n");
         rows(&mut page, schema, schema);
     }
-    current("kinds.md", &page);
+    current("checks.md", &page);
 }
 
 #[test]

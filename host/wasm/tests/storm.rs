@@ -28,7 +28,12 @@ use std::{
     time::Duration,
 };
 use support::{PLENTY, add, at_rest, context_on, eventually, fixture, small};
+use tikv_jemallocator::Jemalloc;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::Instant};
+
+/// As in `lapwing`.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Misdeeds and their configurations; each ends as `unknown`, whatever it tries.
 const HOSTILE: [(&str, &str); 9] = [

@@ -1,6 +1,6 @@
 //! `lapwing check KIND`: one check, now.
 
-use super::{Exit, OneCheck, Shared, Usage, table};
+use super::{Exit, OneCheck, Shared, Usage, kind, table};
 use crate::{
     admin::checks::adhoc,
     config::{Config, Environment},
@@ -30,6 +30,7 @@ Exit codes: 0 up, 1 down, 2 could not tell, 64 unknown kind or unfit configurati
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  lapwing check tcp --help                 what the kind takes
   lapwing check tcp --config '{\"host\": \"127.0.0.1\", \"port\": 6379}'
   lapwing check http --config @shop.json --timeout 5s --json
   echo '{\"url\": \"http://127.0.0.1/\"}' | lapwing check http --config @-
@@ -54,13 +55,18 @@ pub(crate) struct CheckArgs {
     around: OneCheck,
 }
 
+impl CheckArgs {
+    fn shared(&self) -> Shared {
+        Shared {
+            plugins: self.plugins.clone(),
+            ..self.around.shared("warn")
+        }
+    }
+}
+
 /// Runs it.
 pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let shared = Shared {
-        plugins: args.plugins.clone(),
-        ..args.around.shared("warn")
-    };
-    let config = Config::load(&shared, environment)?;
+    let config = Config::load(&args.shared(), environment)?;
     config.start_logging();
     let given = read(&args.config)?;
     let console = Console::new(args.json);
@@ -78,6 +84,19 @@ pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Resul
             Some(Reason::InvalidConfig | Reason::UnknownKind) => Exit::Usage,
             _ => result.observation.status.into(),
         })
+    })
+}
+
+/// What the kind takes, below the command's own help.
+pub(crate) fn explain(args: &CheckArgs, environment: &Environment) -> anyhow::Result<Exit> {
+    let config = Config::load(&args.shared(), environment)?;
+    config.start_logging();
+    role::block_on(async {
+        let kinds = Role::load_for(&args.kind, &config, false).await?.prober.kinds;
+        let executor = kinds.executor(&args.kind).map_err(Usage::of)?;
+        let command = format!("lapwing check {}", args.kind);
+        console::line(&format!("\n{}", kind::page(executor.info(), &command)));
+        Ok(Exit::Up)
     })
 }
 

@@ -1,6 +1,6 @@
 //! `lapwing kinds`: every kind of check there is.
 
-use super::{Exit, Usage, table};
+use super::{Exit, Usage, kind, table};
 use crate::{
     cli::Shared,
     config::{Config, Environment},
@@ -12,7 +12,7 @@ use clap::Args;
 /// `lapwing kinds`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  lapwing kinds\n  lapwing kinds http --json      with the schema of its configuration"
+    after_help = "Examples:\n  lapwing kinds\n  lapwing kinds http             the settings of its configuration\n  lapwing kinds http --json      with the schema of its configuration"
 )]
 pub(crate) struct KindsArgs {
     /// Only this kind
@@ -37,10 +37,13 @@ pub(crate) fn main(args: &KindsArgs, environment: &Environment) -> anyhow::Resul
             Some(executor) => vec![executor.info()],
             None => registry.kinds().collect(),
         };
-        console::line(&if args.json {
-            serde_json::to_string_pretty(&kinds)?
-        } else {
-            table::of_kinds(&kinds)
+        console::line(&match (&one, args.json) {
+            (_, true) => serde_json::to_string_pretty(&kinds)?,
+            (Some(one), false) => {
+                let command = format!("lapwing check {}", one.info().kind);
+                kind::page(one.info(), &command)
+            }
+            (None, false) => table::of_kinds(&kinds),
         });
         Ok(Exit::Up)
     })

@@ -102,6 +102,12 @@ pub(crate) fn of_result(result: &CheckResult, console: Console) -> String {
     lines.join("\n")
 }
 
+/// A step to the right.
+pub(super) fn indented(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| format!("  {line}")).collect();
+    lines.join("\n")
+}
+
 /// One line a kind.
 pub(crate) fn of_kinds(kinds: &[&KindInfo]) -> String {
     let rows: Vec<_> = kinds

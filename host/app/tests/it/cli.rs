@@ -341,3 +341,33 @@ fn the_settings_file_has_one_name_everywhere() {
         mixed.err
     );
 }
+
+#[test]
+fn help_with_a_kind_tells_what_the_kind_takes() {
+    let said = say(&["check", "http", "--help"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    for part in [
+        "--config <JSON|@FILE>",
+        "FIELD",
+        "basic_auth_pass",
+        "secret",
+        "lapwing check http --config '{",
+    ] {
+        assert!(said.out.contains(part), "{part} in {}", said.out);
+    }
+    let plain = say(&["check", "--help"]);
+    assert_eq!(
+        (plain.code, plain.out.contains("FIELD")),
+        (0, false),
+        "{}",
+        plain.out
+    );
+    let unknown = say(&["check", "gopher", "--help"]);
+    assert_eq!(unknown.code, 64);
+    assert!(
+        unknown.err.contains("unknown monitor type `gopher`"),
+        "{}",
+        unknown.err
+    );
+    assert!(say(&["kinds", "tcp"]).out.contains("Port, 1 to 65535"));
+}

@@ -9,10 +9,14 @@ use crate::support::{
 use lapwing_queue::testing::RedisServer;
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, process::Command, time::Duration};
 
 /// A worker on `redis`, with the variables of Peekaping's worker.
 pub(crate) fn worker(redis: &RedisServer) -> Daemon {
+    Daemon::start(worker_command(redis))
+}
+
+pub(crate) fn worker_command(redis: &RedisServer) -> Command {
     let mut command = lapwing();
     command.arg("worker").arg("--plugins").arg(plugins()).envs([
         ("REDIS_HOST", "127.0.0.1"),
@@ -22,7 +26,7 @@ pub(crate) fn worker(redis: &RedisServer) -> Daemon {
         ("MODE", "dev"),
         ("TZ", "UTC"),
     ]);
-    Daemon::start(command)
+    command
 }
 
 pub(crate) async fn connect(redis: &RedisServer) -> MultiplexedConnection {

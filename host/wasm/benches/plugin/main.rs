@@ -25,11 +25,16 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tikv_jemallocator::Jemalloc;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
     runtime::{Builder, Runtime},
 };
+
+/// As in `lapwing`.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 const RUNS: usize = 50_000;
 /// Without a network the plugin gets as far as its first call, and reports the refusal.

@@ -2,19 +2,14 @@
 
 use super::Inspected;
 use crate::{
-    cli::table::{disabled, grid},
+    cli::{
+        kind,
+        table::{disabled, grid, indented},
+    },
     console::one_line,
-    fields::{self, Field},
 };
-use lapwing_checks::KindInfo;
 use lapwing_wasm::{About, Capability, PluginState};
-use serde_json::Value;
 use std::path::Path;
-
-/// How deep settings within settings are listed.
-const DEPTH: usize = 3;
-/// How many settings of a kind are listed.
-const ROWS: usize = 200;
 
 impl Inspected {
     /// `decisions` is where it is kept which are disabled. A few lines on the file, what it asks for, and a table of each kind's settings.
@@ -49,7 +44,14 @@ impl Inspected {
         if let Some(about) = &report.about {
             blocks.push(asks(&about.capabilities));
         }
-        blocks.extend(self.executors.iter().map(|kind| section(kind, &report.path)));
+        blocks.extend(self.executors.iter().map(|info| {
+            let command = format!(
+                "lapwing plugin test {} --kind {}",
+                report.path.display(),
+                info.kind
+            );
+            kind::page(info, &command)
+        }));
         blocks.join("\n\n")
     }
 }
@@ -104,63 +106,4 @@ fn asks(capabilities: &[Capability]) -> String {
         "asks for\n{}",
         indented(&grid(["KIND", "RIGHT", "TO", "NEEDED", "WHY"], &rows))
     )
-}
-
-fn section(kind: &KindInfo, file: &Path) -> String {
-    let mut rows = Vec::new();
-    list(&kind.schema, &kind.schema, "", DEPTH, &mut rows);
-    let left_out = rows.len().saturating_sub(ROWS);
-    rows.truncate(ROWS);
-    let mut text = format!("kind `{}`: {}", one_line(&kind.kind), one_line(&kind.summary));
-    if !rows.is_empty() {
-        let head = ["FIELD", "TYPE", "DEFAULT", "WHAT IT IS"];
-        text = format!("{text}\n{}", indented(&grid(head, &rows)));
-    }
-    if left_out > 0 {
-        text = format!("{text}\n  and {left_out} more");
-    }
-    if let Some(example) = &kind.example {
-        let quoted = example.to_string().replace('\'', r"'\''");
-        let example = format!(
-            "lapwing plugin test {} --kind {} --config '{quoted}'",
-            file.display(),
-            kind.kind
-        );
-        text = format!("{text}\n  for example\n    {}", one_line(&example));
-    }
-    text
-}
-
-/// The fields of `table`, and of the tables in it.
-fn list(schema: &Value, table: &Value, prefix: &str, depth: usize, rows: &mut Vec<[String; 4]>) {
-    for field in fields::of(schema, table) {
-        let Field {
-            name,
-            kind,
-            default,
-            required,
-            about,
-            inner,
-            item,
-        } = field;
-        let place = format!("{prefix}{name}");
-        let default = match default {
-            None if required => "required".to_owned(),
-            default => default.unwrap_or_default(),
-        };
-        rows.push([&place, &kind, &default, about].map(one_line));
-        let (within, path) = match (inner, item) {
-            (Some(inner), _) => (inner, format!("{place}.")),
-            (None, Some(item)) => (item, format!("{place}[].")),
-            (None, None) => continue,
-        };
-        if depth > 1 && rows.len() < ROWS {
-            list(schema, within, &path, depth - 1, rows);
-        }
-    }
-}
-
-fn indented(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(|line| format!("  {line}")).collect();
-    lines.join("\n")
 }
