@@ -4,13 +4,20 @@
 
 pub mod http;
 mod load;
+mod payload;
 mod pattern;
+pub mod ping;
+pub mod push;
 pub mod tcp;
+pub mod udp;
 
 use crate::{Check, Registry, executor::Native, registry::Clash};
 use http::{Http, HttpJsonQuery, HttpKeyword};
+use ping::Ping;
+use push::Push;
 use std::sync::Arc;
 use tcp::Tcp;
+use udp::Udp;
 
 /// Adds every native kind. An error means that a name is taken, by a plugin or by an earlier call.
 pub fn register(registry: &mut Registry) -> Result<(), Clash> {
@@ -18,7 +25,10 @@ pub fn register(registry: &mut Registry) -> Result<(), Clash> {
     add(registry, Http::new(tokens.clone()))?;
     add(registry, HttpKeyword::new(tokens.clone()))?;
     add(registry, HttpJsonQuery::new(tokens))?;
-    add(registry, Tcp)
+    add(registry, Tcp)?;
+    add(registry, Udp)?;
+    add(registry, Ping)?;
+    add(registry, Push)
 }
 
 /// Adds the kinds of load tests: `noop`, `sleep` and `cpu`.
