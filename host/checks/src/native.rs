@@ -2,6 +2,7 @@
 //!
 //! A new kind is its file, one `mod` line and one line in [`register`]; schema, documentation and admin listing follow.
 
+mod ber;
 pub mod http;
 mod load;
 mod payload;
@@ -9,6 +10,7 @@ mod pattern;
 pub mod ping;
 pub mod push;
 pub mod tcp;
+pub mod tls;
 pub mod udp;
 
 use crate::{Check, Registry, executor::Native, registry::Clash};
@@ -17,6 +19,7 @@ use ping::Ping;
 use push::Push;
 use std::sync::Arc;
 use tcp::Tcp;
+use tls::Tls;
 use udp::Udp;
 
 /// Adds every native kind. An error means that a name is taken, by a plugin or by an earlier call.
@@ -27,6 +30,7 @@ pub fn register(registry: &mut Registry) -> Result<(), Clash> {
     add(registry, HttpJsonQuery::new(tokens))?;
     add(registry, Tcp)?;
     add(registry, Udp)?;
+    add(registry, Tls)?;
     add(registry, Ping)?;
     add(registry, Push)
 }
