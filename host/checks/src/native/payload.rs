@@ -7,6 +7,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
 use std::{borrow::Cow, fmt};
 
+/// How much of what was heard a message quotes, in bytes.
+const MAX_QUOTE: usize = 80;
+
 /// What to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Payload {
@@ -58,6 +61,13 @@ impl fmt::Display for Wanted {
             Self::Bytes(bytes) => write!(f, "the bytes {}", hex::encode(bytes)),
         }
     }
+}
+
+/// The beginning of what was heard, as text.
+pub(super) fn quote(heard: &[u8]) -> String {
+    String::from_utf8_lossy(heard.get(..MAX_QUOTE).unwrap_or(heard))
+        .escape_debug()
+        .to_string()
 }
 
 /// How bytes are written.

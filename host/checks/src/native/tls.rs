@@ -157,15 +157,23 @@ impl TlsConfig {
         let mut seen = match days {
             Some(days) if warn > 0 && days < i64::from(warn) => Observation::degraded(
                 Reason::CertificateExpiring,
-                format!("{text}; certificate expires in {days} days"),
+                format!("{text}; {}", expiry(days)),
             ),
-            Some(days) => Observation::up(format!("{text}; certificate valid for {days} days")),
+            Some(days) => Observation::up(format!("{text}; {}", expiry(days))),
             None => Observation::up(text),
         };
         seen.metrics = days.into_iter().filter_map(days_metric).collect();
         seen.tls = Some(info);
         seen
     }
+}
+
+/// An expired certificate comes as far as here only where it is accepted all the same.
+pub(super) fn expiry(days: i64) -> String {
+    if days < 0 {
+        return format!("certificate expired {} days ago", -days);
+    }
+    format!("certificate expires in {days} days")
 }
 
 fn days_metric(days: i64) -> Option<Metric> {

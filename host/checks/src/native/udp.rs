@@ -3,7 +3,7 @@
 //! UDP itself says nothing of a datagram that arrived: silence is down unless the configuration calls it fine. Where
 //! nobody listens, most hosts say so (ICMP port unreachable), which is down in any case.
 
-use super::payload::{Payload, Wanted};
+use super::payload::{Payload, Wanted, quote};
 use crate::{
     Check, CheckError, ProbeContext,
     net::{Datagrams, IpFamily, NetError},
@@ -13,9 +13,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// How much of an answer a message quotes, in bytes.
-const MAX_QUOTE: usize = 80;
 
 /// Kind `udp`.
 #[derive(Debug, Clone, Copy)]
@@ -130,11 +127,4 @@ impl UdpConfig {
         let text = format!("UDP answer is not as expected: expected {wanted}, heard '{}'", quote(answer));
         Ok(Observation::down(Reason::AssertionFailed, text))
     }
-}
-
-/// The beginning of what was heard, as text.
-pub(super) fn quote(heard: &[u8]) -> String {
-    String::from_utf8_lossy(heard.get(..MAX_QUOTE).unwrap_or(heard))
-        .escape_debug()
-        .to_string()
 }

@@ -1,7 +1,7 @@
 //! What is said in plain text before TLS begins, protocol by protocol.
 
 use crate::{
-    native::{ber, udp::quote},
+    native::{ber, payload::quote},
     net::NetError,
 };
 use schemars::JsonSchema;
