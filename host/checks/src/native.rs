@@ -3,6 +3,7 @@
 //! A new kind is its file, one `mod` line and one line in [`register`]; schema, documentation and admin listing follow.
 
 mod ber;
+pub mod dns;
 pub mod http;
 mod load;
 mod payload;
@@ -14,6 +15,7 @@ pub mod tls;
 pub mod udp;
 
 use crate::{Check, Registry, executor::Native, registry::Clash};
+use dns::Dns;
 use http::{Http, HttpJsonQuery, HttpKeyword};
 use ping::Ping;
 use push::Push;
@@ -31,6 +33,7 @@ pub fn register(registry: &mut Registry) -> Result<(), Clash> {
     add(registry, Tcp)?;
     add(registry, Udp)?;
     add(registry, Tls)?;
+    add(registry, Dns)?;
     add(registry, Ping)?;
     add(registry, Push)
 }
