@@ -10,6 +10,7 @@ mod payload;
 mod pattern;
 pub mod ping;
 pub mod push;
+pub mod snmp;
 pub mod tcp;
 pub mod tls;
 pub mod udp;
@@ -19,6 +20,7 @@ use dns::Dns;
 use http::{Http, HttpJsonQuery, HttpKeyword};
 use ping::Ping;
 use push::Push;
+use snmp::Snmp;
 use std::sync::Arc;
 use tcp::Tcp;
 use tls::Tls;
@@ -35,6 +37,7 @@ pub fn register(registry: &mut Registry) -> Result<(), Clash> {
     add(registry, Tls)?;
     add(registry, Dns)?;
     add(registry, Ping)?;
+    add(registry, Snmp)?;
     add(registry, Push)
 }
 

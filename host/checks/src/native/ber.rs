@@ -99,6 +99,36 @@ pub(super) fn unsigned(bytes: &[u8]) -> Option<u64> {
     fits.then(|| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
+/// Adds one arc of an object identifier: seven bits a byte, all but the last one marked.
+pub(super) fn push_arc(bytes: &mut Vec<u8>, arc: u64) {
+    for shift in (1..10_u32).rev() {
+        if arc >> (7 * shift) > 0 {
+            bytes.push(0x80 | low_bits(arc >> (7 * shift)));
+        }
+    }
+    bytes.push(low_bits(arc));
+}
+
+fn low_bits(arc: u64) -> u8 {
+    u8::try_from(arc & 0x7f).unwrap_or_default()
+}
+
+/// An object identifier as people write it, with a leading dot as Go's SNMP library does; `None` when it is broken off.
+pub(super) fn dotted(oid: &[u8]) -> Option<String> {
+    let mut arcs = Vec::new();
+    let mut arc: u64 = 0;
+    for byte in oid {
+        arc = arc.checked_mul(128)?.checked_add(u64::from(byte & 0x7f))?;
+        if *byte < 0x80 {
+            arcs.push(std::mem::take(&mut arc));
+        }
+    }
+    let (first, rest) = arcs.split_first().filter(|_| oid.last().is_some_and(|last| *last < 0x80))?;
+    let root = (*first / 40).min(2);
+    let all = [root, first - root * 40].into_iter().chain(rest.iter().copied());
+    Some(all.map(|arc| format!(".{arc}")).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +173,22 @@ mod tests {
         assert_eq!(unsigned(&[0, 255, 255, 255, 255, 255, 255, 255, 255]), Some(u64::MAX));
     }
 
+    #[test]
+    fn object_identifiers_are_read_as_written() {
+        for (arcs, text) in [
+            (&[43, 6, 1, 4, 1, 8072][..], ".1.3.6.1.4.1.8072"),
+            (&[80 + 999, 3], ".2.999.3"),
+            (&[39], ".0.39"),
+            (&[40, u64::from(u32::MAX)], ".1.0.4294967295"),
+        ] {
+            let mut bytes = Vec::new();
+            arcs.iter().for_each(|arc| push_arc(&mut bytes, *arc));
+            assert_eq!(dotted(&bytes).as_deref(), Some(text));
+        }
+        assert_eq!(dotted(&[43, 0x86]), None, "broken off");
+        assert_eq!(dotted(&[0xff; 12]), None);
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read(number: i64, bytes: Vec<u8>) {
@@ -157,7 +203,7 @@ mod tests {
         fn no_bytes_are_too_odd(bytes: Vec<u8>) {
             let mut reader = Reader(&bytes);
             while let Some((_, content)) = reader.next() {
-                let _ = (signed(content), unsigned(content));
+                let _ = (signed(content), unsigned(content), dotted(content));
             }
         }
     }
