@@ -5,7 +5,10 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use std::{
     env, fs,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -49,23 +52,18 @@ impl Folder {
         self.path(name)
     }
 
+    /// With no rights for anybody else, as some servers want their keys.
+    pub(crate) fn write_secret(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.write(name, text);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
     /// Starts `command` as nobody, with its output in `log`, and waits until `ready` says that it serves.
-    pub(crate) async fn start(self, command: Command, ready: impl AsyncFn() -> bool) -> Running {
+    pub(crate) async fn start(self, mut command: Command, ready: impl AsyncFn() -> bool) -> Running {
         self.give_away();
-        self.start_as(command, ready, true).await
-    }
-
-    /// As root, for servers that give up its rights by themselves and insist on having them first.
-    pub(crate) async fn start_as_root(self, command: Command, ready: impl AsyncFn() -> bool) -> Running {
-        self.start_as(command, ready, false).await
-    }
-
-    async fn start_as(self, mut command: Command, ready: impl AsyncFn() -> bool, nobody: bool) -> Running {
         let log = fs::File::create(self.path("log")).unwrap();
-        if nobody && geteuid().is_root() {
-            command.uid(NOBODY).gid(NOBODY);
-        }
-        command
+        as_nobody(&mut command)
             .current_dir(self.0.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -88,7 +86,7 @@ impl Folder {
     }
 
     /// Everything here belongs to who runs the server.
-    fn give_away(&self) {
+    pub(crate) fn give_away(&self) {
         if geteuid().is_root() {
             for entry in fs::read_dir(self.0.path()).unwrap() {
                 chown(entry.unwrap().path(), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -119,11 +117,37 @@ impl Drop for Running {
 /// A command for the program of this name, also where only root's PATH has it.
 pub(crate) fn program(name: &str) -> Command {
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    // PostgreSQL's own programs lie in a folder of their version.
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    folders.extend(env::split_paths(&path));
+    folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
     let found = folders
+        .into_iter()
         .map(|folder| folder.join(name))
         .find(|file| file.is_file());
     Command::new(found.unwrap_or_else(|| panic!("`{name}` is missing: `just servers` installs it")))
+}
+
+/// Gives up root's rights, where there are any.
+pub(crate) fn as_nobody(command: &mut Command) -> &mut Command {
+    if geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+/// What a program that ends by itself says.
+pub(crate) fn said_as_nobody(command: &mut Command) -> String {
+    let output = as_nobody(command).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The user and the group that servers run as.
+pub(crate) fn name_of_nobody() -> (String, String) {
+    let id = |option: &str| said_as_nobody(program("id").arg(option));
+    (id("-un"), id("-gn"))
 }
 
 /// A port that nobody used a moment ago.
