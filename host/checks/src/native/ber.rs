@@ -54,7 +54,9 @@ impl<'a> Reader<'a> {
 
     /// The content of the next value, which must have this tag.
     pub(super) fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(found, _)| *found == tag).map(|(_, content)| content)
+        self.next()
+            .filter(|(found, _)| *found == tag)
+            .map(|(_, content)| content)
     }
 
     /// The next value, a whole number.
@@ -89,14 +91,25 @@ pub(super) fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
 pub(super) fn signed(bytes: &[u8]) -> Option<i64> {
     let (first, _) = bytes.split_first().filter(|_| bytes.len() <= 8)?;
     let sign = if *first >= 0x80 { -1 } else { 0 };
-    Some(bytes.iter().fold(sign, |number, byte| number << 8 | i64::from(*byte)))
+    Some(
+        bytes
+            .iter()
+            .fold(sign, |number, byte| number << 8 | i64::from(*byte)),
+    )
 }
 
 /// The same of a type that has no negative numbers; a leading zero may make it nine bytes long.
 pub(super) fn unsigned(bytes: &[u8]) -> Option<u64> {
-    let bytes = bytes.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(bytes);
+    let bytes = bytes
+        .strip_prefix(&[0])
+        .filter(|rest| !rest.is_empty())
+        .unwrap_or(bytes);
     let fits = !bytes.is_empty() && bytes.len() <= 8;
-    fits.then(|| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    fits.then(|| {
+        bytes
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    })
 }
 
 /// Adds one arc of an object identifier: seven bits a byte, all but the last one marked.
@@ -123,7 +136,9 @@ pub(super) fn dotted(oid: &[u8]) -> Option<String> {
             arcs.push(std::mem::take(&mut arc));
         }
     }
-    let (first, rest) = arcs.split_first().filter(|_| oid.last().is_some_and(|last| *last < 0x80))?;
+    let (first, rest) = arcs
+        .split_first()
+        .filter(|_| oid.last().is_some_and(|last| *last < 0x80))?;
     let root = (*first / 40).min(2);
     let all = [root, first - root * 40].into_iter().chain(rest.iter().copied());
     Some(all.map(|arc| format!(".{arc}")).collect())
@@ -170,7 +185,10 @@ mod tests {
         }
         assert_eq!(signed(&[]), None);
         assert_eq!(signed(&[0; 9]), None);
-        assert_eq!(unsigned(&[0, 255, 255, 255, 255, 255, 255, 255, 255]), Some(u64::MAX));
+        assert_eq!(
+            unsigned(&[0, 255, 255, 255, 255, 255, 255, 255, 255]),
+            Some(u64::MAX)
+        );
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl Check for Dns {
             }
             Err(error) => {
                 let host = &plan.host;
-                error.into_verdict(|error| format!("DNS lookup failed: lookup {host} on {server}: {error}"))?
+                error
+                    .into_verdict(|error| format!("DNS lookup failed: lookup {host} on {server}: {error}"))?
             }
         };
         seen.latency = Some(start.elapsed());
@@ -134,7 +135,10 @@ impl Plan {
             return Observation::up(format!("{host}: {} as expected", config::code_name(rcode)));
         }
         if let Some(fault) = self.conditions.fault(&heard.records) {
-            return Observation::down(Reason::AssertionFailed, format!("{kind} records of {host}: {fault}"));
+            return Observation::down(
+                Reason::AssertionFailed,
+                format!("{kind} records of {host}: {fault}"),
+            );
         }
         if heard.records.is_empty() {
             let text = format!("No {kind} records found for {host}");

@@ -79,7 +79,10 @@ enum Written {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a text, {\"hex\": \"…\"} or {\"base64\": \"…\"}")]
+#[serde(
+    untagged,
+    expecting = "expected a text, {\"hex\": \"…\"} or {\"base64\": \"…\"}"
+)]
 enum Either {
     Text(String),
     Written(Written),
@@ -176,8 +179,16 @@ mod tests {
             let payload: Payload = serde_json::from_value(written).unwrap();
             assert_eq!(payload.as_bytes(), bytes);
         }
-        for broken in [json!({ "hex": "0" }), json!({ "base64": "*" }), json!({ "oct": "7" }), json!(7)] {
-            assert!(serde_json::from_value::<Payload>(broken.clone()).is_err(), "{broken}");
+        for broken in [
+            json!({ "hex": "0" }),
+            json!({ "base64": "*" }),
+            json!({ "oct": "7" }),
+            json!(7),
+        ] {
+            assert!(
+                serde_json::from_value::<Payload>(broken.clone()).is_err(),
+                "{broken}"
+            );
         }
     }
 

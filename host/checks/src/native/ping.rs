@@ -77,7 +77,10 @@ impl Check for Ping {
             size => size,
         };
         config.fits()?;
-        let opened = cx.net.echoes(&config.host, size, config.ip_family, cx.deadline).await;
+        let opened = cx
+            .net
+            .echoes(&config.host, size, config.ip_family, cx.deadline)
+            .await;
         let mut echoes = match opened {
             Ok(echoes) => echoes,
             Err(EchoError::NotPermitted(why)) => return Err(CheckError::PermissionDenied(why)),
@@ -100,7 +103,10 @@ impl Check for Ping {
 impl PingConfig {
     fn fits(&self) -> Result<(), CheckError> {
         let faults = [
-            (self.packet_size > MAX_PAYLOAD, "`packet_size`: expected 0 to 65507"),
+            (
+                self.packet_size > MAX_PAYLOAD,
+                "`packet_size`: expected 0 to 65507",
+            ),
             (!(1..=100).contains(&self.count), "`count`: expected 1 to 100"),
             (
                 !(1..=100).contains(&self.degraded_loss_percent),
@@ -140,7 +146,8 @@ impl Tally {
     /// Sends all packets and waits until each is answered or refused, or the time is over.
     async fn take(echoes: &mut Echoes, config: &PingConfig, cx: &ProbeContext) -> Self {
         let mut tally = Self::default();
-        let pause = Duration::from_millis(config.interval_ms).min(cx.remaining() / u32::from(config.count + 1));
+        let pause =
+            Duration::from_millis(config.interval_ms).min(cx.remaining() / u32::from(config.count + 1));
         let mut ticks = time::interval(pause.max(Duration::from_millis(1)));
         let mut refused = 0;
         while tally.received() + refused < usize::from(config.count) {
@@ -191,7 +198,9 @@ impl Tally {
     fn verdict(&self, config: &PingConfig) -> Result<Observation, CheckError> {
         let Some(mean) = self.mean() else {
             return match &self.error {
-                Some(error) => error.clone().into_verdict(|error| format!("Ping failed: {error}")),
+                Some(error) => error
+                    .clone()
+                    .into_verdict(|error| format!("Ping failed: {error}")),
                 None => Ok(Observation::down(
                     Reason::ResponseTimeout,
                     "Ping failed: no response received",
@@ -229,13 +238,15 @@ impl Tally {
             metric("packets_sent", number(self.packets.len()), None),
             metric("packets_received", number(self.received()), None),
         ];
-        metrics.extend([
-            rtt("rtt_min", self.times().min()),
-            rtt("rtt_mean", self.mean()),
-            rtt("rtt_max", self.times().max()),
-        ]
-        .into_iter()
-        .flatten());
+        metrics.extend(
+            [
+                rtt("rtt_min", self.times().min()),
+                rtt("rtt_mean", self.mean()),
+                rtt("rtt_max", self.times().max()),
+            ]
+            .into_iter()
+            .flatten(),
+        );
         metrics
     }
 }
@@ -250,8 +261,15 @@ fn go_duration(took: Duration) -> String {
         _ => (1_000_000_000, "s"),
     };
     if nanos >= 60_000_000_000 {
-        let (minutes, rest) = (took.as_secs() / 60, took - Duration::from_secs(took.as_secs() / 60 * 60));
-        let rest = if rest < Duration::from_secs(1) { format!("{}s", rest.as_secs_f64()) } else { go_duration(rest) };
+        let (minutes, rest) = (
+            took.as_secs() / 60,
+            took - Duration::from_secs(took.as_secs() / 60 * 60),
+        );
+        let rest = if rest < Duration::from_secs(1) {
+            format!("{}s", rest.as_secs_f64())
+        } else {
+            go_duration(rest)
+        };
         return format!("{minutes}m{rest}");
     }
     let digits = format!("{whole}").len() - 1;

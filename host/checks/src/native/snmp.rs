@@ -54,7 +54,10 @@ impl Check for Snmp {
     async fn probe(&self, config: SnmpConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let plan = Plan::new(config)?;
         let start = Instant::now();
-        let opened = cx.net.datagrams(&plan.host, plan.port, plan.family, cx.deadline).await;
+        let opened = cx
+            .net
+            .datagrams(&plan.host, plan.port, plan.family, cx.deadline)
+            .await;
         let socket = match opened {
             Ok(socket) => socket,
             Err(error) => return error.into_verdict(|error| format!("SNMP connection failed: {error}")),
@@ -78,7 +81,11 @@ impl Plan {
     fn judge(&self, answer: &Pdu) -> Observation {
         let oid = &self.shown;
         let down = |text: String| Observation::down(Reason::AssertionFailed, text);
-        let no = |what: &str| down(format!("The SNMP query returned that no {what} exists for OID {oid}"));
+        let no = |what: &str| {
+            down(format!(
+                "The SNMP query returned that no {what} exists for OID {oid}"
+            ))
+        };
         match answer.error_status {
             0 => {}
             NO_SUCH_NAME => return no("object"),

@@ -82,7 +82,12 @@ impl Check for Tls {
             .net
             .connect(&config.host, port, config.ip_family, cx.deadline)
             .await;
-        let Connection { mut stream, peer, resolve, connect } = match connected {
+        let Connection {
+            mut stream,
+            peer,
+            resolve,
+            connect,
+        } = match connected {
             Ok(connection) => connection,
             Err(error) => return error.into_verdict(|error| format!("TLS check failed: {error}")),
         };
@@ -92,7 +97,11 @@ impl Check for Tls {
             .await;
         let (opening, start) = (start.elapsed(), Instant::now());
         let shaken = match opened {
-            Ok(()) => cx.net.handshake(stream, &config.host, &options, cx.deadline).await,
+            Ok(()) => {
+                cx.net
+                    .handshake(stream, &config.host, &options, cx.deadline)
+                    .await
+            }
             Err(error) => Err(error),
         };
         let handshake = start.elapsed();
@@ -100,12 +109,20 @@ impl Check for Tls {
             Ok(session) => config.judge(session.info, cx),
             Err(error) => fault(error)?,
         };
-        let phases = [("resolve", resolve), ("connect", connect), ("starttls", opening), ("tls", handshake)];
+        let phases = [
+            ("resolve", resolve),
+            ("connect", connect),
+            ("starttls", opening),
+            ("tls", handshake),
+        ];
         let spent = phases.into_iter().filter(|(name, elapsed)| {
             !elapsed.is_zero() && (*name != "starttls" || config.starttls != Protocol::None)
         });
         seen.phases = spent
-            .map(|(name, elapsed)| Phase { name: name.to_owned(), elapsed })
+            .map(|(name, elapsed)| Phase {
+                name: name.to_owned(),
+                elapsed,
+            })
             .collect();
         let latency: Duration = [resolve, connect, opening, handshake].iter().sum();
         Ok(seen
@@ -155,10 +172,9 @@ impl TlsConfig {
         }
         let warn = self.cert_expiry_warn_days;
         let mut seen = match days {
-            Some(days) if warn > 0 && days < i64::from(warn) => Observation::degraded(
-                Reason::CertificateExpiring,
-                format!("{text}; {}", expiry(days)),
-            ),
+            Some(days) if warn > 0 && days < i64::from(warn) => {
+                Observation::degraded(Reason::CertificateExpiring, format!("{text}; {}", expiry(days)))
+            }
             Some(days) => Observation::up(format!("{text}; {}", expiry(days))),
             None => Observation::up(text),
         };

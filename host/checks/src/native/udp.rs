@@ -67,7 +67,9 @@ impl Check for Udp {
 
     async fn probe(&self, config: UdpConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         if config.port == 0 {
-            return Err(CheckError::InvalidConfig("`port`: expected 1 to 65535".to_owned()));
+            return Err(CheckError::InvalidConfig(
+                "`port`: expected 1 to 65535".to_owned(),
+            ));
         }
         let opened = cx
             .net
@@ -114,7 +116,13 @@ async fn exchange(socket: &Datagrams, config: &UdpConfig, cx: &ProbeContext) -> 
 
 impl UdpConfig {
     fn judge(&self, answer: &[u8]) -> Result<Observation, CheckError> {
-        let up = || Observation::up(format!("UDP port {} answered with {} bytes", self.port, answer.len()));
+        let up = || {
+            Observation::up(format!(
+                "UDP port {} answered with {} bytes",
+                self.port,
+                answer.len()
+            ))
+        };
         let Some(wanted) = &self.expect else {
             return Ok(up());
         };
@@ -124,7 +132,10 @@ impl UdpConfig {
         if regex.is_match(answer) {
             return Ok(up());
         }
-        let text = format!("UDP answer is not as expected: expected {wanted}, heard '{}'", quote(answer));
+        let text = format!(
+            "UDP answer is not as expected: expected {wanted}, heard '{}'",
+            quote(answer)
+        );
         Ok(Observation::down(Reason::AssertionFailed, text))
     }
 }

@@ -12,12 +12,7 @@ use hickory_resolver::proto::{
     op::{DEFAULT_MAX_PAYLOAD_LEN, Edns, Message, MessageType, Query},
     rr::{Name, RecordType},
 };
-use std::{
-    io,
-    net::SocketAddr,
-    str::FromStr,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, str::FromStr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -202,7 +197,8 @@ async fn framed(
 }
 
 fn parsed(bytes: &[u8], server: &str) -> Result<Message, NetError> {
-    Message::from_vec(bytes).map_err(|error| NetError::Protocol(format!("{server} answered no DNS message: {error}")))
+    Message::from_vec(bytes)
+        .map_err(|error| NetError::Protocol(format!("{server} answered no DNS message: {error}")))
 }
 
 fn answers(reply: &Message, question: &Message) -> bool {

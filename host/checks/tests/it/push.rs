@@ -47,7 +47,10 @@ async fn in_time_is_no_news_and_late_is_down() {
         (Some((0, 5)), Status::Down, false, "No push received in time"),
     ] {
         let seen = seen(last).await;
-        assert_eq!((seen.status, seen.untold, &*seen.message), (status, untold, message));
+        assert_eq!(
+            (seen.status, seen.untold, &*seen.message),
+            (status, untold, message)
+        );
         assert_eq!(reason(&seen), if status == Status::Down { "no_push" } else { "" });
         assert_eq!(seen.latency, None);
     }

@@ -44,7 +44,9 @@ async fn agent() -> Agent {
     for (name, auth, privacy) in USERS {
         // Net-SNMP spells them with a dash.
         let (auth, privacy) = (
-            auth.replace("SHA2", "SHA-2").replace("SHA3", "SHA-3").replace("SHA5", "SHA-5"),
+            auth.replace("SHA2", "SHA-2")
+                .replace("SHA3", "SHA-3")
+                .replace("SHA5", "SHA-5"),
             privacy.replace("AES1", "AES-1").replace("AES2", "AES-2"),
         );
         conf += &match (auth.as_str(), privacy.as_str()) {
@@ -89,10 +91,16 @@ impl Agent {
 fn user(name: &str, auth: &str, privacy: &str) -> Value {
     let mut config = json!({ "snmp_version": "v3", "username": name });
     if !auth.is_empty() {
-        config = with(config, json!({ "auth_protocol": auth, "auth_password": format!("{name}-auth") }));
+        config = with(
+            config,
+            json!({ "auth_protocol": auth, "auth_password": format!("{name}-auth") }),
+        );
     }
     if !privacy.is_empty() {
-        config = with(config, json!({ "priv_protocol": privacy, "priv_password": format!("{name}-priv") }));
+        config = with(
+            config,
+            json!({ "priv_protocol": privacy, "priv_password": format!("{name}-priv") }),
+        );
     }
     config
 }
@@ -107,9 +115,15 @@ async fn snmpd_answers_every_version_with_the_value_as_text() {
             ("1.3.6.1.2.1.1.2.0", ".1.3.6.1.4.1.8072.9"),
         ] {
             let seen = agent.seen(json!({ "snmp_version": version, "oid": oid })).await;
-            assert_eq!(seen.message, format!("SNMP query successful, received value: {value}"));
+            assert_eq!(
+                seen.message,
+                format!("SNMP query successful, received value: {value}")
+            );
             assert_eq!(seen.status, Status::Up);
-            assert_eq!(seen.attributes["peer"], json!(format!("127.0.0.1:{}", agent.port)));
+            assert_eq!(
+                seen.attributes["peer"],
+                json!(format!("127.0.0.1:{}", agent.port))
+            );
         }
     }
 }
@@ -120,7 +134,8 @@ async fn snmpd_lets_every_sort_of_user_in() {
     for (name, auth, privacy) in USERS {
         let seen = agent.seen(user(name, auth, privacy)).await;
         assert_eq!(
-            seen.message, "SNMP query successful, received value: a test agent",
+            seen.message,
+            "SNMP query successful, received value: a test agent",
             "{name}\n{}",
             agent.running.log()
         );
@@ -133,7 +148,13 @@ async fn a_user_who_is_not_let_in_is_told_why() {
     for (more, says) in [
         (user("nobody-at-all", "", ""), "does not know the user"),
         (user("md5user", "", ""), "OID"),
-        (with(user("md5user", "MD5", ""), json!({ "auth_password": "something-else" })), "password or protocol"),
+        (
+            with(
+                user("md5user", "MD5", ""),
+                json!({ "auth_password": "something-else" }),
+            ),
+            "password or protocol",
+        ),
         (user("md5user", "SHA", ""), "password or protocol"),
         (user("md5user", "MD5", "AES"), "security level"),
     ] {
@@ -154,10 +175,16 @@ async fn a_user_who_is_not_let_in_is_told_why() {
 async fn a_password_that_cannot_decrypt_is_down() {
     let agent = agent().await;
     for (name, auth, privacy) in [("shaaes", "SHA", "AES"), ("md5des", "MD5", "DES")] {
-        let wrong = with(user(name, auth, privacy), json!({ "priv_password": "something-else" }));
+        let wrong = with(
+            user(name, auth, privacy),
+            json!({ "priv_password": "something-else" }),
+        );
         let seen = agent.soon(wrong).await;
         assert_eq!(seen.status, Status::Down, "{}", seen.message);
-        assert!(["auth_failed", "response_timeout"].contains(&reason(&seen)), "{seen:?}");
+        assert!(
+            ["auth_failed", "response_timeout"].contains(&reason(&seen)),
+            "{seen:?}"
+        );
     }
 }
 
@@ -167,15 +194,27 @@ async fn an_object_that_is_not_there_is_down_in_every_version() {
     for (more, what) in [
         (json!({ "oid": "1.3.6.1.2.1.1.99.0" }), "object"),
         (json!({ "oid": "1.3.6.1.2.1.1.1.7" }), "instance"),
-        (json!({ "oid": "1.3.6.1.2.1.1.1.7", "snmp_version": "v1" }), "object"),
-        (with(user("shaaes", "SHA", "AES"), json!({ "oid": "1.3.6.1.2.1.1.1.7" })), "instance"),
+        (
+            json!({ "oid": "1.3.6.1.2.1.1.1.7", "snmp_version": "v1" }),
+            "object",
+        ),
+        (
+            with(
+                user("shaaes", "SHA", "AES"),
+                json!({ "oid": "1.3.6.1.2.1.1.1.7" }),
+            ),
+            "instance",
+        ),
     ] {
         let oid = more["oid"].clone();
         let seen = agent.seen(more).await;
         assert_eq!((seen.status, reason(&seen)), (Status::Down, "assertion_failed"));
         assert_eq!(
             seen.message,
-            format!("The SNMP query returned that no {what} exists for OID {}", oid.as_str().unwrap())
+            format!(
+                "The SNMP query returned that no {what} exists for OID {}",
+                oid.as_str().unwrap()
+            )
         );
     }
 }
@@ -183,15 +222,33 @@ async fn an_object_that_is_not_there_is_down_in_every_version() {
 #[tokio::test]
 async fn a_value_is_compared_only_with_both_fields_set() {
     let agent = agent().await;
-    let compared = |path: &str, operator: &str, expected: &str| {
-        json!({ "oid": SERVICES, "json_path": path, "json_path_operator": operator, "expected_value": expected })
-    };
+    let compared = |path: &str, operator: &str, expected: &str| json!({ "oid": SERVICES, "json_path": path, "json_path_operator": operator, "expected_value": expected });
     for (more, status, message) in [
-        (compared("", "eq", "1"), Status::Up, "SNMP query successful, received value: 72"),
-        (compared("$", "eq", ""), Status::Up, "SNMP query successful, received value: 72"),
-        (compared("$", "lt", "100"), Status::Up, "SNMP condition passes (comparing 72 lt 100)"),
-        (compared("$", "", "72"), Status::Up, "SNMP condition passes (comparing 72 eq 72)"),
-        (compared("$", "gt", "72"), Status::Down, "SNMP condition does not pass (comparing 72 gt 72)"),
+        (
+            compared("", "eq", "1"),
+            Status::Up,
+            "SNMP query successful, received value: 72",
+        ),
+        (
+            compared("$", "eq", ""),
+            Status::Up,
+            "SNMP query successful, received value: 72",
+        ),
+        (
+            compared("$", "lt", "100"),
+            Status::Up,
+            "SNMP condition passes (comparing 72 lt 100)",
+        ),
+        (
+            compared("$", "", "72"),
+            Status::Up,
+            "SNMP condition passes (comparing 72 eq 72)",
+        ),
+        (
+            compared("$", "gt", "72"),
+            Status::Down,
+            "SNMP condition does not pass (comparing 72 gt 72)",
+        ),
     ] {
         let seen = agent.seen(more).await;
         assert_eq!((seen.status, &*seen.message), (status, message));
@@ -221,12 +278,24 @@ async fn unfit_configurations_name_their_fields() {
         (json!({ "oid": "sysDescr.0" }), "`oid`"),
         (json!({ "snmp_version": "v4" }), "`snmp_version`"),
         (json!({ "snmp_version": "v3" }), "`username`"),
-        (json!({ "snmp_version": "v3", "username": "u", "auth_password": "short" }), "`auth_password`"),
-        (json!({ "snmp_version": "v3", "username": "u", "priv_password": "long-enough" }), "`auth_password`"),
+        (
+            json!({ "snmp_version": "v3", "username": "u", "auth_password": "short" }),
+            "`auth_password`",
+        ),
+        (
+            json!({ "snmp_version": "v3", "username": "u", "priv_password": "long-enough" }),
+            "`auth_password`",
+        ),
     ] {
-        let config = with(json!({ "host": "127.0.0.1", "snmp_version": "v2c", "oid": DESCRIPTION }), more);
+        let config = with(
+            json!({ "host": "127.0.0.1", "snmp_version": "v2c", "oid": DESCRIPTION }),
+            more,
+        );
         let error = Probe::new().run("snmp", config).await.unwrap_err();
-        assert!(matches!(&error, CheckError::InvalidConfig(text) if text.contains(field)), "{error}");
+        assert!(
+            matches!(&error, CheckError::InvalidConfig(text) if text.contains(field)),
+            "{error}"
+        );
     }
 }
 
@@ -249,7 +318,15 @@ async fn answers_to_other_questions_and_garbage_are_passed_over() {
         let mut other_community = right.clone();
         let at = other_community.iter().position(|byte| *byte == b'c').unwrap();
         other_community[at] = b'd';
-        vec![vec![0xff; 100], vec![], right[..9].to_vec(), request.to_vec(), other_id, other_community, right]
+        vec![
+            vec![0xff; 100],
+            vec![],
+            right[..9].to_vec(),
+            request.to_vec(),
+            other_id,
+            other_community,
+            right,
+        ]
     })
     .await;
     let config = json!({ "host": "127.0.0.1", "port": answered.port, "community": "c", "snmp_version": "v2c", "oid": DESCRIPTION });
@@ -259,11 +336,16 @@ async fn answers_to_other_questions_and_garbage_are_passed_over() {
 
 #[tokio::test]
 async fn an_agent_that_only_says_nonsense_is_down_at_the_deadline() {
-    let babbling = Datagrams::serve(|request| vec![request.to_vec(), vec![0x30, 0x84, 0xff, 0xff, 0xff, 0xff]]).await;
+    let babbling =
+        Datagrams::serve(|request| vec![request.to_vec(), vec![0x30, 0x84, 0xff, 0xff, 0xff, 0xff]]).await;
     for version in ["v2c", "v3"] {
         let config = json!({ "host": "127.0.0.1", "port": babbling.port, "community": "c", "snmp_version": version, "username": "u", "oid": DESCRIPTION });
         let probe = Probe::new().within(Duration::from_secs(30));
         let seen = paused_from(babbling.heard.notified(), probe.seen("snmp", config)).await;
-        assert_eq!((seen.status, reason(&seen)), (Status::Down, "response_timeout"), "{version}");
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, "response_timeout"),
+            "{version}"
+        );
     }
 }

@@ -36,25 +36,45 @@ impl Secured {
 }
 
 async fn seen(protocol: &str, port: u16, authority: &Authority) -> Observation {
-    let config = json!({ "host": "127.0.0.1", "port": port, "starttls": protocol, "tls_ca": authority.pem() });
+    let config =
+        json!({ "host": "127.0.0.1", "port": port, "starttls": protocol, "tls_ca": authority.pem() });
     Probe::new().seen("tls", config).await
 }
 
 /// The handshake came about, and what it showed is told; and a certificate of somebody else's authority is refused.
 async fn is_secure(protocol: &str, port: u16, authority: &Authority, server: &Running) {
     let seen = self::seen(protocol, port, authority).await;
-    assert_eq!(seen.status, Status::Up, "{protocol}: {}\n{}", seen.message, server.log());
+    assert_eq!(
+        seen.status,
+        Status::Up,
+        "{protocol}: {}\n{}",
+        seen.message,
+        server.log()
+    );
     let tls = seen.tls.unwrap();
     assert!(tls.verified && !tls.chain.is_empty() && tls.protocol.starts_with("TLSv1."));
     assert!(seen.phases.iter().any(|phase| phase.name == "starttls"));
     let refused = self::seen(protocol, port, &Authority::new()).await;
-    assert_eq!((refused.status, reason(&refused)), (Status::Down, "tls_certificate"), "{protocol}");
-    assert_eq!(refused.tls.unwrap().chain, tls.chain, "what was presented is told");
+    assert_eq!(
+        (refused.status, reason(&refused)),
+        (Status::Down, "tls_certificate"),
+        "{protocol}"
+    );
+    assert_eq!(
+        refused.tls.unwrap().chain,
+        tls.chain,
+        "what was presented is told"
+    );
 }
 
 #[tokio::test]
 async fn slapd_by_ldap() {
-    let Secured { folder, authority, certificate, key } = Secured::new();
+    let Secured {
+        folder,
+        authority,
+        certificate,
+        key,
+    } = Secured::new();
     let config = folder.write(
         "slapd.conf",
         format!(
@@ -69,24 +89,42 @@ async fn slapd_by_ldap() {
     said_as_nobody(program("cp").arg(program("slapd").get_program()).arg(&slapd));
     let port = free_port().await;
     let mut command = Command::new(&slapd);
-    command.arg("-f").arg(&config).args(["-d", "0", "-h"]).arg(format!("ldap://127.0.0.1:{port}"));
+    command
+        .arg("-f")
+        .arg(&config)
+        .args(["-d", "0", "-h"])
+        .arg(format!("ldap://127.0.0.1:{port}"));
     let server = folder.start(command, async || accepts(port).await).await;
     is_secure("ldap", port, &authority, &server).await;
 }
 
 #[tokio::test]
 async fn aiosmtpd_by_smtp() {
-    let Secured { folder, authority, certificate, key } = Secured::new();
+    let Secured {
+        folder,
+        authority,
+        certificate,
+        key,
+    } = Secured::new();
     let port = free_port().await;
     let mut command = program("aiosmtpd");
-    command.args(["-n", "-l", &format!("127.0.0.1:{port}"), "--tlscert"]).arg(certificate).arg("--tlskey").arg(key);
+    command
+        .args(["-n", "-l", &format!("127.0.0.1:{port}"), "--tlscert"])
+        .arg(certificate)
+        .arg("--tlskey")
+        .arg(key);
     let server = folder.start(command, async || accepts(port).await).await;
     is_secure("smtp", port, &authority, &server).await;
 }
 
 #[tokio::test]
 async fn dovecot_by_imap_and_pop3() {
-    let Secured { folder, authority, certificate, key } = Secured::new();
+    let Secured {
+        folder,
+        authority,
+        certificate,
+        key,
+    } = Secured::new();
     let (imap, pop3) = (free_port().await, free_port().await);
     let (user, group) = name_of_nobody();
     let run = folder.path("run");
@@ -112,14 +150,21 @@ async fn dovecot_by_imap_and_pop3() {
     let config = folder.write("dovecot.conf", config);
     let mut command = program("dovecot");
     command.arg("-F").arg("-c").arg(config);
-    let server = folder.start(command, async || accepts(imap).await && accepts(pop3).await).await;
+    let server = folder
+        .start(command, async || accepts(imap).await && accepts(pop3).await)
+        .await;
     is_secure("imap", imap, &authority, &server).await;
     is_secure("pop3", pop3, &authority, &server).await;
 }
 
 #[tokio::test]
 async fn vsftpd_by_ftp() {
-    let Secured { folder, authority, certificate, key } = Secured::new();
+    let Secured {
+        folder,
+        authority,
+        certificate,
+        key,
+    } = Secured::new();
     let port = free_port().await;
     let config = folder.write(
         "vsftpd.conf",
@@ -141,14 +186,34 @@ async fn vsftpd_by_ftp() {
 
 #[tokio::test]
 async fn postgresql_by_its_own_request() {
-    let Secured { folder, authority, certificate, key } = Secured::new();
+    let Secured {
+        folder,
+        authority,
+        certificate,
+        key,
+    } = Secured::new();
     let (data, port) = (folder.path("data"), free_port().await);
     folder.give_away();
     let mut init = program("initdb");
-    said_as_nobody(init.args(["-A", "trust", "-U", "probe", "--no-sync", "-D"]).arg(&data));
+    said_as_nobody(
+        init.args(["-A", "trust", "-U", "probe", "--no-sync", "-D"])
+            .arg(&data),
+    );
     let mut command = program("postgres");
-    command.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-F", "-c", "ssl=on", "-p", &port.to_string(), "-k", ""]);
-    command.arg("-c").arg(format!("ssl_cert_file={}", certificate.display()));
+    command.arg("-D").arg(&data).args([
+        "-h",
+        "127.0.0.1",
+        "-F",
+        "-c",
+        "ssl=on",
+        "-p",
+        &port.to_string(),
+        "-k",
+        "",
+    ]);
+    command
+        .arg("-c")
+        .arg(format!("ssl_cert_file={}", certificate.display()));
     command.arg("-c").arg(format!("ssl_key_file={}", key.display()));
     let server = folder.start(command, async || accepts(port).await).await;
     is_secure("postgres", port, &authority, &server).await;
@@ -156,14 +221,28 @@ async fn postgresql_by_its_own_request() {
 
 #[tokio::test]
 async fn mariadb_by_its_own_request() {
-    let Secured { folder, authority, certificate, key } = Secured::new();
+    let Secured {
+        folder,
+        authority,
+        certificate,
+        key,
+    } = Secured::new();
     let (data, port) = (folder.make("data"), free_port().await);
     let mut command = program("mariadbd");
     // Without any table: the greeting and the handshake come before all else.
-    command.args(["--no-defaults", "--skip-grant-tables", "--skip-networking=0", "--bind-address=127.0.0.1"]);
-    command.arg(format!("--port={port}")).arg(format!("--datadir={}", data.display()));
+    command.args([
+        "--no-defaults",
+        "--skip-grant-tables",
+        "--skip-networking=0",
+        "--bind-address=127.0.0.1",
+    ]);
+    command
+        .arg(format!("--port={port}"))
+        .arg(format!("--datadir={}", data.display()));
     command.arg(format!("--socket={}", folder.path("socket").display()));
-    command.arg(format!("--ssl-cert={}", certificate.display())).arg(format!("--ssl-key={}", key.display()));
+    command
+        .arg(format!("--ssl-cert={}", certificate.display()))
+        .arg(format!("--ssl-key={}", key.display()));
     let server = folder.start(command, async || accepts(port).await).await;
     is_secure("mysql", port, &authority, &server).await;
 }
@@ -202,7 +281,11 @@ async fn a_stand_in_by_xmpp() {
     });
     let seen = Probe::new().seen("tls", config).await;
     assert_eq!(seen.status, Status::Up, "{}", seen.message);
-    assert!(seen.message.contains("certificate not verified: "), "another name: {}", seen.message);
+    assert!(
+        seen.message.contains("certificate not verified: "),
+        "another name: {}",
+        seen.message
+    );
 }
 
 /// Says `says` line by line (or at once where nobody asks first), then waits for the client to leave.
@@ -257,27 +340,53 @@ async fn the_banner_of_another_protocol_and_garbage_are_protocol_errors() {
             })
             .await;
             let seen = self::seen(protocol, server.port(), &Authority::new()).await;
-            assert_eq!((seen.status, reason(&seen)), (Status::Down, "protocol_error"), "{protocol}: {}", seen.message);
+            assert_eq!(
+                (seen.status, reason(&seen)),
+                (Status::Down, "protocol_error"),
+                "{protocol}: {}",
+                seen.message
+            );
         }
     }
     for protocol in ["postgres", "ldap", "xmpp"] {
         let server = scripted(&[b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"]).await;
         let seen = self::seen(protocol, server.port(), &Authority::new()).await;
-        assert_eq!((seen.status, reason(&seen)), (Status::Down, "protocol_error"), "{protocol}: {}", seen.message);
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, "protocol_error"),
+            "{protocol}: {}",
+            seen.message
+        );
     }
 }
 
 #[tokio::test]
 async fn what_is_injected_before_the_handshake_is_refused() {
     for (protocol, says) in [
-        ("smtp", &[&b"220 hi\r\n"[..], b"250 STARTTLS\r\n", b"220 go\r\n250 injected\r\n"][..]),
+        (
+            "smtp",
+            &[
+                &b"220 hi\r\n"[..],
+                b"250 STARTTLS\r\n",
+                b"220 go\r\n250 injected\r\n",
+            ][..],
+        ),
         ("postgres", &[b"", b"SE"]),
         ("imap", &[b"* OK hi\r\n", b"a OK go\r\n* BYE injected\r\n"]),
     ] {
         let server = scripted(says).await;
         let seen = self::seen(protocol, server.port(), &Authority::new()).await;
-        assert_eq!((seen.status, reason(&seen)), (Status::Down, "protocol_error"), "{protocol}: {}", seen.message);
-        assert!(seen.message.contains("spoke on before the TLS handshake"), "{}", seen.message);
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, "protocol_error"),
+            "{protocol}: {}",
+            seen.message
+        );
+        assert!(
+            seen.message.contains("spoke on before the TLS handshake"),
+            "{}",
+            seen.message
+        );
     }
 }
 
@@ -289,17 +398,32 @@ async fn a_server_that_drips_or_never_ends_a_line_is_held_to_the_deadline_and_to
         }
     })
     .await;
-    let config = |port: u16, more: Value| with(json!({ "host": "127.0.0.1", "port": port, "starttls": "smtp" }), more);
+    let config = |port: u16, more: Value| {
+        with(
+            json!({ "host": "127.0.0.1", "port": port, "starttls": "smtp" }),
+            more,
+        )
+    };
     let start = std::time::Instant::now();
     let probe = Probe::new().within(Duration::from_millis(600));
     let seen = probe.seen("tls", config(dripping.port(), json!({}))).await;
-    assert_eq!((seen.status, reason(&seen)), (Status::Down, "response_timeout"), "{}", seen.message);
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "response_timeout"),
+        "{}",
+        seen.message
+    );
     assert!(start.elapsed() >= Duration::from_millis(600));
     dripping.drained().await;
 
     let endless =
         Server::raw(|mut stream| async move { while stream.write_all(&[b'2'; 8192]).await.is_ok() {} }).await;
     let seen = Probe::new().seen("tls", config(endless.port(), json!({}))).await;
-    assert_eq!((seen.status, reason(&seen)), (Status::Down, "protocol_error"), "{}", seen.message);
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "protocol_error"),
+        "{}",
+        seen.message
+    );
     endless.drained().await;
 }

@@ -48,8 +48,16 @@ async fn an_answer_is_judged_by_text_and_by_bytes() {
     for (more, status, says) in [
         (json!({ "payload": "ping" }), Status::Up, "answered with 7 bytes"),
         (json!({}), Status::Up, "answered with 3 bytes"),
-        (json!({ "payload": "ping", "expect": "(?-u)^.\\x00ping\n$" }), Status::Up, ""),
-        (json!({ "payload": { "hex": "0a0d" }, "expect": { "base64": "/wAKDQo=" } }), Status::Up, ""),
+        (
+            json!({ "payload": "ping", "expect": "(?-u)^.\\x00ping\n$" }),
+            Status::Up,
+            "",
+        ),
+        (
+            json!({ "payload": { "hex": "0a0d" }, "expect": { "base64": "/wAKDQo=" } }),
+            Status::Up,
+            "",
+        ),
         (
             json!({ "payload": "ping", "expect": "pong" }),
             Status::Down,
@@ -87,7 +95,8 @@ async fn silence_is_down_unless_it_is_fine_and_a_refusal_is_down_in_any_case() {
     let port = silent.port;
     drop(silent);
     for optional in [false, true] {
-        let config = json!({ "host": "127.0.0.1", "port": port, "payload": "x", "answer_optional": optional });
+        let config =
+            json!({ "host": "127.0.0.1", "port": port, "payload": "x", "answer_optional": optional });
         let seen = Probe::new().seen("udp", config).await;
         assert_eq!((seen.status, reason(&seen)), (Status::Down, "connection_refused"));
     }
@@ -102,7 +111,10 @@ async fn a_lost_datagram_is_sent_again_where_that_is_asked() {
     })
     .await;
     let config = json!({ "host": "127.0.0.1", "port": server.port, "tries": 3 });
-    let seen = Probe::new().within(Duration::from_secs(3)).seen("udp", config).await;
+    let seen = Probe::new()
+        .within(Duration::from_secs(3))
+        .seen("udp", config)
+        .await;
     assert_eq!(seen.status, Status::Up, "{}", seen.message);
 }
 

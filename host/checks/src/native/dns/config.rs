@@ -256,7 +256,11 @@ impl DnsConfig {
         let mut servers: Vec<NameServer> = given
             .map(|server| {
                 let (host, port) = host_and_port(server, port);
-                NameServer { host: host.to_owned(), port, transport: transport.clone() }
+                NameServer {
+                    host: host.to_owned(),
+                    port,
+                    transport: transport.clone(),
+                }
             })
             .collect();
         if servers.len() > MAX_SERVERS {
@@ -264,10 +268,17 @@ impl DnsConfig {
             return Err(CheckError::InvalidConfig(text));
         }
         if servers.is_empty() {
-            let system = cx.net.name_servers().map_err(|error| CheckError::Internal(error.to_string()))?;
+            let system = cx
+                .net
+                .name_servers()
+                .map_err(|error| CheckError::Internal(error.to_string()))?;
             servers.extend(system.iter().take(MAX_SERVERS).map(|server| NameServer {
                 host: server.ip().to_string(),
-                port: if self.port == 0 && self.transport == By::Udp { server.port() } else { port },
+                port: if self.port == 0 && self.transport == By::Udp {
+                    server.port()
+                } else {
+                    port
+                },
                 transport: transport.clone(),
             }));
         }
@@ -322,11 +333,21 @@ mod tests {
     #[test]
     fn pointers_are_asked_for_by_address_and_all_else_by_name() {
         let name = |host: &str, kind| asked(host, kind).map(|name| name.to_ascii());
-        assert_eq!(name("192.0.2.7", RecordKind::Ptr).unwrap(), "7.2.0.192.in-addr.arpa.");
+        assert_eq!(
+            name("192.0.2.7", RecordKind::Ptr).unwrap(),
+            "7.2.0.192.in-addr.arpa."
+        );
         assert_eq!(name("example.com", RecordKind::Mx).unwrap(), "example.com.");
-        assert_eq!(name("_sip._tcp.example.com.", RecordKind::Srv).unwrap(), "_sip._tcp.example.com.");
+        assert_eq!(
+            name("_sip._tcp.example.com.", RecordKind::Srv).unwrap(),
+            "_sip._tcp.example.com."
+        );
         assert_eq!(name("bücher.de", RecordKind::A).unwrap(), "xn--bcher-kva.de.");
-        for (host, kind) in [("example.com", RecordKind::Ptr), ("192.0.2.7", RecordKind::A), ("a..b", RecordKind::A)] {
+        for (host, kind) in [
+            ("example.com", RecordKind::Ptr),
+            ("192.0.2.7", RecordKind::A),
+            ("a..b", RecordKind::A),
+        ] {
             assert!(asked(host, kind).is_err(), "{host}");
         }
     }

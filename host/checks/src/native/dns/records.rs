@@ -39,9 +39,15 @@ impl Records {
                 .any(|record| matches!(record.data, RData::A(_) | RData::AAAA(_)));
             let own = Record::plain(owner.to_ascii());
             // Go's rule: an alias is an answer, and so is a name with addresses of its own.
-            (has_address || owner != *name).then_some(own).into_iter().collect()
+            (has_address || owner != *name)
+                .then_some(own)
+                .into_iter()
+                .collect()
         } else {
-            let of_kind = answer.answers.iter().filter(|record| record.record_type() == kind.rtype());
+            let of_kind = answer
+                .answers
+                .iter()
+                .filter(|record| record.record_type() == kind.rtype());
             of_kind.filter_map(|record| Record::of(&record.data)).collect()
         };
         let mut found = Self {
@@ -95,11 +101,19 @@ fn end_of_chain(name: &Name, answer: &Message) -> Name {
 
 impl Record {
     fn plain(text: String) -> Self {
-        Self { order: (0, 0), shown: text.clone(), value: text }
+        Self {
+            order: (0, 0),
+            shown: text.clone(),
+            value: text,
+        }
     }
 
     fn of(data: &RData) -> Option<Self> {
-        let texts = |shown: String, value: String| Self { order: (0, 0), shown, value };
+        let texts = |shown: String, value: String| Self {
+            order: (0, 0),
+            shown,
+            value,
+        };
         Some(match data {
             RData::A(address) => Self::plain(address.0.to_string()),
             RData::AAAA(address) => Self::plain(address.0.to_string()),
@@ -116,7 +130,10 @@ impl Record {
                 Self {
                     // Of equal priority, the heavier ones first.
                     order: (srv.priority, u16::MAX - srv.weight),
-                    shown: format!("{target}:{port} (priority: {}, weight: {})", srv.priority, srv.weight),
+                    shown: format!(
+                        "{target}:{port} (priority: {}, weight: {})",
+                        srv.priority, srv.weight
+                    ),
                     value: format!("{} {} {port} {target}", srv.priority, srv.weight),
                 }
             }
@@ -139,7 +156,12 @@ impl Record {
 }
 
 fn authorization(caa: &CAA) -> String {
-    format!("{} {} \"{}\"", caa.flags(), caa.tag, String::from_utf8_lossy(&caa.value))
+    format!(
+        "{} {} \"{}\"",
+        caa.flags(),
+        caa.tag,
+        String::from_utf8_lossy(&caa.value)
+    )
 }
 
 /// What must hold of the records.
@@ -173,7 +195,12 @@ impl Conditions {
             }
         }
         if values.len() < self.at_least {
-            return Some(format!("expected at least {}, found {}: {}", self.at_least, values.len(), found()));
+            return Some(format!(
+                "expected at least {}, found {}: {}",
+                self.at_least,
+                values.len(),
+                found()
+            ));
         }
         let pattern = self.matching.as_ref()?;
         let unmatched = !values.iter().any(|value| pattern.is_match(value.as_bytes()));
@@ -185,7 +212,9 @@ impl Conditions {
 fn is_same(one: &str, other: &str) -> bool {
     let words = |text: &str| -> Vec<String> {
         let words = text.split_whitespace();
-        words.map(|word| word.trim_end_matches('.').to_ascii_lowercase()).collect()
+        words
+            .map(|word| word.trim_end_matches('.').to_ascii_lowercase())
+            .collect()
     };
     words(one) == words(other)
 }
@@ -197,7 +226,10 @@ mod tests {
     fn records(values: &[&str]) -> Records {
         Records {
             owner: String::new(),
-            records: values.iter().map(|value| Record::plain((*value).to_owned())).collect(),
+            records: values
+                .iter()
+                .map(|value| Record::plain((*value).to_owned()))
+                .collect(),
         }
     }
 
@@ -205,15 +237,33 @@ mod tests {
     fn each_condition_can_fail_and_says_so() {
         let two = records(&["10 Mail.example.com.", "20 b.example.com."]);
         let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
-        let contain = |wanted: &[&str]| Conditions { contain: texts(wanted), ..Conditions::default() };
-        let equal = |wanted: &[&str]| Conditions { equal: texts(wanted), ..Conditions::default() };
-        let matching = |pattern: &str| Conditions { matching: Regex::new(pattern).ok(), ..Conditions::default() };
-        let at_least = |at_least| Conditions { at_least, ..Conditions::default() };
+        let contain = |wanted: &[&str]| Conditions {
+            contain: texts(wanted),
+            ..Conditions::default()
+        };
+        let equal = |wanted: &[&str]| Conditions {
+            equal: texts(wanted),
+            ..Conditions::default()
+        };
+        let matching = |pattern: &str| Conditions {
+            matching: Regex::new(pattern).ok(),
+            ..Conditions::default()
+        };
+        let at_least = |at_least| Conditions {
+            at_least,
+            ..Conditions::default()
+        };
         for (conditions, says) in [
             (contain(&["10 mail.example.com"]), None),
-            (contain(&["10 mail.example.net"]), Some("`10 mail.example.net` is not among")),
+            (
+                contain(&["10 mail.example.net"]),
+                Some("`10 mail.example.net` is not among"),
+            ),
             (equal(&["20 B.example.com", "10 mail.example.com"]), None),
-            (equal(&["20 b.example.com"]), Some("expected 20 b.example.com, found 10")),
+            (
+                equal(&["20 b.example.com"]),
+                Some("expected 20 b.example.com, found 10"),
+            ),
             (matching("^20 "), None),
             (matching("^30 "), Some("none matches '^30 '")),
             (at_least(2), None),
@@ -222,15 +272,26 @@ mod tests {
             let fault = conditions.fault(&two);
             match says {
                 None => assert_eq!(fault, None),
-                Some(says) => assert!(fault.as_ref().is_some_and(|fault| fault.contains(says)), "{fault:?}"),
+                Some(says) => assert!(
+                    fault.as_ref().is_some_and(|fault| fault.contains(says)),
+                    "{fault:?}"
+                ),
             }
         }
     }
 
     #[test]
     fn an_empty_answer_that_is_allowed_must_still_hold_what_is_asked() {
-        let conditions = |allow_empty| Conditions { allow_empty, at_least: 1, ..Conditions::default() };
+        let conditions = |allow_empty| Conditions {
+            allow_empty,
+            at_least: 1,
+            ..Conditions::default()
+        };
         assert!(conditions(true).fault(&records(&[])).is_some());
-        assert_eq!(conditions(false).fault(&records(&[])), None, "told as an empty answer");
+        assert_eq!(
+            conditions(false).fault(&records(&[])),
+            None,
+            "told as an empty answer"
+        );
     }
 }

@@ -3,8 +3,8 @@
 use super::{
     config::{Access, Plan},
     message::{
-        self, AUTHENTICATED, ENCRYPTED, Head, Pdu, REPORT, REPORTABLE, RESPONSE, Secured, read_community, read_scoped,
-        read_secured,
+        self, AUTHENTICATED, ENCRYPTED, Head, Pdu, REPORT, REPORTABLE, RESPONSE, Secured, read_community,
+        read_scoped, read_secured,
     },
     usm::{Keys, User},
 };
@@ -70,7 +70,9 @@ impl<'a> Agent<'a> {
 
     pub(super) async fn get(&self, plan: &Plan) -> Result<Pdu, Fault> {
         match &plan.access {
-            Access::Community(version, community) => self.with_community(*version, community, &plan.oid).await,
+            Access::Community(version, community) => {
+                self.with_community(*version, community, &plan.oid).await
+            }
             Access::User(user) => self.as_user(user, &plan.oid).await,
         }
     }
@@ -83,7 +85,12 @@ impl<'a> Agent<'a> {
             let ours = its_version == version && its_community == community && pdu.request_id == id;
             (ours && pdu.kind == RESPONSE).then_some(pdu)
         };
-        self.ask(&request, answer, "a wrong community is answered with silence, too").await
+        self.ask(
+            &request,
+            answer,
+            "a wrong community is answered with silence, too",
+        )
+        .await
     }
 
     async fn as_user(&self, user: &User, oid: &[u8]) -> Result<Pdu, Fault> {
@@ -100,13 +107,19 @@ impl<'a> Agent<'a> {
                 Reply::Report(report, _) => return Err(Fault::Refused(report.text().to_owned())),
             }
         }
-        Err(Fault::Refused("the agent's clock and ours do not come together".to_owned()))
+        Err(Fault::Refused(
+            "the agent's clock and ours do not come together".to_owned(),
+        ))
     }
 
     /// Who the agent is, and its clock: RFC 3414 §4.
     async fn discover(&self) -> Result<Head, Fault> {
         let id = fresh_id();
-        let head = Head { id, flags: REPORTABLE, ..Head::default() };
+        let head = Head {
+            id,
+            flags: REPORTABLE,
+            ..Head::default()
+        };
         let (request, _) = message::secured(&head, &message::scoped(b"", b"", message::get(id, None)));
         let answer = |bytes: &[u8]| {
             let read = read_secured(bytes)?;
@@ -140,9 +153,14 @@ impl<'a> Agent<'a> {
         }
         let (mut request, at) = message::secured(&head, &content);
         let proof = keys.proof(&request);
-        request.iter_mut().skip(at).zip(&proof).for_each(|(place, byte)| *place = *byte);
+        request
+            .iter_mut()
+            .skip(at)
+            .zip(&proof)
+            .for_each(|(place, byte)| *place = *byte);
         let answer = |bytes: &[u8]| reply(bytes, &head, keys);
-        self.ask(&request, answer, "answers without a valid proof are passed over").await
+        self.ask(&request, answer, "answers without a valid proof are passed over")
+            .await
     }
 
     /// Sends until something comes back that `answer` makes sense of; everything else is passed over.
@@ -182,7 +200,9 @@ fn reply(bytes: &[u8], asked: &Head, keys: &Keys) -> Option<Reply> {
     let encrypted = read.scoped_tag == OCTETS;
     let pdu = match read.scoped_tag {
         OCTETS => {
-            let Head { boots, time, salt, .. } = &read.head;
+            let Head {
+                boots, time, salt, ..
+            } = &read.head;
             let plain = keys.decrypt(read.scoped, *boots, *time, salt)?;
             read_scoped(ber::Reader(&plain).take(SEQUENCE)?)?
         }
@@ -208,7 +228,11 @@ fn reply(bytes: &[u8], asked: &Head, keys: &Keys) -> Option<Reply> {
 fn is_proven(read: &Secured<'_>, keys: &Keys) -> bool {
     let length = keys.proof_length();
     let mut blank = read.whole.to_vec();
-    blank.iter_mut().skip(read.auth_at).take(length).for_each(|byte| *byte = 0);
+    blank
+        .iter_mut()
+        .skip(read.auth_at)
+        .take(length)
+        .for_each(|byte| *byte = 0);
     length > 0 && read.head.auth.len() == length && keys.proof(&blank) == read.head.auth
 }
 

@@ -86,7 +86,11 @@ mod tests {
             ("a", Lt, "a", true),
             ("NaN", Ge, "1", false),
         ] {
-            assert_eq!(operator.holds(value, expected), holds, "{value} {operator} {expected}");
+            assert_eq!(
+                operator.holds(value, expected),
+                holds,
+                "{value} {operator} {expected}"
+            );
         }
     }
 }

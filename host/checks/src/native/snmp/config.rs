@@ -125,8 +125,14 @@ impl SnmpConfig {
         let short = |text: &str| !text.is_empty() && text.len() < SHORTEST_PASSWORD;
         let faults = [
             (self.username.is_empty(), "`username`: `v3` needs it"),
-            (short(&self.auth_password), "`auth_password`: expected at least 8 bytes"),
-            (short(&self.priv_password), "`priv_password`: expected at least 8 bytes"),
+            (
+                short(&self.auth_password),
+                "`auth_password`: expected at least 8 bytes",
+            ),
+            (
+                short(&self.priv_password),
+                "`priv_password`: expected at least 8 bytes",
+            ),
             (
                 self.auth_password.is_empty() && !self.priv_password.is_empty(),
                 "`auth_password`: `priv_password` needs it",
@@ -176,10 +182,28 @@ mod tests {
 
     #[test]
     fn object_identifiers_are_written_in_numbers() {
-        assert_eq!(encoded(".1.3.6.1.2.1.1.3.0").unwrap(), [0x2b, 6, 1, 2, 1, 1, 3, 0]);
-        assert_eq!(encoded("1.3.6.1.4.1.8072").unwrap(), [0x2b, 6, 1, 4, 1, 0xbf, 0x08]);
-        assert_eq!(encoded("2.999.4294967295").unwrap(), [0x88, 0x37, 0x8f, 0xff, 0xff, 0xff, 0x7f]);
-        for broken in ["", "1", "sysDescr.0", "1..3", "3.1", "1.40.1", "1.3.6.4294967296", "1.3.-6"] {
+        assert_eq!(
+            encoded(".1.3.6.1.2.1.1.3.0").unwrap(),
+            [0x2b, 6, 1, 2, 1, 1, 3, 0]
+        );
+        assert_eq!(
+            encoded("1.3.6.1.4.1.8072").unwrap(),
+            [0x2b, 6, 1, 4, 1, 0xbf, 0x08]
+        );
+        assert_eq!(
+            encoded("2.999.4294967295").unwrap(),
+            [0x88, 0x37, 0x8f, 0xff, 0xff, 0xff, 0x7f]
+        );
+        for broken in [
+            "",
+            "1",
+            "sysDescr.0",
+            "1..3",
+            "3.1",
+            "1.40.1",
+            "1.3.6.4294967296",
+            "1.3.-6",
+        ] {
             assert!(encoded(broken).is_none(), "{broken}");
         }
     }

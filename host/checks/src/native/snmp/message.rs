@@ -1,6 +1,8 @@
 //! SNMP messages as bytes: RFC 1157 and RFC 3416 (PDUs), RFC 3412 and RFC 3414 (version 3).
 
-use crate::native::ber::{INTEGER, NULL, OCTETS, OID, Reader, SEQUENCE, dotted, integer, nested, signed, unsigned, value};
+use crate::native::ber::{
+    INTEGER, NULL, OCTETS, OID, Reader, SEQUENCE, dotted, integer, nested, signed, unsigned, value,
+};
 use std::{fmt, net::Ipv4Addr};
 
 /// Kinds of PDU.
@@ -74,7 +76,12 @@ pub(super) fn get(request_id: i64, oid: Option<&[u8]>) -> Vec<u8> {
     let bindings: Vec<Vec<u8>> = oid.map(binding).into_iter().collect();
     nested(
         GET,
-        &[integer(request_id), integer(0), integer(0), nested(SEQUENCE, &bindings)],
+        &[
+            integer(request_id),
+            integer(0),
+            integer(0),
+            nested(SEQUENCE, &bindings),
+        ],
     )
 }
 
@@ -135,7 +142,11 @@ pub(super) fn read_secured(bytes: &[u8]) -> Option<Secured<'_>> {
         return None;
     }
     let mut global = message.inside(SEQUENCE)?;
-    let (id, _, flags) = (global.integer()?, global.integer()?, *global.take(OCTETS)?.first()?);
+    let (id, _, flags) = (
+        global.integer()?,
+        global.integer()?,
+        *global.take(OCTETS)?.first()?,
+    );
     if global.integer()? != USER_BASED {
         return None;
     }
@@ -217,7 +228,9 @@ fn opaque(content: &[u8]) -> Value {
         [0x9f, 0x78, 4, float @ ..] => float
             .first_chunk()
             .map(|bytes| Value::Real(f64::from(f32::from_be_bytes(*bytes)))),
-        [0x9f, 0x79, 8, float @ ..] => float.first_chunk().map(|bytes| Value::Real(f64::from_be_bytes(*bytes))),
+        [0x9f, 0x79, 8, float @ ..] => float
+            .first_chunk()
+            .map(|bytes| Value::Real(f64::from_be_bytes(*bytes))),
         _ => None,
     }
     .unwrap_or_else(|| Value::Octets(content.to_vec()))
@@ -250,7 +263,11 @@ mod tests {
     fn values_are_told_as_go_tells_them() {
         for (tag, content, text) in [
             (2, &[0xff][..], "-1"),
-            (0x46, &[0, 255, 255, 255, 255, 255, 255, 255, 255], "18446744073709551615"),
+            (
+                0x46,
+                &[0, 255, 255, 255, 255, 255, 255, 255, 255],
+                "18446744073709551615",
+            ),
             (0x43, &[1, 0], "256"),
             (4, b"Linux", "Linux"),
             (6, &[0x2b, 6, 1], ".1.3.6.1"),

@@ -123,24 +123,41 @@ impl Keys {
     }
 
     /// Encrypts with a salt that must not come twice.
-    pub(super) fn encrypt(&self, plain: &[u8], boots: i64, time: i64, salt: u64) -> Option<(Vec<u8>, [u8; BLOCK])> {
+    pub(super) fn encrypt(
+        &self,
+        plain: &[u8],
+        boots: i64,
+        time: i64,
+        salt: u64,
+    ) -> Option<(Vec<u8>, [u8; BLOCK])> {
         let (cipher, key) = self.privacy.as_ref()?;
         let mut bytes = plain.to_vec();
         let mut salt = salt.to_be_bytes();
         if *cipher == PrivacyProtocol::Des {
             // RFC 3414 §8.1.1.1: the engine's boots, then something that is not repeated.
-            salt.iter_mut().zip(word(boots)).for_each(|(place, byte)| *place = byte);
+            salt.iter_mut()
+                .zip(word(boots))
+                .for_each(|(place, byte)| *place = byte);
             bytes.resize(plain.len().next_multiple_of(BLOCK), 0);
         }
         let iv = cipher.iv(key, boots, time, &salt)?;
         match cipher {
             PrivacyProtocol::Des => {
-                let (length, mode) = (bytes.len(), cbc::Encryptor::<Des>::new_from_slices(key.get(..BLOCK)?, &iv).ok()?);
+                let (length, mode) = (
+                    bytes.len(),
+                    cbc::Encryptor::<Des>::new_from_slices(key.get(..BLOCK)?, &iv).ok()?,
+                );
                 mode.encrypt_padded::<NoPadding>(&mut bytes, length).ok()?;
             }
-            PrivacyProtocol::Aes => cfb_mode::Encryptor::<Aes128>::new_from_slices(key, &iv).ok()?.encrypt(&mut bytes),
-            PrivacyProtocol::Aes192 => cfb_mode::Encryptor::<Aes192>::new_from_slices(key, &iv).ok()?.encrypt(&mut bytes),
-            PrivacyProtocol::Aes256 => cfb_mode::Encryptor::<Aes256>::new_from_slices(key, &iv).ok()?.encrypt(&mut bytes),
+            PrivacyProtocol::Aes => cfb_mode::Encryptor::<Aes128>::new_from_slices(key, &iv)
+                .ok()?
+                .encrypt(&mut bytes),
+            PrivacyProtocol::Aes192 => cfb_mode::Encryptor::<Aes192>::new_from_slices(key, &iv)
+                .ok()?
+                .encrypt(&mut bytes),
+            PrivacyProtocol::Aes256 => cfb_mode::Encryptor::<Aes256>::new_from_slices(key, &iv)
+                .ok()?
+                .encrypt(&mut bytes),
         }
         Some((bytes, salt))
     }
@@ -155,9 +172,15 @@ impl Keys {
                 let mode = cbc::Decryptor::<Des>::new_from_slices(key.get(..BLOCK)?, &iv).ok()?;
                 mode.decrypt_padded::<NoPadding>(&mut bytes).ok()?;
             }
-            PrivacyProtocol::Aes => cfb_mode::Decryptor::<Aes128>::new_from_slices(key, &iv).ok()?.decrypt(&mut bytes),
-            PrivacyProtocol::Aes192 => cfb_mode::Decryptor::<Aes192>::new_from_slices(key, &iv).ok()?.decrypt(&mut bytes),
-            PrivacyProtocol::Aes256 => cfb_mode::Decryptor::<Aes256>::new_from_slices(key, &iv).ok()?.decrypt(&mut bytes),
+            PrivacyProtocol::Aes => cfb_mode::Decryptor::<Aes128>::new_from_slices(key, &iv)
+                .ok()?
+                .decrypt(&mut bytes),
+            PrivacyProtocol::Aes192 => cfb_mode::Decryptor::<Aes192>::new_from_slices(key, &iv)
+                .ok()?
+                .decrypt(&mut bytes),
+            PrivacyProtocol::Aes256 => cfb_mode::Decryptor::<Aes256>::new_from_slices(key, &iv)
+                .ok()?
+                .decrypt(&mut bytes),
         }
         Some(bytes)
     }
@@ -176,7 +199,12 @@ impl PrivacyProtocol {
     /// RFC 3414 §8.1.1.1 and RFC 3826 §3.1.2.1.
     fn iv(self, key: &[u8], boots: i64, time: i64, salt: &[u8; BLOCK]) -> Option<Vec<u8>> {
         Some(match self {
-            Self::Des => key.get(BLOCK..)?.iter().zip(salt).map(|(key, salt)| key ^ salt).collect(),
+            Self::Des => key
+                .get(BLOCK..)?
+                .iter()
+                .zip(salt)
+                .map(|(key, salt)| key ^ salt)
+                .collect(),
             _ => [&word(boots), &word(time), &salt[..]].concat(),
         })
     }
@@ -229,7 +257,9 @@ impl AuthProtocol {
 }
 
 fn hash<D: Digest>(parts: &[&[u8]]) -> Vec<u8> {
-    let hasher = parts.iter().fold(D::new(), |hasher, part| hasher.chain_update(part));
+    let hasher = parts
+        .iter()
+        .fold(D::new(), |hasher, part| hasher.chain_update(part));
     hasher.finalize().to_vec()
 }
 

@@ -165,7 +165,11 @@ impl<'a> Opening<'a> {
 
     async fn mysql(&mut self) -> Result<(), NetError> {
         let header = self.bytes(4).await?;
-        let size = header.iter().take(3).rev().fold(0, |size, byte| size << 8 | usize::from(*byte));
+        let size = header
+            .iter()
+            .take(3)
+            .rev()
+            .fold(0, |size, byte| size << 8 | usize::from(*byte));
         if header.get(3) != Some(&0) || size == 0 || size > MAX_HEARD {
             return Err(self.another("MySQL", &header));
         }
@@ -186,7 +190,8 @@ impl<'a> Opening<'a> {
 
     async fn ldap(&mut self) -> Result<(), NetError> {
         let request = ber::value(0x77, &ber::value(0x80, LDAP_STARTTLS));
-        self.say(&ber::nested(ber::SEQUENCE, &[ber::integer(1), request])).await?;
+        self.say(&ber::nested(ber::SEQUENCE, &[ber::integer(1), request]))
+            .await?;
         let (header, size) = loop {
             if let Some((ber::SEQUENCE, size, header)) = ber::header(&self.heard) {
                 break (header, size);
@@ -214,17 +219,26 @@ impl<'a> Opening<'a> {
     }
 
     async fn xmpp(&mut self, domain: &str) -> Result<(), NetError> {
-        let domain = domain.replace('&', "&amp;").replace('\'', "&apos;").replace('<', "&lt;");
+        let domain = domain
+            .replace('&', "&amp;")
+            .replace('\'', "&apos;")
+            .replace('<', "&lt;");
         let head = format!(
             "<?xml version='1.0'?><stream:stream to='{domain}' version='1.0' xmlns='jabber:client' \
              xmlns:stream='http://etherx.jabber.org/streams'>"
         );
         self.say(head.as_bytes()).await?;
-        let features = self.until(&["</stream:features>", "<stream:features/>", "</stream:stream>"], "XMPP").await?;
+        let features = self
+            .until(
+                &["</stream:features>", "<stream:features/>", "</stream:stream>"],
+                "XMPP",
+            )
+            .await?;
         if !features.contains(XMPP_TLS) {
             return Err(self.not_offered("its stream features do not name it"));
         }
-        self.say(format!("<starttls xmlns='{XMPP_TLS}'/>").as_bytes()).await?;
+        self.say(format!("<starttls xmlns='{XMPP_TLS}'/>").as_bytes())
+            .await?;
         let answer = self.until(&[">"], "XMPP").await?;
         if answer.trim_start().starts_with("<proceed") {
             return Ok(());
@@ -270,11 +284,18 @@ impl<'a> Opening<'a> {
     /// What comes up to the first of `ends`, and it.
     async fn until(&mut self, ends: &[&str], protocol: &str) -> Result<String, NetError> {
         loop {
-            if self.heard.first().is_some_and(|first| *first != b'<' && !first.is_ascii_whitespace()) {
+            if self
+                .heard
+                .first()
+                .is_some_and(|first| *first != b'<' && !first.is_ascii_whitespace())
+            {
                 return Err(self.another(protocol, &self.heard));
             }
             let text = String::from_utf8_lossy(&self.heard).into_owned();
-            let end = ends.iter().filter_map(|end| Some(text.find(end)? + end.len())).min();
+            let end = ends
+                .iter()
+                .filter_map(|end| Some(text.find(end)? + end.len()))
+                .min();
             if let Some((taken, rest)) = end.and_then(|end| text.split_at_checked(end)) {
                 self.heard = rest.as_bytes().to_vec();
                 return Ok(taken.to_owned());
@@ -292,11 +313,17 @@ impl<'a> Opening<'a> {
 
     async fn more(&mut self) -> Result<(), NetError> {
         if self.heard.len() >= MAX_HEARD {
-            return Err(NetError::Protocol(format!("{} says too much before TLS", self.host)));
+            return Err(NetError::Protocol(format!(
+                "{} says too much before TLS",
+                self.host
+            )));
         }
         let reading = self.stream.read_buf(&mut self.heard);
         match time::timeout_at(self.deadline, reading).await {
-            Ok(Ok(0)) => Err(NetError::Closed(format!("{}, before the TLS handshake", self.host))),
+            Ok(Ok(0)) => Err(NetError::Closed(format!(
+                "{}, before the TLS handshake",
+                self.host
+            ))),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(NetError::from_io(&error, self.host)),
             Err(_) => Err(NetError::ResponseTimeout(format!(
@@ -309,16 +336,27 @@ impl<'a> Opening<'a> {
     async fn say(&mut self, bytes: &[u8]) -> Result<(), NetError> {
         match time::timeout_at(self.deadline, self.stream.write_all(bytes)).await {
             Ok(said) => said.map_err(|error| NetError::from_io(&error, self.host)),
-            Err(_) => Err(NetError::ResponseTimeout(format!("{} does not take what is sent", self.host))),
+            Err(_) => Err(NetError::ResponseTimeout(format!(
+                "{} does not take what is sent",
+                self.host
+            ))),
         }
     }
 
     fn another(&self, protocol: &str, heard: &[u8]) -> NetError {
-        NetError::Protocol(format!("{} does not speak {protocol}: '{}'", self.host, quote(heard)))
+        NetError::Protocol(format!(
+            "{} does not speak {protocol}: '{}'",
+            self.host,
+            quote(heard)
+        ))
     }
 
     fn not_offered(&self, why: &str) -> NetError {
-        NetError::Tls(format!("{} does not offer STARTTLS: {}", self.host, quote(why.as_bytes())))
+        NetError::Tls(format!(
+            "{} does not offer STARTTLS: {}",
+            self.host,
+            quote(why.as_bytes())
+        ))
     }
 }
 

@@ -117,7 +117,9 @@ impl Net {
         question: &Query,
         deadline: Instant,
     ) -> Result<Answer, NetError> {
-        let connected = self.connect(&server.host, server.port, IpFamily::Any, deadline).await?;
+        let connected = self
+            .connect(&server.host, server.port, IpFamily::Any, deadline)
+            .await?;
         let Connection { stream, peer, .. } = connected;
         let (asked, bytes) = message(question)?;
         let shown = peer.to_string();
@@ -148,13 +150,19 @@ impl Net {
         let (mut asked, _) = message(question)?;
         // RFC 8484 §4.1: so that answers can be cached.
         asked.metadata.id = 0;
-        let bytes = asked.to_vec().map_err(|error| NetError::InvalidInput(error.to_string()))?;
+        let bytes = asked
+            .to_vec()
+            .map_err(|error| NetError::InvalidInput(error.to_string()))?;
         let bracketed = if server.host.contains(':') && !server.host.starts_with('[') {
             format!("[{}]", server.host)
         } else {
             server.host.clone()
         };
-        let url = Url::parse(&format!("https://{bracketed}:{}/{}", server.port, path.trim_start_matches('/')));
+        let url = Url::parse(&format!(
+            "https://{bracketed}:{}/{}",
+            server.port,
+            path.trim_start_matches('/')
+        ));
         let request = Request {
             method: Method::POST,
             url: url.map_err(|error| NetError::InvalidInput(format!("`{bracketed}`: {error}")))?,
@@ -167,10 +175,16 @@ impl Net {
             proxy: None,
             max_body_bytes: Some(usize::from(u16::MAX)),
         };
-        let response = self.send(request, deadline).await.map_err(|failure| failure.error)?;
+        let response = self
+            .send(request, deadline)
+            .await
+            .map_err(|failure| failure.error)?;
         let shown = response.peer.to_string();
         if response.status != StatusCode::OK {
-            return Err(NetError::DnsFailed(format!("{shown} answered HTTP status {}", response.status.as_u16())));
+            return Err(NetError::DnsFailed(format!(
+                "{shown} answered HTTP status {}",
+                response.status.as_u16()
+            )));
         }
         let reply = parsed(&response.body, &shown)?;
         if !answers(&reply, &asked) {

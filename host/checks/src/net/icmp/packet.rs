@@ -96,7 +96,11 @@ mod tests {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
         assert_eq!(checksum(&bytes), !0xddf2);
         let sent = request(Family::V4, 7, 9, b"odd");
-        assert_eq!(checksum(&sent), 0, "a packet with its checksum sums up to nothing");
+        assert_eq!(
+            checksum(&sent),
+            0,
+            "a packet with its checksum sums up to nothing"
+        );
     }
 
     #[test]

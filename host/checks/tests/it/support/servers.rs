@@ -118,7 +118,10 @@ impl Drop for Running {
 pub(crate) fn program(name: &str) -> Command {
     let path = env::var_os("PATH").unwrap_or_default();
     // PostgreSQL's own programs lie in a folder of their version.
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let versions = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
     folders.extend(env::split_paths(&path));
     folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
