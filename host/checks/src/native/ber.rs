@@ -9,16 +9,14 @@ pub(super) const SEQUENCE: u8 = 0x30;
 
 /// `content` behind its tag and length.
 pub(super) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len().to_be_bytes();
-    let significant = length.iter().skip_while(|byte| **byte == 0).copied();
     let mut value = vec![tag];
-    match u8::try_from(content.len()) {
-        Ok(short @ 0..0x80) => value.push(short),
-        _ => {
-            let long: Vec<u8> = significant.collect();
-            value.push(0x80 | u8::try_from(long.len()).unwrap_or_default());
-            value.extend(long);
-        }
+    if let Ok(short @ 0..0x80) = u8::try_from(content.len()) {
+        value.push(short);
+    } else {
+        let length = content.len().to_be_bytes();
+        let long: Vec<u8> = length.iter().skip_while(|byte| **byte == 0).copied().collect();
+        value.push(0x80 | u8::try_from(long.len()).unwrap_or_default());
+        value.extend(long);
     }
     value.extend(content);
     value
@@ -141,7 +139,8 @@ pub(super) fn dotted(oid: &[u8]) -> Option<String> {
         .filter(|_| oid.last().is_some_and(|last| *last < 0x80))?;
     let root = (*first / 40).min(2);
     let all = [root, first - root * 40].into_iter().chain(rest.iter().copied());
-    Some(all.map(|arc| format!(".{arc}")).collect())
+    let words: Vec<String> = all.map(|arc| arc.to_string()).collect();
+    Some(format!(".{}", words.join(".")))
 }
 
 #[cfg(test)]
@@ -200,7 +199,9 @@ mod tests {
             (&[40, u64::from(u32::MAX)], ".1.0.4294967295"),
         ] {
             let mut bytes = Vec::new();
-            arcs.iter().for_each(|arc| push_arc(&mut bytes, *arc));
+            for arc in arcs {
+                push_arc(&mut bytes, *arc);
+            }
             assert_eq!(dotted(&bytes).as_deref(), Some(text));
         }
         assert_eq!(dotted(&[43, 0x86]), None, "broken off");

@@ -142,9 +142,10 @@ impl Plan {
         }
         if heard.records.is_empty() {
             let text = format!("No {kind} records found for {host}");
-            return match self.conditions.allow_empty {
-                true => Observation::up(text),
-                false => Observation::down(Reason::DnsNotFound, text),
+            return if self.conditions.allow_empty {
+                Observation::up(text)
+            } else {
+                Observation::down(Reason::DnsNotFound, text)
             };
         }
         Observation::up(heard.records.message(kind))

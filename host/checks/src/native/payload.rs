@@ -47,8 +47,8 @@ impl Wanted {
         match self {
             Self::Match(pattern) => Ok(pattern.0.clone()),
             Self::Bytes(bytes) => {
-                let escaped: String = bytes.iter().map(|byte| format!(r"\x{byte:02x}")).collect();
-                Regex::new(&format!("(?s-u){escaped}"))
+                let escaped: Vec<String> = bytes.iter().map(|byte| format!(r"\x{byte:02x}")).collect();
+                Regex::new(&format!("(?s-u){}", escaped.concat()))
             }
         }
     }

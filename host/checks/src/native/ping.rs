@@ -251,32 +251,24 @@ impl Tally {
     }
 }
 
-/// As Go prints a duration: `812.4µs`, `3.419854ms`, `1.02s`.
+/// As Go prints a duration of less than an hour: `812.4µs`, `3.419854ms`, `1.02s`, `1m0.5s`.
 fn go_duration(took: Duration) -> String {
-    let nanos = took.as_nanos();
-    let (whole, unit) = match nanos {
-        0..1_000 => return format!("{nanos}ns"),
-        1_000..1_000_000 => (1_000, "µs"),
-        1_000_000..1_000_000_000 => (1_000_000, "ms"),
-        _ => (1_000_000_000, "s"),
-    };
-    if nanos >= 60_000_000_000 {
-        let (minutes, rest) = (
-            took.as_secs() / 60,
-            took - Duration::from_secs(took.as_secs() / 60 * 60),
-        );
-        let rest = if rest < Duration::from_secs(1) {
-            format!("{}s", rest.as_secs_f64())
-        } else {
-            go_duration(rest)
-        };
-        return format!("{minutes}m{rest}");
+    const SECOND: u128 = 1_000_000_000;
+    match took.as_nanos() {
+        nanos @ 0..1_000 => format!("{nanos}ns"),
+        nanos @ 1_000..1_000_000 => format!("{}µs", decimal(nanos, 3)),
+        nanos @ 1_000_000..SECOND => format!("{}ms", decimal(nanos, 6)),
+        nanos if nanos < 60 * SECOND => format!("{}s", decimal(nanos, 9)),
+        nanos => format!("{}m{}s", nanos / (60 * SECOND), decimal(nanos % (60 * SECOND), 9)),
     }
-    let digits = format!("{whole}").len() - 1;
-    let fraction = format!("{:0digits$}", nanos % whole);
-    let fraction = fraction.trim_end_matches('0');
-    let point = if fraction.is_empty() { "" } else { "." };
-    format!("{}{point}{fraction}{unit}", nanos / whole)
+}
+
+/// The number with its last `digits` behind a point, if they are not all zero.
+fn decimal(number: u128, digits: u32) -> String {
+    let unit = 10_u128.pow(digits);
+    let width = digits as usize;
+    let text = format!("{}.{:0width$}", number / unit, number % unit);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -292,7 +284,8 @@ mod tests {
             (3_419_854, "3.419854ms"),
             (1_020_000_000, "1.02s"),
             (2_000_000_000, "2s"),
-            (61_500_000_000, "1m1.5s"),
+            (60_500_000_000, "1m0.5s"),
+            (10_000_000, "10ms"),
         ] {
             assert_eq!(go_duration(Duration::from_nanos(nanos)), text);
         }

@@ -61,7 +61,7 @@ impl Net {
         let Resolved { addresses, elapsed } = self.resolve(host, None, family, deadline).await?;
         let (peer, (socket, raw)) = first(&addresses, open)?;
         let mut payload = vec![0; size.min(MAX_PAYLOAD)];
-        payload.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
+        fastrand::Rng::new().fill(&mut payload);
         Ok(Echoes {
             buffer: vec![0; payload.len() + packet::MAX_HEADERS],
             socket,

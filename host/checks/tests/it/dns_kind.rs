@@ -298,6 +298,25 @@ async fn what_is_not_there_is_down_unless_it_is_asked_for() {
             "assertion_failed",
             "expected NXDOMAIN, got NOERROR",
         ),
+    ] {
+        let seen = unbound.seen(host, kind, more).await;
+        assert_eq!(reason(&seen), expected, "{host} {kind}: {}", seen.message);
+        assert_eq!(
+            seen.status,
+            if expected.is_empty() {
+                Status::Up
+            } else {
+                Status::Down
+            }
+        );
+        assert!(seen.message.contains(message), "{}", seen.message);
+    }
+}
+
+#[tokio::test]
+async fn conditions_on_records_are_judged_and_told() {
+    let unbound = unbound().await;
+    for (host, kind, more, expected, message) in [
         (
             "www.lapwing.test",
             "A",

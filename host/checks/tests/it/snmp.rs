@@ -11,7 +11,7 @@ use crate::{
 use lapwing_checks::CheckError;
 use lapwing_model::{Observation, Status};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 const DESCRIPTION: &str = "1.3.6.1.2.1.1.1.0";
 const SERVICES: &str = "1.3.6.1.2.1.1.7.0";
@@ -49,13 +49,12 @@ async fn agent() -> Agent {
                 .replace("SHA5", "SHA-5"),
             privacy.replace("AES1", "AES-1").replace("AES2", "AES-2"),
         );
-        conf += &match (auth.as_str(), privacy.as_str()) {
-            ("", _) => format!("createUser {name}\nrouser {name} noauth\n"),
-            (auth, "") => format!("createUser {name} {auth} {name}-auth\nrouser {name} auth\n"),
-            (auth, privacy) => {
-                format!("createUser {name} {auth} {name}-auth {privacy} {name}-priv\nrouser {name} priv\n")
-            }
+        let (secrets, level) = match (auth.as_str(), privacy.as_str()) {
+            ("", _) => (String::new(), "noauth"),
+            (auth, "") => (format!("{auth} {name}-auth"), "auth"),
+            (auth, privacy) => (format!("{auth} {name}-auth {privacy} {name}-priv"), "priv"),
         };
+        let _ = write!(conf, "createUser {name} {secrets}\nrouser {name} {level}\n");
     }
     let conf = folder.write("snmpd.conf", conf);
     let state = folder.make("state");

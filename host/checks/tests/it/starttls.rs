@@ -255,9 +255,9 @@ async fn a_stand_in_by_xmpp() {
     let server = Server::raw(move |mut stream| {
         let acceptor = acceptor.clone();
         async move {
-            let mut heard = [0; 512];
-            let length = stream.read(&mut heard).await.unwrap();
-            let head = String::from_utf8_lossy(&heard[..length]).into_owned();
+            let mut buffer = [0; 512];
+            let length = stream.read(&mut buffer).await.unwrap();
+            let head = String::from_utf8_lossy(&buffer[..length]).into_owned();
             assert!(head.contains("to='chat.example'") && head.contains("version='1.0'"), "{head}");
             let opening = "<?xml version='1.0'?><stream:stream from='chat.example' version='1.0' xmlns='jabber:client' \
                            xmlns:stream='http://etherx.jabber.org/streams'><stream:features>";
@@ -268,8 +268,8 @@ async fn a_stand_in_by_xmpp() {
                 .write_all(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>")
                 .await
                 .unwrap();
-            let length = stream.read(&mut heard).await.unwrap();
-            assert!(heard[..length].starts_with(b"<starttls "));
+            let length = stream.read(&mut buffer).await.unwrap();
+            assert!(buffer[..length].starts_with(b"<starttls "));
             stream.write_all(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await.unwrap();
             let _ = acceptor.accept(stream).await;
         }

@@ -140,7 +140,7 @@ impl Keys {
                 .for_each(|(place, byte)| *place = byte);
             bytes.resize(plain.len().next_multiple_of(BLOCK), 0);
         }
-        let iv = cipher.iv(key, boots, time, &salt)?;
+        let iv = cipher.iv(key, boots, time, salt)?;
         match cipher {
             PrivacyProtocol::Des => {
                 let (length, mode) = (
@@ -165,7 +165,7 @@ impl Keys {
     /// What was encrypted; with DES some bytes may follow it.
     pub(super) fn decrypt(&self, encrypted: &[u8], boots: i64, time: i64, salt: &[u8]) -> Option<Vec<u8>> {
         let (cipher, key) = self.privacy.as_ref()?;
-        let iv = cipher.iv(key, boots, time, salt.first_chunk()?)?;
+        let iv = cipher.iv(key, boots, time, *salt.first_chunk()?)?;
         let mut bytes = encrypted.to_vec();
         match cipher {
             PrivacyProtocol::Des => {
@@ -197,7 +197,7 @@ impl PrivacyProtocol {
     }
 
     /// RFC 3414 §8.1.1.1 and RFC 3826 §3.1.2.1.
-    fn iv(self, key: &[u8], boots: i64, time: i64, salt: &[u8; BLOCK]) -> Option<Vec<u8>> {
+    fn iv(self, key: &[u8], boots: i64, time: i64, salt: [u8; BLOCK]) -> Option<Vec<u8>> {
         Some(match self {
             Self::Des => key
                 .get(BLOCK..)?
@@ -257,9 +257,7 @@ impl AuthProtocol {
 }
 
 fn hash<D: Digest>(parts: &[&[u8]]) -> Vec<u8> {
-    let hasher = parts
-        .iter()
-        .fold(D::new(), |hasher, part| hasher.chain_update(part));
+    let hasher = parts.iter().fold(D::new(), D::chain_update);
     hasher.finalize().to_vec()
 }
 

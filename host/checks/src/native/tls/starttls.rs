@@ -146,10 +146,10 @@ impl<'a> Opening<'a> {
         loop {
             let line = self.line().await?;
             if let Some(answer) = line.strip_prefix("a ") {
-                return match answer.starts_with("OK") {
-                    true => Ok(()),
-                    false => Err(self.not_offered(answer)),
-                };
+                if answer.starts_with("OK") {
+                    return Ok(());
+                }
+                return Err(self.not_offered(answer));
             }
         }
     }
