@@ -513,3 +513,29 @@ async fn unfit_questions_are_told_before_they_are_asked() {
     let error = denied.run("dns", config).await.unwrap_err();
     assert!(matches!(&error, CheckError::Denied(_)), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_server_that_drips_its_answer_is_held_to_the_deadline() {
+    let server = Server::raw(|mut stream| async move {
+        while tokio::io::AsyncWriteExt::write_all(&mut stream, b"\x01")
+            .await
+            .is_ok()
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let config = json!({
+        "host": "x.example", "resolver_server": "127.0.0.1", "port": server.port(), "resolve_type": "A", "transport": "tcp",
+    });
+    let (start, budget) = (Instant::now(), Duration::from_millis(700));
+    let seen = Probe::new().within(budget).seen("dns", config).await;
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "dns_timeout"),
+        "{}",
+        seen.message
+    );
+    assert!(start.elapsed() >= budget);
+    server.drained().await;
+}
