@@ -361,6 +361,18 @@ async fn the_banner_of_another_protocol_and_garbage_are_protocol_errors() {
 }
 
 #[tokio::test]
+async fn a_mysql_server_that_refuses_us_is_quoted() {
+    let server = scripted(&[b"\x0f\0\0\0\xff\x6a\x04not allowed!"]).await;
+    let seen = self::seen("mysql", server.port(), &Authority::new()).await;
+    assert_eq!(reason(&seen), "protocol_error");
+    assert!(
+        seen.message.contains("refuses: 'not allowed!'"),
+        "{}",
+        seen.message
+    );
+}
+
+#[tokio::test]
 async fn what_is_injected_before_the_handshake_is_refused() {
     for (protocol, says) in [
         (

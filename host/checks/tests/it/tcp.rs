@@ -9,7 +9,11 @@ use crate::support::{
 };
 use lapwing_model::Status;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use socket2::{Domain, Socket, Type};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 fn config(port: u16, more: Value) -> Value {
@@ -243,6 +247,30 @@ async fn a_certificate_that_ends_soon_is_degraded_and_an_old_tls_version_refused
         );
         assert!(status == Status::Down || seen.message.starts_with("TCP port "));
     }
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_a_connection_attempt_is_told_from_the_others() {
+    // A queue of connections that is full: further attempts are dropped without a word.
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let patience = Duration::from_millis(200);
+    let mut queued = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, patience) {
+        queued.push(stream);
+    }
+    let probe = Probe::new().within(Duration::from_millis(500));
+    let seen = probe.seen("tcp", config(address.port(), json!({}))).await;
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "connection_timeout"),
+        "{}",
+        seen.message
+    );
 }
 
 #[tokio::test]

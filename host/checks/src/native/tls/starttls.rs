@@ -174,6 +174,11 @@ impl<'a> Opening<'a> {
             return Err(self.another("MySQL", &header));
         }
         let greeting = self.bytes(size).await?;
+        // An error packet, before anything else: the host is not allowed, or there are too many connections.
+        if let Some(error) = greeting.strip_prefix(&[0xff]) {
+            let text = quote(error.get(2..).unwrap_or_default());
+            return Err(NetError::Protocol(format!("{} refuses: '{text}'", self.host)));
+        }
         let Some(flags) = mysql_flags(&greeting) else {
             return Err(self.another("MySQL", &greeting));
         };
