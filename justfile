@@ -176,7 +176,7 @@ test *filter: servers build-plugins
 servers:
     #!/usr/bin/env bash
     set -euo pipefail
-    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' :)
     missing=()
     while read -r program package; do
         command -v "$program" >/dev/null || missing+=("$package")
@@ -185,10 +185,18 @@ servers:
     sshd openssh-server
     chronyd chrony
     dovecot dovecot-imapd
+    /usr/lib/dovecot/pop3 dovecot-pop3d
     aiosmtpd python3-aiosmtpd
     slapd slapd
     freeradius freeradius
     faketime faketime
+    unbound unbound
+    snmpd snmpd
+    vsftpd vsftpd
+    postgres postgresql
+    mariadbd mariadb-server
+    unshare util-linux
+    ip iproute2
     LIST
     if [ "${#missing[@]}" -eq 0 ]; then
         exit

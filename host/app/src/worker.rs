@@ -184,6 +184,10 @@ impl Worker {
                 queue.tally.done(&run.result);
                 lease.publish_and_ack(&*served.sink, &run.result).await
             }
+            Disposition::Settle => {
+                queue.tally.done(&run.result);
+                lease.keep_and_ack(&run.result).await
+            }
             Disposition::Retry(why) => {
                 debug!("tried again later: {why}");
                 queue.tally.retried();
@@ -249,6 +253,8 @@ fn limited(task: &Arc<Task>, policy: Policy, load: bool) -> Arc<Task> {
 enum Disposition<'a> {
     /// Its result is told, and it is done.
     Publish,
+    /// There is nothing to tell, and it is done.
+    Settle,
     /// Our own trouble, which another try may not meet, and the queue allows one.
     Retry(&'a str),
 }
@@ -256,6 +262,8 @@ enum Disposition<'a> {
 fn disposition<'a>(run: &'a Run, task: &Task, policy: Policy) -> Disposition<'a> {
     if run.again && task.attempt < policy.max_tries {
         Disposition::Retry(&run.result.observation.message)
+    } else if run.result.observation.untold {
+        Disposition::Settle
     } else {
         Disposition::Publish
     }
@@ -300,6 +308,13 @@ mod tests {
         assert_eq!(disposition(&seen, &task, policy(2)), Disposition::Publish);
         let (final_word, task) = run(false);
         assert_eq!(disposition(&final_word, &task, policy(5)), Disposition::Publish);
+    }
+
+    #[test]
+    fn what_is_not_news_is_settled_without_a_result() {
+        let (mut seen, task) = run(false);
+        seen.result.observation = Observation::up("pushed in time").untold();
+        assert_eq!(disposition(&seen, &task, Policy::default()), Disposition::Settle);
     }
 
     #[test]

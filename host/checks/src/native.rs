@@ -2,15 +2,29 @@
 //!
 //! A new kind is its file, one `mod` line and one line in [`register`]; schema, documentation and admin listing follow.
 
+mod ber;
+pub mod dns;
 pub mod http;
 mod load;
 mod pattern;
+mod payload;
+pub mod ping;
+pub mod push;
+pub mod snmp;
 pub mod tcp;
+pub mod tls;
+pub mod udp;
 
 use crate::{Check, Registry, executor::Native, registry::Clash};
+use dns::Dns;
 use http::{Http, HttpJsonQuery, HttpKeyword};
+use ping::Ping;
+use push::Push;
+use snmp::Snmp;
 use std::sync::Arc;
 use tcp::Tcp;
+use tls::Tls;
+use udp::Udp;
 
 /// Adds every native kind. An error means that a name is taken, by a plugin or by an earlier call.
 pub fn register(registry: &mut Registry) -> Result<(), Clash> {
@@ -18,7 +32,13 @@ pub fn register(registry: &mut Registry) -> Result<(), Clash> {
     add(registry, Http::new(tokens.clone()))?;
     add(registry, HttpKeyword::new(tokens.clone()))?;
     add(registry, HttpJsonQuery::new(tokens))?;
-    add(registry, Tcp)
+    add(registry, Tcp)?;
+    add(registry, Udp)?;
+    add(registry, Tls)?;
+    add(registry, Dns)?;
+    add(registry, Ping)?;
+    add(registry, Snmp)?;
+    add(registry, Push)
 }
 
 /// Adds the kinds of load tests: `noop`, `sleep` and `cpu`.

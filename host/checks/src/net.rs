@@ -3,17 +3,20 @@
 //! A name is resolved once, its addresses are judged, and only the judged addresses are dialled: what the policy saw is
 //! what is reached. Nothing here reuses a connection, reads proxy variables of the environment, or outlives its deadline.
 
+mod datagram;
 mod dial;
 pub mod dns;
 pub mod error;
 pub mod host;
 pub mod http;
+pub mod icmp;
 pub mod policy;
 mod proxy;
 mod resolve;
 pub mod scope;
 pub mod tls;
 
+pub use datagram::Datagrams;
 pub use error::NetError;
 pub use host::Host;
 pub use policy::EgressPolicy;

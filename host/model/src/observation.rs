@@ -99,6 +99,10 @@ pub struct Observation {
     /// Anything else, as JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<serde_json::Value>,
+    /// Nothing new: a worker acknowledges the task and sends no result (a `push` that came in time: whoever took it has
+    /// stored it already).
+    #[serde(skip)]
+    pub untold: bool,
 }
 
 impl Observation {
@@ -113,6 +117,7 @@ impl Observation {
             attributes: BTreeMap::new(),
             tls: None,
             details: None,
+            untold: false,
         }
     }
 
@@ -134,6 +139,12 @@ impl Observation {
     /// Nothing can be said of the target.
     pub fn unknown(reason: Reason, message: impl Into<String>) -> Self {
         Self::new(Status::Unknown, Some(reason), message)
+    }
+
+    /// Of which nobody is told.
+    pub fn untold(mut self) -> Self {
+        self.untold = true;
+        self
     }
 
     /// With the time the target took.

@@ -57,3 +57,11 @@ pub struct TlsInfo {
     /// Leaf first, as presented.
     pub chain: Vec<Certificate>,
 }
+
+impl TlsInfo {
+    /// Whole days from `now` until the leaf certificate ends, less than none when it has.
+    pub fn days_left(&self, now: Timestamp) -> Option<i64> {
+        let leaf = self.chain.first()?;
+        Some(leaf.not_after.duration_since(now).as_hours() / 24)
+    }
+}

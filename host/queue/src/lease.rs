@@ -132,6 +132,11 @@ impl Lease {
         if self.settle.publishes() {
             self.persist(Step::Publish(sink, result)).await?;
         }
+        self.keep_and_ack(result).await
+    }
+
+    /// As [`ack`](Self::ack); where the dialect keeps results with their tasks, whoever asks for the task's finds it.
+    pub async fn keep_and_ack(self, result: &CheckResult) -> Result<(), QueueError> {
         self.persist(Step::Ack(Some(result))).await
     }
 

@@ -45,6 +45,7 @@ pub(crate) fn observe(outcome: types::Outcome, entries: &mut Entries, elapsed: D
         attributes: notes.attributes(outcome.attributes),
         tls: entries.tls.take(),
         details: notes.details(outcome.details.as_deref()),
+        untold: false,
     };
     notes.phases(outcome.phases, elapsed, &mut observation.phases);
     if let (None, Some(tls)) = (&observation.tls, outcome.tls) {

@@ -10,7 +10,7 @@ mod fields;
 mod oauth;
 mod query;
 
-pub use config::HttpConfig;
+pub use config::{HttpConfig, TlsVersion};
 pub use oauth::Tokens;
 
 use crate::{
@@ -109,13 +109,8 @@ impl Plan {
 
     /// Whole days until the leaf certificate ends, when that is watched.
     fn days_left(&self, response: &Response, now: jiff::Timestamp) -> Option<i64> {
-        let leaf = response
-            .tls
-            .as_ref()
-            .filter(|_| self.warn_days > 0)?
-            .chain
-            .first()?;
-        Some(leaf.not_after.duration_since(now).as_hours() / 24)
+        let tls = response.tls.as_ref().filter(|_| self.warn_days > 0)?;
+        tls.days_left(now)
     }
 
     /// The verdict on a failed exchange.

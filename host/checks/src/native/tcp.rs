@@ -4,9 +4,10 @@ mod steps;
 
 use crate::{
     Check, CheckError, ProbeContext,
+    native::{http::TlsVersion, tls::expiry},
     net::{Connection, IpFamily, tls::TlsOptions},
 };
-use lapwing_model::{Observation, Phase};
+use lapwing_model::{Observation, Phase, Reason};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
@@ -44,6 +45,12 @@ pub struct TcpConfig {
     /// `starttls`: root certificates to trust instead of the system's, PEM.
     #[serde(default)]
     pub tls_ca: String,
+    /// `starttls`: oldest TLS version to speak. Default: `1.2`.
+    #[serde(default)]
+    pub min_tls_version: TlsVersion,
+    /// `starttls`: below this many days until the server's certificate ends the target is degraded. Default: 0, never.
+    #[serde(default)]
+    pub cert_expiry_warn_days: u32,
 }
 
 impl Check for Tcp {
@@ -78,11 +85,22 @@ impl Check for Tcp {
             server_name: text(&config.server_name),
             verify: !config.ignore_tls_errors,
             ca_pem: text(&config.tls_ca),
+            min_version_13: config.min_tls_version == TlsVersion::V13,
             ..TlsOptions::default()
         };
         let mut talk = Talk::new(stream, &config.host, tls, cx);
         let mut seen = match talk.hold(&config.steps).await {
-            Ok(()) => Observation::up(format!("TCP port {port} is open")),
+            Ok(()) => {
+                let text = format!("TCP port {port} is open");
+                let days = talk.tls.as_ref().and_then(|tls| tls.days_left(cx.clock.now()));
+                match days.filter(|days| *days < i64::from(config.cert_expiry_warn_days)) {
+                    Some(days) => Observation::degraded(
+                        Reason::CertificateExpiring,
+                        format!("{text}; {}", expiry(days)),
+                    ),
+                    None => Observation::up(text),
+                }
+            }
             Err(fault) => fault.verdict()?,
         };
         let phases = [

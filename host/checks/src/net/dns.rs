@@ -3,19 +3,19 @@
 //! For plugins and checks that look at DNS itself. Names that are to be dialled go through
 //! [`Net::resolve`](super::Net::resolve).
 
-use super::{Host, IpFamily, Net, NetError};
+mod server;
+
+pub(crate) use server::{Answer, NameServer, Transport};
+
+use super::{Host, IpFamily, Net, NetError, datagram};
 use hickory_resolver::proto::{
     op::{DEFAULT_MAX_PAYLOAD_LEN, Edns, Message, MessageType, Query},
     rr::{Name, RecordType},
 };
-use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    str::FromStr,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, str::FromStr, time::Duration};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UdpSocket},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
     time::{self, Instant},
 };
 
@@ -120,44 +120,18 @@ fn question(name: &str, rtype: &str) -> Result<Query, NetError> {
 
 async fn ask(question: &Query, server: SocketAddr) -> Result<Reply, NetError> {
     let start = Instant::now();
-    let fail = |error: std::io::Error| match NetError::from_io(&error, &server.to_string()) {
+    let fail = |error: NetError| match error {
         local @ NetError::Local(_) => local,
         error => NetError::DnsFailed(error.to_string()),
     };
-    // Made anew for each try: a fresh random id, and from a fresh port.
-    let mut message = Message::query();
-    message.metadata.recursion_desired = true;
-    message.add_query(question.clone());
-    let mut edns = Edns::new();
-    edns.set_max_payload(DEFAULT_MAX_PAYLOAD_LEN);
-    message.set_edns(edns);
-    let bytes = message
-        .to_vec()
-        .map_err(|error| NetError::InvalidInput(error.to_string()))?;
-
-    let any = if server.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
-    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await.map_err(fail)?;
-    socket.connect(server).await.map_err(fail)?;
-    socket.send(&bytes).await.map_err(fail)?;
-    let mut buffer = vec![0; usize::from(u16::MAX)];
-    let reply = loop {
-        let length = socket.recv(&mut buffer).await.map_err(fail)?;
-        // Anybody can send us a datagram: only one with our id and our question is the answer.
-        let parsed = Message::from_vec(buffer.get(..length).unwrap_or_default());
-        match parsed.ok().filter(|reply| answers(reply, &message)) {
-            Some(reply) if reply.metadata.truncation => {
-                break over_tcp(&bytes, server).await.map_err(fail)?;
-            }
-            Some(reply) => break reply,
-            None => {}
-        }
-    };
-    if !answers(&reply, &message) {
-        return Err(NetError::DnsFailed(format!("{server} answered another question")));
+    let (message, bytes) = message(question)?;
+    let mut reply = over_udp(&message, &bytes, server).await.map_err(fail)?;
+    if reply.metadata.truncation {
+        let connecting = TcpStream::connect(server).await;
+        let stream = connecting.map_err(|error| fail(NetError::from_io(&error, &server.to_string())))?;
+        reply = framed(stream, &message, &bytes, &server.to_string())
+            .await
+            .map_err(fail)?;
     }
     Ok(Reply {
         rcode: reply.metadata.response_code.into(),
@@ -167,17 +141,64 @@ async fn ask(question: &Query, server: SocketAddr) -> Result<Reply, NetError> {
     })
 }
 
-/// RFC 7766 §8: each message behind its length in two bytes.
-async fn over_tcp(question: &[u8], server: SocketAddr) -> std::io::Result<Message> {
-    let mut stream = TcpStream::connect(server).await?;
-    let length = u16::try_from(question.len()).map_err(std::io::Error::other)?;
-    stream
-        .write_all(&[&length.to_be_bytes(), question].concat())
-        .await?;
-    let length = stream.read_u16().await?;
-    let mut reply = vec![0; usize::from(length)];
-    stream.read_exact(&mut reply).await?;
-    Message::from_vec(&reply).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+/// A question, and as bytes. Made anew for each try: a fresh random id.
+fn message(question: &Query) -> Result<(Message, Vec<u8>), NetError> {
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
+    message.add_query(question.clone());
+    let mut edns = Edns::new();
+    edns.set_max_payload(DEFAULT_MAX_PAYLOAD_LEN);
+    message.set_edns(edns);
+    let bytes = message.to_vec();
+    Ok((
+        message,
+        bytes.map_err(|error| NetError::InvalidInput(error.to_string()))?,
+    ))
+}
+
+/// The answer to `question` from a fresh port, as it came: maybe truncated. Waits for ever.
+async fn over_udp(question: &Message, bytes: &[u8], server: SocketAddr) -> Result<Message, NetError> {
+    let fail = |error: io::Error| NetError::from_io(&error, &server.to_string());
+    let socket = datagram::open(server).map_err(fail)?;
+    socket.send(bytes).await.map_err(fail)?;
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        let length = socket.recv(&mut buffer).await.map_err(fail)?;
+        // Anybody can send us a datagram: only one with our id and our question is the answer.
+        let parsed = Message::from_vec(buffer.get(..length).unwrap_or_default());
+        if let Some(reply) = parsed.ok().filter(|reply| answers(reply, question)) {
+            return Ok(reply);
+        }
+    }
+}
+
+/// RFC 7766 §8: each message behind its length in two bytes. What is no answer to `question` is passed over; waits for
+/// ever.
+async fn framed(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    question: &Message,
+    bytes: &[u8],
+    server: &str,
+) -> Result<Message, NetError> {
+    let fail = |error: io::Error| NetError::from_io(&error, server);
+    let length = u16::try_from(bytes.len()).map_err(|error| NetError::InvalidInput(error.to_string()))?;
+    let written = stream.write_all(&[&length.to_be_bytes(), bytes].concat()).await;
+    written.map_err(fail)?;
+    stream.flush().await.map_err(fail)?;
+    loop {
+        let length = stream.read_u16().await.map_err(fail)?;
+        let mut reply = vec![0; usize::from(length)];
+        stream.read_exact(&mut reply).await.map_err(fail)?;
+        let reply = parsed(&reply, server)?;
+        if answers(&reply, question) {
+            return Ok(reply);
+        }
+    }
+}
+
+fn parsed(bytes: &[u8], server: &str) -> Result<Message, NetError> {
+    Message::from_vec(bytes)
+        .map_err(|error| NetError::Protocol(format!("{server} answered no DNS message: {error}")))
 }
 
 fn answers(reply: &Message, question: &Message) -> bool {

@@ -1,16 +1,23 @@
 //! What every native executor owes, whatever its kind. A new kind adds one arm to `target_config`.
 
-use crate::support::{AMPLE, Probe, eventually, paused_from, reason, registry, server::Server};
+use crate::support::{
+    AMPLE, Probe,
+    dns::{Answer, NameServer},
+    eventually, paused_from, policy_of, reason, registry,
+    server::Server,
+    servers::free_port,
+};
+use hickory_resolver::proto::op::ResponseCode;
 use jsonschema::Draft;
-use lapwing_checks::{CheckError, KindInfo};
+use lapwing_checks::{CheckError, KindInfo, Net};
 use lapwing_model::Status;
 use serde_json::{Value, json};
-use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::UdpSocket, time::Instant};
 
 fn kinds() -> Vec<KindInfo> {
     let kinds: Vec<_> = registry().kinds().cloned().collect();
-    assert!(kinds.len() >= 4);
+    assert!(kinds.len() >= 10);
     kinds
 }
 
@@ -19,7 +26,67 @@ fn target_config(kind: &str, target: SocketAddr) -> Value {
     match kind {
         "http" | "http-keyword" | "http-json-query" => json!({ "url": format!("http://{target}/") }),
         "tcp" => json!({ "host": target.ip(), "port": target.port(), "steps": [{ "expect": "never" }] }),
+        "tls" => json!({ "host": target.ip(), "port": target.port() }),
+        "udp" => json!({ "host": target.ip(), "port": target.port(), "payload": "anybody?" }),
+        "dns" => json!({
+            "host": "x.example", "resolver_server": target.ip(), "port": target.port(), "resolve_type": "A",
+        }),
+        "snmp" => json!({
+            "host": target.ip(), "port": target.port(), "snmp_version": "v2c", "community": "c", "oid": "1.3.6.1",
+        }),
+        "ping" => json!({ "host": target.ip() }),
         other => panic!("how is kind `{other}` pointed at an address? add it here"),
+    }
+}
+
+/// The kinds that have a port to connect or to send to: all but `push`, which probes nothing, and `ping`, whose targets are
+/// in namespaces of its own tests.
+fn kinds_with_a_port() -> Vec<KindInfo> {
+    let mut kinds = kinds();
+    kinds.retain(|info| !["push", "ping"].contains(&info.kind.as_str()));
+    kinds
+}
+
+/// The word for a target that never answers.
+fn silence_of(kind: &str) -> &'static str {
+    match kind {
+        "dns" => "dns_timeout",
+        "tls" => "tls_timeout",
+        _ => "response_timeout",
+    }
+}
+
+/// Never says a word, by TCP and by UDP on one port.
+struct Silent {
+    tcp: Server,
+    udp: UdpSocket,
+}
+
+impl Silent {
+    async fn new() -> Self {
+        loop {
+            let tcp = silent().await;
+            if let Ok(udp) = UdpSocket::bind(tcp.address).await {
+                return Self { tcp, udp };
+            }
+        }
+    }
+
+    /// Whether somebody connected, or sent something.
+    fn is_asked(&self) -> bool {
+        self.tcp.accepted() == 1 || self.udp.try_recv(&mut [0; 1024]).is_ok()
+    }
+
+    /// Whether nobody has a connection, or a socket that is connected to here.
+    fn is_left(&self) -> bool {
+        let here = format!(":{:04X} ", self.tcp.port());
+        let sockets = std::fs::read_to_string("/proc/net/udp").unwrap();
+        let remote = |line: &str| {
+            line.split_whitespace()
+                .nth(2)
+                .is_some_and(|remote| format!("{remote} ").ends_with(&here))
+        };
+        self.tcp.open() == 0 && !sockets.lines().any(remote)
     }
 }
 
@@ -228,18 +295,18 @@ fn every_schema_is_self_contained_2020_12_and_fits_its_example() {
 
 #[tokio::test]
 async fn a_target_that_never_answers_is_down_at_the_deadline_and_not_later() {
-    for kind in kinds() {
-        let server = silent().await;
+    for kind in kinds_with_a_port() {
+        let server = Silent::new().await;
         let budget = AMPLE * 3;
         let start = Instant::now();
         let probe = Probe::new().within(budget);
-        let connected = eventually("connected", || server.accepted() == 1);
-        let run = probe.seen(&kind.kind, target_config(&kind.kind, server.address));
+        let connected = eventually("connected", || server.is_asked());
+        let run = probe.seen(&kind.kind, target_config(&kind.kind, server.tcp.address));
         let seen = paused_from(connected, run).await;
         let took = start.elapsed();
         assert_eq!(
             (seen.status, reason(&seen)),
-            (Status::Down, "response_timeout"),
+            (Status::Down, silence_of(&kind.kind)),
             "{}: {}",
             kind.kind,
             seen.message
@@ -254,12 +321,12 @@ async fn a_target_that_never_answers_is_down_at_the_deadline_and_not_later() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_already_past_ends_at_once() {
-    for kind in kinds() {
-        let server = silent().await;
+    for kind in kinds_with_a_port() {
+        let server = Silent::new().await;
         let start = Instant::now();
         let probe = Probe::new().within(Duration::ZERO);
         let seen = probe
-            .seen(&kind.kind, target_config(&kind.kind, server.address))
+            .seen(&kind.kind, target_config(&kind.kind, server.tcp.address))
             .await;
         assert_eq!(seen.status, Status::Down, "{}", seen.message);
         assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
@@ -268,30 +335,68 @@ async fn a_deadline_already_past_ends_at_once() {
 
 #[tokio::test]
 async fn a_dropped_probe_closes_its_sockets() {
-    for kind in kinds() {
-        let server = silent().await;
+    for kind in kinds_with_a_port() {
+        let server = Silent::new().await;
         let probe = Arc::new(Probe::new());
-        let (running, config) = (probe.clone(), target_config(&kind.kind, server.address));
+        let (running, config) = (probe.clone(), target_config(&kind.kind, server.tcp.address));
         let name = kind.kind.clone();
         let task = tokio::spawn(async move { running.run(&name, config).await });
-        eventually("connected", || server.open() == 1).await;
+        eventually("connected", || server.is_asked()).await;
+        assert!(!server.is_left(), "{}", kind.kind);
         task.abort();
-        server.drained().await;
+        eventually("all sockets closed", || server.is_left()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_leads_nowhere_is_down_with_that_reason() {
+    let names = NameServer::start(|_, _| Answer::Code(ResponseCode::NXDomain)).await;
+    let net = Net::with_name_servers(policy_of(json!({ "mode": "open" })), &[names.address]);
+    let probe = Probe::through(net);
+    for kind in kinds().iter().filter(|kind| kind.kind != "push") {
+        let target = target_config(&kind.kind, "127.0.0.1:80".parse().unwrap());
+        let config: Value =
+            serde_json::from_str(&target.to_string().replace("127.0.0.1", "nowhere.example.")).unwrap();
+        let seen = probe.seen(&kind.kind, config).await;
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, "dns_not_found"),
+            "{}: {}",
+            kind.kind,
+            seen.message
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_nobody_listens_on_is_down_as_refused() {
+    for kind in kinds_with_a_port() {
+        let closed = SocketAddr::from(([127, 0, 0, 1], free_port().await));
+        let seen = Probe::new()
+            .seen(&kind.kind, target_config(&kind.kind, closed))
+            .await;
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, "connection_refused"),
+            "{}: {}",
+            kind.kind,
+            seen.message
+        );
     }
 }
 
 #[tokio::test]
 async fn a_denied_target_gives_unknown_and_no_packet_leaves() {
-    for kind in kinds() {
-        let server = Server::raw(|_| pending()).await;
+    for kind in kinds().iter().filter(|kind| kind.kind != "push") {
+        let server = Silent::new().await;
         let probe = Probe::under(json!({ "mode": "public-only" }));
         let error = probe
-            .run(&kind.kind, target_config(&kind.kind, server.address))
+            .run(&kind.kind, target_config(&kind.kind, server.tcp.address))
             .await
             .unwrap_err();
         assert!(matches!(error, CheckError::Denied(_)), "{error:?}");
         assert!(error.to_string().contains("127.0.0.0/8"), "{error}");
-        assert_eq!(server.accepted(), 0);
+        assert!(!server.is_asked());
     }
 }
 
@@ -312,7 +417,7 @@ fn an_unknown_kind_lists_the_known_ones() {
     };
     assert_eq!(
         error.to_string(),
-        "unknown monitor type `telepathy`; known: http, http-json-query, http-keyword, tcp"
+        "unknown monitor type `telepathy`; known: dns, http, http-json-query, http-keyword, ping, push, snmp, tcp, tls, udp"
     );
     assert_eq!(registry().executor("https").unwrap().info().kind, "http");
 }

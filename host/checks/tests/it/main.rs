@@ -10,11 +10,19 @@
 mod contract;
 mod deadline;
 mod dns;
+mod dns_kind;
 mod egress;
 mod http;
+
 mod oauth;
+mod ping;
 mod proxy;
+mod push;
 mod redirect;
+mod snmp;
+mod starttls;
 mod support;
 mod tcp;
 mod tls;
+mod tls_kind;
+mod udp;

@@ -4,6 +4,7 @@ pub(crate) mod certificates;
 pub(crate) mod dns;
 pub(crate) mod proxy;
 pub(crate) mod server;
+pub(crate) mod servers;
 
 use lapwing_checks::{CheckError, Net, ProbeContext, Registry, native, net::EgressPolicy};
 use lapwing_model::{Observation, SystemClock, peekaping};

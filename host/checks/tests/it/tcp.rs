@@ -9,6 +9,11 @@ use crate::support::{
 };
 use lapwing_model::Status;
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 fn config(port: u16, more: Value) -> Value {
@@ -176,4 +181,120 @@ async fn starttls_shows_the_certificate_and_refuses_what_was_injected_before() {
             assert_eq!(reason(&seen), "protocol_error");
         }
     }
+}
+
+#[tokio::test]
+async fn steps_may_send_and_expect_bytes() {
+    let server = Server::raw(|mut stream| async move {
+        let mut heard = [0; 4];
+        let _ = stream.read_exact(&mut heard).await;
+        assert_eq!(heard, [0, 0xff, b'$', b'{']);
+        let _ = stream.write_all(&[0x80, 0, b'\n', 0xfe]).await;
+    })
+    .await;
+    let steps = |last: Value| {
+        json!({ "steps": [
+            { "send": { "hex": "00ff" } }, { "send": { "base64": "JHs=" } },
+            { "expect": { "hex": "80 00 0a" } }, { "expect": last },
+        ] })
+    };
+    for (last, status) in [
+        (json!({ "hex": "fe" }), Status::Up),
+        (json!({ "hex": "80" }), Status::Down),
+    ] {
+        let seen = Probe::new().seen("tcp", config(server.port(), steps(last))).await;
+        assert_eq!(seen.status, status, "{}", seen.message);
+        assert!(
+            status == Status::Up || seen.message.contains("expected the bytes 80, heard"),
+            "{}",
+            seen.message
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_degraded_and_an_old_tls_version_refused() {
+    let authority = Authority::new();
+    let acceptor = authority
+        .issue(&Leaf::default())
+        .acceptor_with(&[], None, &[&rustls::version::TLS12]);
+    let server = Server::raw(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let _ = acceptor.accept(stream).await;
+        }
+    })
+    .await;
+    let more = |more: Value| with(json!({ "steps": ["starttls"], "tls_ca": authority.pem() }), more);
+    // More days than any certificate of these tests has.
+    for (option, status, reason_word) in [
+        (json!({}), Status::Up, ""),
+        (
+            json!({ "cert_expiry_warn_days": 100_000 }),
+            Status::Degraded,
+            "certificate_expiring",
+        ),
+        (json!({ "min_tls_version": "1.3" }), Status::Down, "tls_failed"),
+    ] {
+        let seen = Probe::new()
+            .seen("tcp", config(server.port(), more(option)))
+            .await;
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (status, reason_word),
+            "{}",
+            seen.message
+        );
+        assert!(status == Status::Down || seen.message.starts_with("TCP port "));
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_a_connection_attempt_is_told_from_the_others() {
+    // A queue of connections that is full: further attempts are dropped without a word.
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let patience = Duration::from_millis(200);
+    let mut queued = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, patience) {
+        queued.push(stream);
+    }
+    let probe = Probe::new().within(Duration::from_millis(500));
+    let seen = probe.seen("tcp", config(address.port(), json!({}))).await;
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "connection_timeout"),
+        "{}",
+        seen.message
+    );
+}
+
+#[tokio::test]
+async fn a_peer_that_drips_is_held_to_the_deadline() {
+    let server = Server::raw(|mut stream| async move {
+        while stream.write_all(b"2").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let start = Instant::now();
+    let budget = Duration::from_millis(700);
+    let steps = json!({ "steps": [{ "expect": "^220 " }] });
+    let seen = Probe::new()
+        .within(budget)
+        .seen("tcp", config(server.port(), steps))
+        .await;
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "assertion_failed"),
+        "{}",
+        seen.message
+    );
+    assert!(seen.message.ends_with("then nothing more"), "{}", seen.message);
+    assert!(start.elapsed() >= budget);
+    server.drained().await;
 }

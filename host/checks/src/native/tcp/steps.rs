@@ -2,11 +2,10 @@
 
 use crate::{
     CheckError, ProbeContext,
-    native::pattern::Pattern,
+    native::payload::{Payload, Wanted, quote},
     net::{NetError, Stream, tls::TlsOptions},
 };
 use lapwing_model::{Observation, Reason, TlsInfo};
-use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{io, time::Duration};
@@ -17,18 +16,18 @@ use tokio::{
 
 /// What a step may wait for at most; a peer that sends more without a match is not going to match.
 const MAX_HEARD: usize = 64 * 1024;
-/// How much of what was heard a message quotes.
-const MAX_QUOTE: usize = 80;
 
 /// One step.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
-    /// Text to send as it is (line ends included); `${1}` is the first group of the last `expect`.
-    Send(String),
-    /// A regular expression (RE2 syntax) that what the peer sends must come to match. What it matched is consumed. End
-    /// it with a line end to have a whole line. `(?-u)` allows bytes that are no text.
-    Expect(Pattern),
+    /// Text to send as it is (line ends included), or bytes as `{"hex": "…"}` or `{"base64": "…"}`. In text, `${1}` is the
+    /// first group of the last `expect`.
+    Send(Payload),
+    /// A regular expression (RE2 syntax) that what the peer sends must come to match, or bytes it must come to hold,
+    /// written as for `send`. What matched is consumed. End it with a line end to have a whole line. `(?-u)` allows bytes
+    /// that are no text.
+    Expect(Wanted),
     /// Speak TLS from here on.
     StartTls,
 }
@@ -48,6 +47,8 @@ pub(super) struct Talk<'a> {
 
 /// Why a conversation ended early.
 pub(super) enum Fault {
+    /// The step itself cannot be used.
+    Unfit(String),
     Net(NetError),
     /// The peer spoke, but not as expected.
     Unexpected(String),
@@ -56,6 +57,7 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn verdict(self) -> Result<Observation, CheckError> {
         match self {
+            Self::Unfit(text) => Err(CheckError::InvalidConfig(text)),
             Self::Unexpected(text) => Ok(Observation::down(Reason::AssertionFailed, text)),
             Self::Net(error) => error.into_verdict(|error| format!("TCP conversation failed: {error}")),
         }
@@ -86,10 +88,10 @@ impl<'a> Talk<'a> {
     pub(super) async fn hold(&mut self, steps: &[Step]) -> Result<(), Fault> {
         for step in steps {
             match step {
-                Step::Send(text) => self.send(text).await?,
-                Step::Expect(pattern) => {
+                Step::Send(payload) => self.send(payload).await?,
+                Step::Expect(wanted) => {
                     let start = Instant::now();
-                    let met = self.expect(&pattern.0).await;
+                    let met = self.expect(wanted).await;
                     self.waited += start.elapsed();
                     met?;
                 }
@@ -99,18 +101,15 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
-    async fn send(&mut self, text: &str) -> Result<(), Fault> {
-        let text = self
-            .groups
-            .iter()
-            .enumerate()
-            .fold(text.to_owned(), |text, (index, group)| {
-                text.replace(&format!("${{{index}}}"), group)
-            });
+    async fn send(&mut self, payload: &Payload) -> Result<(), Fault> {
+        let bytes = match payload {
+            Payload::Text(text) => self.filled_in(text).into_bytes(),
+            payload => payload.as_bytes().to_vec(),
+        };
         let (host, deadline) = (self.host, self.cx.deadline);
         let stream = self.stream()?;
         let sending = async {
-            stream.write_all(text.as_bytes()).await?;
+            stream.write_all(&bytes).await?;
             stream.flush().await
         };
         match time::timeout_at(deadline, sending).await {
@@ -121,7 +120,18 @@ impl<'a> Talk<'a> {
         }
     }
 
-    async fn expect(&mut self, pattern: &Regex) -> Result<(), Fault> {
+    /// With the groups of the last `expect` in their places.
+    fn filled_in(&self, text: &str) -> String {
+        let groups = self.groups.iter().enumerate();
+        groups.fold(text.to_owned(), |text, (index, group)| {
+            text.replace(&format!("${{{index}}}"), group)
+        })
+    }
+
+    async fn expect(&mut self, wanted: &Wanted) -> Result<(), Fault> {
+        let pattern = wanted
+            .regex()
+            .map_err(|error| Fault::Unfit(format!("`steps`: {error}")))?;
         loop {
             if let Some(groups) = pattern.captures(&self.heard) {
                 let text = |group: Option<regex::bytes::Match<'_>>| {
@@ -135,7 +145,7 @@ impl<'a> Talk<'a> {
                 return Ok(());
             }
             if self.heard.len() >= MAX_HEARD {
-                return Err(self.unexpected(pattern, "and too much of it"));
+                return Err(self.unexpected(wanted, "and too much of it"));
             }
             let (host, deadline) = (self.host, self.cx.deadline);
             let mut heard = std::mem::take(&mut self.heard);
@@ -145,7 +155,7 @@ impl<'a> Talk<'a> {
                 Ok(Ok(0)) if self.heard.is_empty() => {
                     return Err(Fault::Net(NetError::Closed(host.to_owned())));
                 }
-                Ok(Ok(0)) => return Err(self.unexpected(pattern, "then the end")),
+                Ok(Ok(0)) => return Err(self.unexpected(wanted, "then the end")),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(Fault::Net(NetError::from_io(&error, host))),
                 Err(_) if self.heard.is_empty() => {
@@ -153,7 +163,7 @@ impl<'a> Talk<'a> {
                         "{host} says nothing"
                     ))));
                 }
-                Err(_) => return Err(self.unexpected(pattern, "then nothing more")),
+                Err(_) => return Err(self.unexpected(wanted, "then nothing more")),
             }
         }
     }
@@ -192,12 +202,10 @@ impl<'a> Talk<'a> {
         self.stream.as_mut().ok_or_else(closed)
     }
 
-    fn unexpected(&self, pattern: &Regex, end: &str) -> Fault {
-        let quote = String::from_utf8_lossy(self.heard.get(..MAX_QUOTE).unwrap_or(&self.heard))
-            .escape_debug()
-            .to_string();
+    fn unexpected(&self, wanted: &Wanted, end: &str) -> Fault {
         Fault::Unexpected(format!(
-            "TCP conversation failed: expected '{pattern}', heard '{quote}', {end}"
+            "TCP conversation failed: expected {wanted}, heard '{}', {end}",
+            quote(&self.heard)
         ))
     }
 }

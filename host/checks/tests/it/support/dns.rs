@@ -23,7 +23,7 @@ pub(crate) enum Answer {
     Code(ResponseCode),
     /// The TC bit over UDP, the addresses over TCP.
     Truncated(Vec<IpAddr>),
-    /// First a reply with a wrong id and a lie in it, then the truth.
+    /// First no message at all, a reply with a wrong id and one to another question, with lies in them; then the truth.
     AfterForgery(Vec<IpAddr>),
     Silence,
 }
@@ -131,8 +131,13 @@ fn replies(
         Answer::AfterForgery(addresses) => {
             let mut forged = reply.clone();
             forged.metadata.id = !forged.metadata.id;
+            let mut other = reply.clone();
+            other.queries[0].set_query_type(RecordType::NS);
+            let lies = vec!["6.6.6.6".parse().unwrap()];
             vec![
-                with(&forged, vec!["6.6.6.6".parse().unwrap()]),
+                b"no DNS at all".to_vec(),
+                with(&forged, lies.clone()),
+                with(&other, lies),
                 with(&reply, addresses),
             ]
         }

@@ -1,0 +1,204 @@
+//! One question to one name server by one transport, for checks whose target is that server.
+
+use super::{RETRY_AFTER, answers, framed, message, over_udp, parsed};
+use crate::net::{
+    Connection, IpFamily, Net, NetError,
+    http::{HttpVersion, Request},
+    tls::TlsOptions,
+};
+use hickory_resolver::proto::{
+    op::{Message, Query},
+    rr::{Name, RecordType},
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use lapwing_model::TlsInfo;
+use std::net::SocketAddr;
+use tokio::time::{self, Instant};
+use url::Url;
+
+/// RFC 8484 §6.
+const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/dns-message");
+
+/// By what a server is asked.
+#[derive(Debug, Clone)]
+pub(crate) enum Transport {
+    /// And TCP where the answer is truncated.
+    Udp,
+    Tcp,
+    /// RFC 7858.
+    Tls(TlsOptions),
+    /// RFC 8484, with the path of its URL.
+    Https(TlsOptions, String),
+}
+
+/// A server that is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct NameServer {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) transport: Transport,
+}
+
+/// Its answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) message: Message,
+    /// The address that answered.
+    pub(crate) from: SocketAddr,
+    /// `udp`, `tcp`, `tls` or `https`: what the answer came by.
+    pub(crate) transport: &'static str,
+    pub(crate) tls: Option<TlsInfo>,
+}
+
+impl Net {
+    /// The addresses of the system's resolvers.
+    pub(crate) fn name_servers(&self) -> Result<&[SocketAddr], NetError> {
+        self.inner.resolver.servers()
+    }
+
+    /// Asks `server` for the records of `name`, again and again over UDP while it says nothing. Replies to other questions
+    /// and with other ids are passed over; a reply with an error code is an answer. [`NetError::DnsTimeout`] at `deadline`.
+    pub(crate) async fn ask(
+        &self,
+        server: &NameServer,
+        name: &Name,
+        rtype: RecordType,
+        deadline: Instant,
+    ) -> Result<Answer, NetError> {
+        let plain = name.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+        self.judge_question(&plain)?;
+        let question = Query::query(name.clone(), rtype);
+        match &server.transport {
+            Transport::Udp => self.ask_by_udp(server, &question, deadline).await,
+            Transport::Tcp | Transport::Tls(_) => self.ask_by_stream(server, &question, deadline).await,
+            Transport::Https(tls, path) => self.ask_by_https(server, tls, path, &question, deadline).await,
+        }
+    }
+
+    async fn ask_by_udp(
+        &self,
+        server: &NameServer,
+        question: &Query,
+        deadline: Instant,
+    ) -> Result<Answer, NetError> {
+        let found = self
+            .resolve(&server.host, Some(server.port), IpFamily::Any, deadline)
+            .await?;
+        let mut servers = found
+            .addresses
+            .iter()
+            .map(|address| SocketAddr::new(*address, server.port))
+            .cycle();
+        let silent = || silence(&server.host, server.port);
+        // One after the other until the deadline: a lost datagram is no failure yet.
+        while let Some(from) = servers.next().filter(|_| Instant::now() < deadline) {
+            let (asked, bytes) = message(question)?;
+            let patience = deadline.min(Instant::now() + RETRY_AFTER);
+            let Ok(reply) = time::timeout_at(patience, over_udp(&asked, &bytes, from)).await else {
+                continue;
+            };
+            let reply = reply?;
+            if reply.metadata.truncation {
+                return self.ask_by_stream(server, question, deadline).await;
+            }
+            return Ok(Answer {
+                message: reply,
+                from,
+                transport: "udp",
+                tls: None,
+            });
+        }
+        Err(silent())
+    }
+
+    async fn ask_by_stream(
+        &self,
+        server: &NameServer,
+        question: &Query,
+        deadline: Instant,
+    ) -> Result<Answer, NetError> {
+        let connected = self
+            .connect(&server.host, server.port, IpFamily::Any, deadline)
+            .await?;
+        let Connection { stream, peer, .. } = connected;
+        let (asked, bytes) = message(question)?;
+        let shown = peer.to_string();
+        let (reply, transport, tls) = if let Transport::Tls(options) = &server.transport {
+            let session = self.handshake(stream, &server.host, options, deadline).await?;
+            let reply = time::timeout_at(deadline, framed(session.stream, &asked, &bytes, &shown)).await;
+            (reply, "tls", Some(session.info))
+        } else {
+            let reply = time::timeout_at(deadline, framed(stream, &asked, &bytes, &shown)).await;
+            (reply, "tcp", None)
+        };
+        Ok(Answer {
+            message: reply.map_err(|_| silence(&server.host, server.port))??,
+            from: peer,
+            transport,
+            tls,
+        })
+    }
+
+    async fn ask_by_https(
+        &self,
+        server: &NameServer,
+        tls: &TlsOptions,
+        path: &str,
+        question: &Query,
+        deadline: Instant,
+    ) -> Result<Answer, NetError> {
+        let (mut asked, _) = message(question)?;
+        // RFC 8484 §4.1: so that answers can be cached.
+        asked.metadata.id = 0;
+        let bytes = asked
+            .to_vec()
+            .map_err(|error| NetError::InvalidInput(error.to_string()))?;
+        let bracketed = if server.host.contains(':') && !server.host.starts_with('[') {
+            format!("[{}]", server.host)
+        } else {
+            server.host.clone()
+        };
+        let url = Url::parse(&format!(
+            "https://{bracketed}:{}/{}",
+            server.port,
+            path.trim_start_matches('/')
+        ));
+        let request = Request {
+            method: Method::POST,
+            url: url.map_err(|error| NetError::InvalidInput(format!("`{bracketed}`: {error}")))?,
+            headers: HeaderMap::from_iter([(header::CONTENT_TYPE, MEDIA_TYPE), (header::ACCEPT, MEDIA_TYPE)]),
+            body: bytes.into(),
+            max_redirects: 0,
+            family: IpFamily::Any,
+            version: HttpVersion::Any,
+            tls: tls.clone(),
+            proxy: None,
+            max_body_bytes: Some(usize::from(u16::MAX)),
+        };
+        let response = self
+            .send(request, deadline)
+            .await
+            .map_err(|failure| failure.error)?;
+        let shown = response.peer.to_string();
+        if response.status != StatusCode::OK {
+            return Err(NetError::DnsFailed(format!(
+                "{shown} answered HTTP status {}",
+                response.status.as_u16()
+            )));
+        }
+        let reply = parsed(&response.body, &shown)?;
+        if !answers(&reply, &asked) {
+            return Err(NetError::Protocol(format!("{shown} answered another question")));
+        }
+        Ok(Answer {
+            message: reply,
+            from: response.peer,
+            transport: "https",
+            tls: response.tls,
+        })
+    }
+}
+
+fn silence(host: &str, port: u16) -> NetError {
+    NetError::DnsTimeout(format!("{host}:{port} says nothing"))
+}
