@@ -2,15 +2,20 @@
 //!
 //! A new kind is its file, one `mod` line and one line in [`register`]; schema, documentation and admin listing follow.
 
+pub mod grpc;
 pub mod http;
 mod load;
 mod pattern;
 pub mod tcp;
+mod trust;
+pub mod websocket;
 
 use crate::{Check, Registry, executor::Native, registry::Clash};
+use grpc::{Grpc, GrpcKeyword};
 use http::{Http, HttpJsonQuery, HttpKeyword};
 use std::sync::Arc;
 use tcp::Tcp;
+use websocket::WebSocket;
 
 /// Adds every native kind. An error means that a name is taken, by a plugin or by an earlier call.
 pub fn register(registry: &mut Registry) -> Result<(), Clash> {
@@ -18,7 +23,10 @@ pub fn register(registry: &mut Registry) -> Result<(), Clash> {
     add(registry, Http::new(tokens.clone()))?;
     add(registry, HttpKeyword::new(tokens.clone()))?;
     add(registry, HttpJsonQuery::new(tokens))?;
-    add(registry, Tcp)
+    add(registry, Tcp)?;
+    add(registry, Grpc)?;
+    add(registry, GrpcKeyword)?;
+    add(registry, WebSocket)
 }
 
 /// Adds the kinds of load tests: `noop`, `sleep` and `cpu`.

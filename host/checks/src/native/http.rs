@@ -4,19 +4,16 @@
 //! the executor adapter. Judging must not look further than the answer: what Lapwing could not try is an `Err`.
 
 mod assertions;
-mod auth;
-mod config;
-mod fields;
+pub(super) mod auth;
+pub(super) mod config;
+pub(super) mod fields;
 mod oauth;
-mod query;
+pub(super) mod query;
 
 pub use config::HttpConfig;
 pub use oauth::Tokens;
 
-use crate::{
-    Check, CheckError, ProbeContext,
-    net::http::{Failure, Response},
-};
+use crate::{Check, CheckError, ProbeContext, net::http::Response};
 use auth::Auth;
 use config::Plan;
 use lapwing_model::{Observation, Reason};
@@ -35,7 +32,7 @@ async fn probe(
             Ok(token) => Some(token),
             Err(down) => return Ok(down),
         },
-        Auth::Other => None,
+        Auth::Other | Auth::Login(_) => None,
     };
     if let Some(token) = &token {
         request.headers.insert(http::header::AUTHORIZATION, token.clone());
@@ -54,7 +51,7 @@ async fn probe(
     }
     match answer {
         Ok(response) => Ok(plan.judge(&response, cx.clock.now())),
-        Err(failure) => plan.explain(*failure),
+        Err(failure) => failure.into_verdict(|error| format!("{} \"{}\": {error}", plan.verb, plan.shown)),
     }
 }
 
@@ -80,7 +77,7 @@ impl Plan {
 
     fn verdict(&self, response: &Response, now: jiff::Timestamp) -> Observation {
         let status = response.status;
-        if !self.accepted.iter().any(|range| range.contains(status.as_u16())) {
+        if !self.accepted.iter().any(|range| range.contains(&status.as_u16())) {
             let text = format!("HTTP request failed with status: {}", status.as_u16());
             return Observation::down(Reason::HttpStatus, text);
         }
@@ -116,25 +113,6 @@ impl Plan {
             .chain
             .first()?;
         Some(leaf.not_after.duration_since(now).as_hours() / 24)
-    }
-
-    /// The verdict on a failed exchange.
-    fn explain(&self, failure: Failure) -> Result<Observation, CheckError> {
-        let Failure {
-            error,
-            status,
-            tls,
-            timing,
-        } = failure;
-        let mut seen = error.into_verdict(|error| format!("{} \"{}\": {error}", self.verb, self.shown))?;
-        if let Some(status) = status {
-            seen = seen.with_attribute("http.status", status.as_u16());
-        }
-        // A body that fails does not make the answer slow.
-        seen.latency = Some(timing.total.saturating_sub(timing.receive));
-        seen.phases = timing.phases();
-        seen.tls = tls;
-        Ok(seen)
     }
 }
 
