@@ -2,17 +2,21 @@
 //!
 //! A new kind is its file, one `mod` line and one line in [`register`]; schema, documentation and admin listing follow.
 
+pub mod docker;
 pub mod grpc;
 pub mod http;
 mod load;
 mod pattern;
+pub mod rabbitmq;
 pub mod tcp;
 mod trust;
 pub mod websocket;
 
 use crate::{Check, Registry, executor::Native, registry::Clash};
+use docker::Docker;
 use grpc::{Grpc, GrpcKeyword};
 use http::{Http, HttpJsonQuery, HttpKeyword};
+use rabbitmq::RabbitMq;
 use std::sync::Arc;
 use tcp::Tcp;
 use websocket::WebSocket;
@@ -24,6 +28,8 @@ pub fn register(registry: &mut Registry) -> Result<(), Clash> {
     add(registry, HttpKeyword::new(tokens.clone()))?;
     add(registry, HttpJsonQuery::new(tokens))?;
     add(registry, Tcp)?;
+    add(registry, Docker)?;
+    add(registry, RabbitMq)?;
     add(registry, Grpc)?;
     add(registry, GrpcKeyword)?;
     add(registry, WebSocket)

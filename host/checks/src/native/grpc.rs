@@ -13,7 +13,7 @@ pub use keyword::GrpcKeyword;
 
 use crate::{Check, CheckError, ProbeContext};
 use bytes::Bytes;
-use call::{Call, Replied};
+use call::Call;
 use lapwing_model::{Observation, Reason};
 use prost::Message;
 use tonic::{Code, Status};

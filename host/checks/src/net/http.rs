@@ -168,6 +168,28 @@ pub struct Response {
     pub timing: Timing,
 }
 
+/// As [`Response`], of a peer that may have no address.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: bytes::Bytes,
+    pub(crate) tls: Option<TlsInfo>,
+    pub(crate) timing: Timing,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self {
+            status: response.status,
+            headers: response.headers,
+            body: response.body,
+            tls: response.tls,
+            timing: response.timing,
+        }
+    }
+}
+
 /// A failed exchange, with what was known when it failed.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -211,22 +233,43 @@ impl Net {
         }
     }
 
-    /// As [`Net::send`], to the Unix socket at `path`: no redirect, no login. The status and the body.
+    /// As [`Net::send`], to the Unix socket at `path`; no redirect is followed, and nobody logs in.
     pub(crate) async fn send_socket(
         &self,
         path: &Path,
         request: &Request,
         deadline: Instant,
-    ) -> Result<(Parts, bytes::Bytes), NetError> {
+    ) -> Result<Answer, Box<Failure>> {
+        let mut seen = Seen::new();
+        match self.ask_socket(path, request, &mut seen, deadline).await {
+            Ok((parts, body)) => Ok(Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body: body.bytes,
+                tls: None,
+                timing: seen.timing,
+            }),
+            Err(error) => Err(seen.failure(error)),
+        }
+    }
+
+    async fn ask_socket(
+        &self,
+        path: &Path,
+        request: &Request,
+        seen: &mut Seen,
+        deadline: Instant,
+    ) -> Result<(Parts, Body), NetError> {
         let hop = Hop::first(request)?;
-        let reached = Reached::socket(self, path, deadline).await?;
+        let reached = Reached::socket(self, path, seen, deadline).await?;
         let message = hop.message(&Form::Origin, None)?;
         let mut exchange = Exchange::open(reached, deadline).await?;
-        let mut seen = Seen::new();
-        let (parts, incoming) = exchange.head(message, &mut seen).await?;
-        let cap = request.max_body_bytes.unwrap_or_default();
-        let body = exchange.body(&parts, incoming, cap, &mut seen).await?;
-        Ok((parts, body.bytes))
+        let (parts, incoming) = exchange.head(message, seen).await?;
+        let body = match request.wanted(parts.status) {
+            None => Body::default(),
+            Some(cap) => exchange.body(&parts, incoming, cap, seen).await?,
+        };
+        Ok((parts, body))
     }
 
     async fn follow(

@@ -1,6 +1,6 @@
 //! What every native executor owes, whatever its kind. A new kind adds one arm to `target_config`.
 
-use crate::support::{AMPLE, Probe, eventually, paused_from, reason, registry, server::Server};
+use crate::support::{AMPLE, Probe, eventually, paused_from, reason, registry, server::{Server, closed_port}};
 use jsonschema::Draft;
 use lapwing_checks::{CheckError, KindInfo};
 use lapwing_model::Status;
@@ -19,6 +19,16 @@ fn target_config(kind: &str, target: SocketAddr) -> Value {
     match kind {
         "http" | "http-keyword" | "http-json-query" => json!({ "url": format!("http://{target}/") }),
         "tcp" => json!({ "host": target.ip(), "port": target.port(), "steps": [{ "expect": "never" }] }),
+        "websocket" => json!({ "url": format!("ws://{target}/") }),
+        "docker" => json!({
+            "container_id": "c", "connection_type": "tcp", "docker_daemon": format!("tcp://{target}"),
+        }),
+        "rabbitmq" => json!({ "nodes": [format!("http://{target}")], "username": "u", "password": "p" }),
+        "grpc" => json!({ "host": target.ip(), "port": target.port() }),
+        "grpc-keyword" => json!({
+            "grpcUrl": target.to_string(), "grpcServiceName": "S", "grpcMethod": "M",
+            "grpcProtobuf": "syntax = \"proto3\"; message E {} service S { rpc M(E) returns (E); }",
+        }),
         other => panic!("how is kind `{other}` pointed at an address? add it here"),
     }
 }
@@ -253,16 +263,34 @@ async fn a_target_that_never_answers_is_down_at_the_deadline_and_not_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_already_past_ends_at_once() {
+async fn a_deadline_already_past_is_our_own_trouble_and_nothing_is_sent() {
     for kind in kinds() {
         let server = silent().await;
         let start = Instant::now();
         let probe = Probe::new().within(Duration::ZERO);
-        let seen = probe
-            .seen(&kind.kind, target_config(&kind.kind, server.address))
-            .await;
-        assert_eq!(seen.status, Status::Down, "{}", seen.message);
+        let error = probe
+            .run(&kind.kind, target_config(&kind.kind, server.address))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, CheckError::Internal(_)), "{error:?}");
+        assert!(error.to_string().contains("no time was left"), "{error}");
         assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        assert_eq!(server.accepted(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_down_with_that_word() {
+    for kind in kinds() {
+        let target = SocketAddr::from(([127, 0, 0, 1], closed_port().await));
+        let seen = Probe::new().seen(&kind.kind, target_config(&kind.kind, target)).await;
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, "connection_refused"),
+            "{}: {}",
+            kind.kind,
+            seen.message
+        );
     }
 }
 
@@ -312,7 +340,7 @@ fn an_unknown_kind_lists_the_known_ones() {
     };
     assert_eq!(
         error.to_string(),
-        "unknown monitor type `telepathy`; known: http, http-json-query, http-keyword, tcp"
+        "unknown monitor type `telepathy`; known: docker, grpc, grpc-keyword, http, http-json-query, http-keyword, rabbitmq, tcp, websocket"
     );
     assert_eq!(registry().executor("https").unwrap().info().kind, "http");
 }

@@ -10,11 +10,17 @@
 mod contract;
 mod deadline;
 mod dns;
+mod docker;
 mod egress;
+mod grpc;
+mod hostile;
 mod http;
+mod login;
 mod oauth;
 mod proxy;
+mod rabbitmq;
 mod redirect;
 mod support;
 mod tcp;
 mod tls;
+mod websocket;

@@ -131,11 +131,11 @@ impl Call {
         timing.total = timing.to_head;
         let late = || Err(NetError::ResponseTimeout(format!("{target} did not answer")));
         let outcome = outcome.unwrap_or_else(|_| late()).map(|outcome| outcome.map(tonic::Response::into_inner));
+        let outcome = outcome.and_then(|outcome| match outcome {
+            Err(status) => broken(&status).map_or(Ok(Err(status)), Err),
+            ok => Ok(ok),
+        });
         match outcome {
-            Ok(Err(status)) if broken(&status).is_some() => {
-                let error = broken(&status).cloned().unwrap_or(NetError::Other(String::new()));
-                Err(fail(error, tls, timing))
-            }
             Ok(outcome) => Ok(Replied {
                 outcome,
                 peer,
@@ -158,9 +158,9 @@ struct Channel {
 #[error("{0}")]
 struct Broken(NetError);
 
-fn broken(status: &Status) -> Option<&NetError> {
+fn broken(status: &Status) -> Option<NetError> {
     let cause = status.source()?.downcast_ref::<Broken>()?;
-    Some(&cause.0)
+    Some(cause.0.clone())
 }
 
 type Reply = http::Response<UnsyncBoxBody<Bytes, Broken>>;

@@ -133,10 +133,17 @@ impl Net {
 impl Reached {
     /// The way to the socket at `path`. The policy is asked whether there may be any; who may open this one is the
     /// system's to say.
-    pub(super) async fn socket(net: &Net, path: &Path, deadline: Instant) -> Result<Self, NetError> {
+    pub(super) async fn socket(
+        net: &Net,
+        path: &Path,
+        seen: &mut Seen,
+        deadline: Instant,
+    ) -> Result<Self, NetError> {
         let target = format!("unix://{}", path.display());
         net.judge_socket(&target)?;
+        let start = Instant::now();
         let opened = time::timeout_at(deadline, UnixStream::connect(path)).await;
+        seen.timing.connect += start.elapsed();
         let stream = opened
             .map_err(|_| NetError::ConnectTimeout(target.clone()))?
             .map_err(|error| NetError::from_socket(&error, &target))?;
