@@ -1,5 +1,6 @@
 //! What every test needs: a context to probe in, and servers to probe.
 
+pub(crate) mod apache;
 pub(crate) mod certificates;
 pub(crate) mod dns;
 pub(crate) mod proxy;

@@ -8,8 +8,10 @@ use md5::Md5;
 const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
 /// UNICODE, REQUEST_TARGET, NTLM, ALWAYS_SIGN, EXTENDED_SESSIONSECURITY, TARGET_INFO, 128, 56 (§2.2.2.5).
 const FLAGS: u32 = 0x1 | 0x4 | 0x200 | 0x8000 | 0x8_0000 | 0x80_0000 | 0x2000_0000 | 0x8000_0000;
-/// Of the authenticate message, without the optional version and MIC.
-const HEADER: usize = 64;
+/// Of the negotiate message. The version at its end is optional, but some servers refuse a message without.
+const NEGOTIATE: u32 = 40;
+/// Of the authenticate message, with a version and without a MIC.
+const HEADER: usize = 72;
 /// `MsvAvTimestamp` (§2.2.2.1).
 const TIMESTAMP: u16 = 7;
 /// From 1601 to 1970, in 100 ns.
@@ -17,9 +19,9 @@ const EPOCH: i128 = 116_444_736_000_000_000;
 
 /// "I speak NTLM" (§2.2.1.1), naming neither domain nor workstation.
 pub(super) fn negotiate() -> Vec<u8> {
-    let mut message = [&SIGNATURE[..], &1_u32.to_le_bytes(), &FLAGS.to_le_bytes()].concat();
-    message.resize(32, 0);
-    message
+    let empty = [[0; 4], NEGOTIATE.to_le_bytes()].concat();
+    let head = [&SIGNATURE[..], &1_u32.to_le_bytes(), &FLAGS.to_le_bytes()].concat();
+    [&head[..], &empty, &empty, &[0; 8]].concat()
 }
 
 /// What the server wants answered (§2.2.1.2).
@@ -79,6 +81,7 @@ impl Challenge {
             offset += payload.len();
         }
         message.extend((FLAGS & self.flags).to_le_bytes());
+        message.extend([0; 8]);
         message.extend(payloads.concat());
         message
     }
@@ -150,10 +153,10 @@ mod tests {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         assert_eq!(hex(&key("User", "Password", "Domain")), "0c868a403bfd7a93a3001ef22ef02e3f");
         assert_eq!(
-            hex(&message[64..88]),
+            hex(&message[72..96]),
             "86c35097ac9cec102554764a57cccc19aaaaaaaaaaaaaaaa"
         );
-        assert_eq!(hex(&message[88..104]), "68cd0ab851e51c96aabc927bebef6a1c");
+        assert_eq!(hex(&message[96..112]), "68cd0ab851e51c96aabc927bebef6a1c");
     }
 
     #[test]
