@@ -15,7 +15,7 @@ fn kinds() -> Vec<KindInfo> {
 }
 
 /// A configuration of `kind` that needs an answer from `target`.
-fn target_config(kind: &str, target: SocketAddr) -> Value {
+pub(crate) fn target_config(kind: &str, target: SocketAddr) -> Value {
     match kind {
         "http" | "http-keyword" | "http-json-query" => json!({ "url": format!("http://{target}/") }),
         "tcp" => json!({ "host": target.ip(), "port": target.port(), "steps": [{ "expect": "never" }] }),

@@ -213,7 +213,7 @@ async fn a_web_server_is_no_grpc_server() {
 async fn tls_is_verified_and_a_client_certificate_shown() {
     let authority = Authority::new();
     let identity = authority.issue(&Leaf::default());
-    let acceptor = identity.acceptor_with(&["h2"], Some(&authority), &[&rustls::version::TLS13]);
+    let acceptor = identity.acceptor_with(&["h2"], Some(&authority), &[&rustls::version::TLS12]);
     let server = serve(health().await, Some(acceptor)).await;
     let ca = json!({ "host": "localhost", "ip_family": "4", "tls": true, "tls_ca": authority.pem() });
     let shown = json!({ "tls_cert": identity.chain, "tls_key": identity.key });

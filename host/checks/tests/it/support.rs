@@ -4,6 +4,7 @@ pub(crate) mod apache;
 pub(crate) mod certificates;
 pub(crate) mod dns;
 pub(crate) mod proxy;
+pub(crate) mod rabbitmq;
 pub(crate) mod server;
 
 use lapwing_checks::{CheckError, Net, ProbeContext, Registry, native, net::EgressPolicy};
