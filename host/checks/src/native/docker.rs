@@ -84,7 +84,8 @@ impl Check for Docker {
         let answer = match daemon.inspect(id, cx).await {
             Ok(answer) => answer,
             Err(failure) => {
-                return failure.into_verdict(|error| format!("container inspect error: {}", unreached(error, &daemon)));
+                return failure
+                    .into_verdict(|error| format!("container inspect error: {}", unreached(error, &daemon)));
             }
         };
         let mut seen = if answer.status.is_success() {
@@ -92,7 +93,10 @@ impl Check for Docker {
                 Ok(container) => container.judge(),
                 Err(error) => Observation::down(
                     Reason::ProtocolError,
-                    format!("container inspect error: the answer is not Docker's: {:?} error", error.classify()),
+                    format!(
+                        "container inspect error: the answer is not Docker's: {:?} error",
+                        error.classify()
+                    ),
                 ),
             }
         } else {
@@ -111,7 +115,10 @@ fn name(id: &str) -> Result<&str, CheckError> {
     if id.starts_with(|c: char| c.is_ascii_alphanumeric()) && id.chars().all(fits) {
         Ok(id)
     } else {
-        Err(invalid("container_id", format_args!("`{id}` is neither a container's name nor an id")))
+        Err(invalid(
+            "container_id",
+            format_args!("`{id}` is neither a container's name nor an id"),
+        ))
     }
 }
 
@@ -120,7 +127,9 @@ fn refused(status: http::StatusCode, complaint: &str) -> Result<Observation, Che
     let text = format!("container inspect error: Error response from daemon: {complaint}");
     let lower = complaint.to_ascii_lowercase();
     // Docker's words, and Podman's.
-    if lower.contains("multiple ids found with provided prefix") || lower.contains("more than one result for container") {
+    if lower.contains("multiple ids found with provided prefix")
+        || lower.contains("more than one result for container")
+    {
         return Err(CheckError::InvalidConfig(format!(
             "{text}; `container_id` fits more than one container: give its name or its whole id"
         )));
@@ -136,7 +145,9 @@ fn refused(status: http::StatusCode, complaint: &str) -> Result<Observation, Che
 /// Why there is no answer, in Docker's own words where it has some, and what may help.
 fn unreached(error: &NetError, daemon: &Daemon) -> String {
     match error {
-        NetError::Refused(_) => format!("Cannot connect to the Docker daemon at {daemon}. Is the docker daemon running?"),
+        NetError::Refused(_) => {
+            format!("Cannot connect to the Docker daemon at {daemon}. Is the docker daemon running?")
+        }
         NetError::Certificate { message, .. } => format!("{error}. Hint: {}", hint(message)),
         _ => error.to_string(),
     }

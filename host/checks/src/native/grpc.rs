@@ -39,7 +39,8 @@ struct HealthCheckResponse {
 impl Check for Grpc {
     const KIND: &'static str = "grpc";
     const SUMMARY: &'static str = "Asks a gRPC server for its health (grpc.health.v1)";
-    const EXAMPLE: &'static str = r#"{"host": "grpc.example.com", "port": 443, "tls": true, "service": "shop.v1.Orders"}"#;
+    const EXAMPLE: &'static str =
+        r#"{"host": "grpc.example.com", "port": 443, "tls": true, "service": "shop.v1.Orders"}"#;
     const SENSITIVE: &'static [&'static str] = &["/metadata", "/tls_key"];
     type Config = GrpcConfig;
 
@@ -54,7 +55,9 @@ impl Check for Grpc {
         };
         let replied = match call.make(cx).await {
             Ok(replied) => replied,
-            Err(failure) => return failure.into_verdict(|error| format!("gRPC health check failed: {error}")),
+            Err(failure) => {
+                return failure.into_verdict(|error| format!("gRPC health check failed: {error}"));
+            }
         };
         let seen = match &replied.outcome {
             Ok(message) => match HealthCheckResponse::decode(message.clone()) {
@@ -83,9 +86,15 @@ fn judge(status: i32, service: &str) -> Observation {
     let subject = subject(service);
     let (word, text) = match status {
         1 => return Observation::up("SERVING").with_attribute("grpc.health", "SERVING"),
-        0 => ("UNKNOWN", format!("{subject} does not know yet whether it serves (UNKNOWN)")),
+        0 => (
+            "UNKNOWN",
+            format!("{subject} does not know yet whether it serves (UNKNOWN)"),
+        ),
         2 => ("NOT_SERVING", format!("{subject} says NOT_SERVING")),
-        3 => ("SERVICE_UNKNOWN", format!("the server does not know {subject} (SERVICE_UNKNOWN)")),
+        3 => (
+            "SERVICE_UNKNOWN",
+            format!("the server does not know {subject} (SERVICE_UNKNOWN)"),
+        ),
         other => {
             let text = format!("{subject} answered with the unknown status {other}");
             return Observation::down(Reason::ProtocolError, text);

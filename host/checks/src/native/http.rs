@@ -28,7 +28,7 @@ async fn probe(
     let plan = Plan::new(config, json, cx)?;
     let mut request = plan.request.clone();
     let token = match &plan.auth {
-        Auth::OAuth(grant) => match tokens.token(grant, cx).await? {
+        Auth::Token(grant) => match tokens.token(grant, cx).await? {
             Ok(token) => Some(token),
             Err(down) => return Ok(down),
         },
@@ -38,7 +38,7 @@ async fn probe(
         request.headers.insert(http::header::AUTHORIZATION, token.clone());
     }
     let mut answer = cx.net.send(request.clone(), cx.deadline).await;
-    if let (Auth::OAuth(grant), Some(token), Ok(response)) = (&plan.auth, &token, &answer)
+    if let (Auth::Token(grant), Some(token), Ok(response)) = (&plan.auth, &token, &answer)
         && response.status == http::StatusCode::UNAUTHORIZED
         && tokens.forget(grant, token)
     {

@@ -86,7 +86,10 @@ impl Check for RabbitMq {
 impl RabbitMqConfig {
     fn requests(&self) -> Result<Vec<Request>, CheckError> {
         let mut credentials = basic(&self.username, &self.password).map_err(|_| {
-            invalid("username", "a user name cannot contain a colon, and neither it nor the password a control character")
+            invalid(
+                "username",
+                "a user name cannot contain a colon, and neither it nor the password a control character",
+            )
         })?;
         credentials.set_sensitive(true);
         let headers = HeaderMap::from_iter([
@@ -105,7 +108,8 @@ impl RabbitMqConfig {
         let tls = trust.options()?;
         let request = |node: &String| {
             let address = format!("{}/api/health/checks/alarms/", node.trim().trim_end_matches('/'));
-            let url = Url::parse(&address).map_err(|error| invalid("nodes", format_args!("`{node}`: {error}")))?;
+            let url =
+                Url::parse(&address).map_err(|error| invalid("nodes", format_args!("`{node}`: {error}")))?;
             Ok(Request {
                 headers: headers.clone(),
                 family: self.ip_family,
@@ -148,9 +152,14 @@ fn judge(response: &Response) -> Observation {
         503 => {
             let why = serde_json::from_slice::<Alarm>(&response.body);
             let why = why.map_or_else(|_| "service unavailable".to_owned(), |alarm| alarm.reason);
-            Observation::down(Reason::AssertionFailed, format!("RabbitMQ health check failed: {why}"))
+            Observation::down(
+                Reason::AssertionFailed,
+                format!("RabbitMQ health check failed: {why}"),
+            )
         }
-        code @ (401 | 403) => Observation::down(Reason::AuthFailed, format!("unexpected status code: {code}")),
+        code @ (401 | 403) => {
+            Observation::down(Reason::AuthFailed, format!("unexpected status code: {code}"))
+        }
         code => Observation::down(Reason::HttpStatus, format!("unexpected status code: {code}")),
     }
 }

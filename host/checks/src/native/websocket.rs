@@ -105,7 +105,11 @@ impl Check for WebSocket {
 
     async fn probe(&self, config: WebSocketConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let start = Instant::now();
-        let Plan { way, handshake, limits } = Plan::new(&config, cx)?;
+        let Plan {
+            way,
+            handshake,
+            limits,
+        } = Plan::new(&config, cx)?;
         let Opened {
             stream,
             peer,
@@ -114,7 +118,9 @@ impl Check for WebSocket {
             mut timing,
         } = match cx.net.open(&way, cx.deadline).await {
             Ok(opened) => opened,
-            Err(failure) => return failure.into_verdict(|error| format!("WebSocket connection failed: {error}")),
+            Err(failure) => {
+                return failure.into_verdict(|error| format!("WebSocket connection failed: {error}"));
+            }
         };
         let greeting = Instant::now();
         let shake = tokio_tungstenite::client_async_with_config(handshake, stream, Some(limits));
@@ -129,7 +135,8 @@ impl Check for WebSocket {
                 let held = talk.hold(&config.steps).await;
                 timing.receive = start.elapsed().saturating_sub(timing.to_head);
                 let seen = held.map_or_else(Fault::verdict, |()| Ok(Observation::up("WebSocket is open")))?;
-                talk.leave(seen).with_attribute("http.status", response.status().as_u16())
+                talk.leave(seen)
+                    .with_attribute("http.status", response.status().as_u16())
             }
         };
         seen.latency = Some(timing.to_head);
@@ -152,7 +159,12 @@ impl Plan {
         let scheme = match url.scheme() {
             "ws" => "http",
             "wss" => "https",
-            other => return Err(invalid("url", format_args!("scheme `{other}` is neither `ws` nor `wss`"))),
+            other => {
+                return Err(invalid(
+                    "url",
+                    format_args!("scheme `{other}` is neither `ws` nor `wss`"),
+                ));
+            }
         };
         talk::review(&config.steps)?;
         let credentials = credentials(&url)?;
@@ -218,15 +230,28 @@ fn handshake(
                 "sec-websocket-protocol" => "; `subprotocols` sets it",
                 _ => "",
             };
-            return Err(invalid("headers", format_args!("`{name}` is the protocol's own{instead}")));
+            return Err(invalid(
+                "headers",
+                format_args!("`{name}` is the protocol's own{instead}"),
+            ));
         }
         headers.remove(name);
-        headers.extend(config.headers.0.get_all(name).iter().map(|value| (name.clone(), value.clone())));
+        headers.extend(
+            config
+                .headers
+                .0
+                .get_all(name)
+                .iter()
+                .map(|value| (name.clone(), value.clone())),
+        );
     }
     if !config.subprotocols.is_empty() {
         let is_token = |name: &String| HeaderName::from_bytes(name.as_bytes()).is_ok();
         if let Some(odd) = config.subprotocols.iter().find(|name| !is_token(name)) {
-            return Err(invalid("subprotocols", format_args!("`{odd}` is no subprotocol's name")));
+            return Err(invalid(
+                "subprotocols",
+                format_args!("`{odd}` is no subprotocol's name"),
+            ));
         }
         let list = HeaderValue::from_str(&config.subprotocols.join(", "));
         let list = list.map_err(|error| invalid("subprotocols", error))?;
@@ -254,9 +279,9 @@ fn not_shaken(error: Error, target: &str) -> Result<Observation, CheckError> {
             }
             .to_owned(),
         ),
-        Error::Protocol(ProtocolError::SecWebSocketAcceptKeyMismatch) => {
-            protocol("its accept key does not belong to our key: it is no WebSocket server, or a cache".to_owned())
-        }
+        Error::Protocol(ProtocolError::SecWebSocketAcceptKeyMismatch) => protocol(
+            "its accept key does not belong to our key: it is no WebSocket server, or a cache".to_owned(),
+        ),
         Error::AttackAttempt => protocol("the answer is too long, or comes in too small pieces".to_owned()),
         other => protocol(other.to_string()),
     })

@@ -10,8 +10,8 @@ mod login;
 mod route;
 mod stamp;
 
-pub use login::{Login, Scheme};
 pub(crate) use exchange::{Helpers, drive};
+pub use login::{Login, Scheme};
 pub(crate) use route::Opened;
 
 use super::{IpFamily, Net, NetError, tls::TlsOptions};
@@ -95,7 +95,8 @@ impl Request {
 
     /// How much of the body of an answer with `status` is wanted.
     fn wanted(&self, status: StatusCode) -> Option<usize> {
-        let read = |ranges: &Vec<RangeInclusive<u16>>| ranges.iter().any(|range| range.contains(&status.as_u16()));
+        let read =
+            |ranges: &Vec<RangeInclusive<u16>>| ranges.iter().any(|range| range.contains(&status.as_u16()));
         self.max_body_bytes
             .filter(|_| self.body_statuses.as_ref().is_none_or(read))
     }
@@ -205,7 +206,10 @@ pub struct Failure {
 
 impl Failure {
     /// The verdict for a target that failed so, with all that was seen; or why nothing can be said of it.
-    pub(crate) fn into_verdict(self, message: impl FnOnce(&NetError) -> String) -> Result<Observation, CheckError> {
+    pub(crate) fn into_verdict(
+        self,
+        message: impl FnOnce(&NetError) -> String,
+    ) -> Result<Observation, CheckError> {
         let mut seen = self.error.into_verdict(message)?;
         if let Some(status) = self.status {
             seen = seen.with_attribute("http.status", status.as_u16());

@@ -1,6 +1,9 @@
 //! What every native executor owes, whatever its kind. A new kind adds one arm to `target_config`.
 
-use crate::support::{AMPLE, Probe, eventually, paused_from, reason, registry, server::{Server, closed_port}};
+use crate::support::{
+    AMPLE, Probe, eventually, paused_from, reason, registry,
+    server::{Server, closed_port},
+};
 use jsonschema::Draft;
 use lapwing_checks::{CheckError, KindInfo};
 use lapwing_model::Status;
@@ -283,7 +286,9 @@ async fn a_deadline_already_past_is_our_own_trouble_and_nothing_is_sent() {
 async fn a_refused_connection_is_down_with_that_word() {
     for kind in kinds() {
         let target = SocketAddr::from(([127, 0, 0, 1], closed_port().await));
-        let seen = Probe::new().seen(&kind.kind, target_config(&kind.kind, target)).await;
+        let seen = Probe::new()
+            .seen(&kind.kind, target_config(&kind.kind, target))
+            .await;
         assert_eq!(
             (seen.status, reason(&seen)),
             (Status::Down, "connection_refused"),

@@ -4,7 +4,7 @@
 use crate::support::{
     AMPLE, Probe,
     certificates::{Authority, Leaf},
-    reason,
+    left_out, reason,
     server::{Server, ok},
     with,
 };
@@ -39,11 +39,14 @@ fn answer(path: &str) -> Response<Full<Bytes>> {
         *response.status_mut() = StatusCode::from_u16(code).unwrap();
         response
     };
-    let health = |status: &str| json!({ "Status": "running", "Running": true, "Health": { "Status": status } });
+    let health =
+        |status: &str| json!({ "Status": "running", "Running": true, "Health": { "Status": status } });
     match path.rsplit('/').nth(1).unwrap_or_default() {
         "" => {
             let mut response = ok("OK");
-            response.headers_mut().insert("api-version", "1.41".parse().unwrap());
+            response
+                .headers_mut()
+                .insert("api-version", "1.41".parse().unwrap());
             response
         }
         "plain" => inspected(json!({ "Status": "running", "Running": true })),
@@ -84,7 +87,9 @@ impl Daemon {
                     async move { Ok::<_, Infallible>(response) }
                 });
                 tokio::spawn(async move {
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    let _ = http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });
@@ -116,26 +121,85 @@ async fn each_state_of_a_container_has_its_verdict() {
         ("podman", Status::Up, "", "running"),
         ("healthy", Status::Up, "", "healthy"),
         ("young", Status::Unknown, "starting", "starting"),
-        ("restarting", Status::Unknown, "starting", "container state is restarting"),
-        ("sick", Status::Down, "assertion_failed", "container is unhealthy: unhealthy"),
-        ("odd", Status::Down, "assertion_failed", "container health status: dizzy"),
-        ("paused", Status::Down, "assertion_failed", "container state is paused"),
-        ("exited", Status::Down, "assertion_failed", "container state is exited"),
-        ("created", Status::Down, "assertion_failed", "container state is created"),
-        ("dead", Status::Down, "assertion_failed", "container state is dead"),
-        ("stateless", Status::Down, "protocol_error", "container state is nil"),
+        (
+            "restarting",
+            Status::Unknown,
+            "starting",
+            "container state is restarting",
+        ),
+        (
+            "sick",
+            Status::Down,
+            "assertion_failed",
+            "container is unhealthy: unhealthy",
+        ),
+        (
+            "odd",
+            Status::Down,
+            "assertion_failed",
+            "container health status: dizzy",
+        ),
+        (
+            "paused",
+            Status::Down,
+            "assertion_failed",
+            "container state is paused",
+        ),
+        (
+            "exited",
+            Status::Down,
+            "assertion_failed",
+            "container state is exited",
+        ),
+        (
+            "created",
+            Status::Down,
+            "assertion_failed",
+            "container state is created",
+        ),
+        (
+            "dead",
+            Status::Down,
+            "assertion_failed",
+            "container state is dead",
+        ),
+        (
+            "stateless",
+            Status::Down,
+            "protocol_error",
+            "container state is nil",
+        ),
         (
             "none",
             Status::Down,
             "assertion_failed",
             "container inspect error: Error response from daemon: No such container: none",
         ),
-        ("locked", Status::Down, "auth_failed", "container inspect error: Error response from daemon: authorization denied by plugin"),
-        ("fallen", Status::Down, "http_status", "container inspect error: Error response from daemon: boom"),
-        ("garbage", Status::Down, "protocol_error", "container inspect error: the answer is not Docker's: Syntax error"),
+        (
+            "locked",
+            Status::Down,
+            "auth_failed",
+            "container inspect error: Error response from daemon: authorization denied by plugin",
+        ),
+        (
+            "fallen",
+            Status::Down,
+            "http_status",
+            "container inspect error: Error response from daemon: boom",
+        ),
+        (
+            "garbage",
+            Status::Down,
+            "protocol_error",
+            "container inspect error: the answer is not Docker's: Syntax error",
+        ),
     ] {
         let seen = seen(&daemon.socket(), container).await;
-        assert_eq!((seen.status, reason(&seen), seen.message.as_str()), (status, word, message), "{container}");
+        assert_eq!(
+            (seen.status, reason(&seen), seen.message.as_str()),
+            (status, word, message),
+            "{container}"
+        );
     }
     let exited = seen(&daemon.socket(), "exited").await;
     assert_eq!(exited.attributes["docker.exit_code"], 137);
@@ -145,17 +209,26 @@ async fn each_state_of_a_container_has_its_verdict() {
 async fn the_version_both_sides_know_is_spoken() {
     let daemon = Daemon::start();
     seen(&daemon.socket(), "/plain").await;
-    assert_eq!(*daemon.asked.lock().unwrap(), ["/_ping", "/v1.41/containers/plain/json"]);
+    assert_eq!(
+        *daemon.asked.lock().unwrap(),
+        ["/_ping", "/v1.41/containers/plain/json"]
+    );
 }
 
 #[tokio::test]
 async fn an_id_that_fits_several_containers_is_the_users_to_mend() {
     let daemon = Daemon::start();
-    let error = Probe::new().run("docker", config(&daemon.socket(), "ab")).await.unwrap_err();
+    let error = Probe::new()
+        .run("docker", config(&daemon.socket(), "ab"))
+        .await
+        .unwrap_err();
     let CheckError::InvalidConfig(text) = error else {
         panic!("{error:?}")
     };
-    assert!(text.contains("Multiple IDs found") && text.contains("fits more than one container"), "{text}");
+    assert!(
+        text.contains("Multiple IDs found") && text.contains("fits more than one container"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -176,12 +249,19 @@ async fn no_daemon_is_down_and_no_right_is_ours() {
         );
     }
     let locked = Daemon::start();
-    fs::set_permissions(locked.socket(), fs::Permissions::from_mode(0)).unwrap();
-    let result = Probe::new().run("docker", config(&locked.socket(), "plain")).await;
+    fs::set_permissions(locked.socket(), fs::Permissions::from_mode(0o0)).unwrap();
+    let result = Probe::new()
+        .run("docker", config(&locked.socket(), "plain"))
+        .await;
     if rustix::process::geteuid().is_root() {
-        eprintln!("left out: root may open every socket; run the tests as another user to see that a locked one is told");
+        left_out(
+            "root may open every socket; run the tests as another user to see that a locked one is told",
+        );
     } else {
-        assert!(matches!(result, Err(CheckError::PermissionDenied(_))), "{result:?}");
+        assert!(
+            matches!(result, Err(CheckError::PermissionDenied(_))),
+            "{result:?}"
+        );
     }
 }
 
@@ -189,8 +269,14 @@ async fn no_daemon_is_down_and_no_right_is_ours() {
 async fn a_public_network_has_no_sockets_of_this_machine() {
     let daemon = Daemon::start();
     let probe = Probe::under(json!({ "mode": "public-only" }));
-    let error = probe.run("docker", config(&daemon.socket(), "plain")).await.unwrap_err();
-    assert!(matches!(&error, CheckError::Denied(text) if text.contains("docker.sock")), "{error:?}");
+    let error = probe
+        .run("docker", config(&daemon.socket(), "plain"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, CheckError::Denied(text) if text.contains("docker.sock")),
+        "{error:?}"
+    );
     assert!(daemon.asked.lock().unwrap().is_empty());
 }
 
@@ -213,22 +299,49 @@ async fn over_tcp_tls_is_verified_only_when_asked_for() {
     assert_eq!(verified.status, Status::Up, "{}", verified.message);
     assert_eq!(seen(json!({})).await.status, Status::Up, "unverified");
     let unknown = seen(json!({ "tls_verify": true })).await;
-    assert_eq!((unknown.status, reason(&unknown)), (Status::Down, "tls_certificate"));
-    assert!(unknown.message.contains("Hint: the authority that signed"), "{}", unknown.message);
+    assert_eq!(
+        (unknown.status, reason(&unknown)),
+        (Status::Down, "tls_certificate")
+    );
+    assert!(
+        unknown.message.contains("Hint: the authority that signed"),
+        "{}",
+        unknown.message
+    );
     let anonymous = seen(json!({ "tls_cert": "", "tls_key": "" })).await;
-    assert_eq!((anonymous.status, reason(&anonymous)), (Status::Down, "tls_failed"), "{}", anonymous.message);
+    assert_eq!(
+        (anonymous.status, reason(&anonymous)),
+        (Status::Down, "tls_failed"),
+        "{}",
+        anonymous.message
+    );
 
     for (more, why) in [
-        (json!({ "tls_key": "" }), "both certificate and key must be provided"),
-        (json!({ "tls_ca": "nonsense", "tls_verify": true }), "CA certificate"),
-        (json!({ "docker_daemon": "127.0.0.1:1" }), "expected `tcp://host:port`"),
+        (
+            json!({ "tls_key": "" }),
+            "both certificate and key must be provided",
+        ),
+        (
+            json!({ "tls_ca": "nonsense", "tls_verify": true }),
+            "CA certificate",
+        ),
+        (
+            json!({ "docker_daemon": "127.0.0.1:1" }),
+            "expected `tcp://host:port`",
+        ),
         (json!({ "docker_daemon": "tcp://127.0.0.1:1/x" }), "nothing more"),
         (json!({ "container_id": "../images" }), "`container_id`"),
         (json!({ "connection_type": "pigeon" }), "`connection_type`"),
-        (json!({ "connection_type": "socket", "docker_daemon": "docker.sock" }), "path of a socket"),
+        (
+            json!({ "connection_type": "socket", "docker_daemon": "docker.sock" }),
+            "path of a socket",
+        ),
     ] {
         let error = Probe::new().run("docker", secure(more)).await.unwrap_err();
-        assert!(matches!(&error, CheckError::InvalidConfig(text) if text.contains(why)), "{error:?}");
+        assert!(
+            matches!(&error, CheckError::InvalidConfig(text) if text.contains(why)),
+            "{error:?}"
+        );
     }
 }
 
@@ -241,18 +354,27 @@ struct Dockerd {
 impl Dockerd {
     /// `None`, and why on stderr, where this machine cannot run one.
     async fn start() -> Option<Self> {
-        let left_out = |why: &str| eprintln!("left out: the tests of `docker` against a real daemon: {why}");
+        let left_out = |why: &str| left_out(&format!("the tests of `docker` against a real daemon: {why}"));
         let home = tempfile::tempdir().unwrap();
         let mut command = Command::new("dockerd");
         command
-            .args(["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none", "--storage-driver=vfs"])
+            .args([
+                "--iptables=false",
+                "--ip6tables=false",
+                "--ip-forward=false",
+                "--bridge=none",
+                "--storage-driver=vfs",
+            ])
             .arg("--data-root")
             .arg(home.path().join("data"))
             .arg("--exec-root")
             .arg(home.path().join("exec"))
             .arg("--pidfile")
             .arg(home.path().join("pid"))
-            .arg(format!("--host=unix://{}", home.path().join("docker.sock").display()))
+            .arg(format!(
+                "--host=unix://{}",
+                home.path().join("docker.sock").display()
+            ))
             .stdout(Stdio::null())
             .stderr(fs::File::create(home.path().join("log")).unwrap());
         let Ok(process) = command.process_group(0).spawn() else {
@@ -281,13 +403,20 @@ impl Dockerd {
         let ran = Command::new("docker").arg(host).args(arguments).output();
         let ran = ran.map_err(|error| error.to_string())?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
-        if ran.status.success() { Ok(text(ran.stdout)) } else { Err(text(ran.stderr)) }
+        if ran.status.success() {
+            Ok(text(ran.stdout))
+        } else {
+            Err(text(ran.stderr))
+        }
     }
 
     /// An image of nothing but a shell and what it needs, from this machine.
     fn image(&self) -> Result<String, String> {
         let archive = self.home.path().join("image.tar");
-        let libraries = Command::new("ldd").arg("/bin/sh").output().map_err(|error| error.to_string())?;
+        let libraries = Command::new("ldd")
+            .arg("/bin/sh")
+            .output()
+            .map_err(|error| error.to_string())?;
         let libraries = String::from_utf8_lossy(&libraries.stdout).into_owned();
         let files = libraries.split_whitespace().filter(|word| word.starts_with('/'));
         let packed = Command::new("tar")
@@ -317,15 +446,22 @@ impl Drop for Dockerd {
 
 #[tokio::test]
 async fn a_real_daemon_is_understood() {
-    let Some(daemon) = Dockerd::start().await else { return };
+    let Some(daemon) = Dockerd::start().await else {
+        return;
+    };
     daemon.image().unwrap();
     let run = |more: &[&str]| {
-        let waits = ["mini", "/bin/sh", "-c", "trap 'exit 3' TERM; while :; do read line < /dev/zero; done"];
+        let waits = [
+            "mini",
+            "/bin/sh",
+            "-c",
+            "trap 'exit 3' TERM; while :; do read line < /dev/zero; done",
+        ];
         let arguments = [&["run", "--detach", "--network=none"], more, &waits[..]].concat();
         daemon.docker(&arguments)
     };
     if let Err(why) = run(&["--name=plain"]) {
-        eprintln!("left out: containers that run: {why}");
+        left_out(&format!("containers that run: {why}"));
         return;
     }
     let health = ["--health-interval=200ms", "--health-retries=1", "--health-cmd"];
@@ -335,12 +471,24 @@ async fn a_real_daemon_is_understood() {
     let paused = match daemon.docker(&["pause", "still"]) {
         Ok(_) => (Status::Down, "container state is paused"),
         Err(why) => {
-            eprintln!("left out: a paused container: {why}");
+            left_out(&format!("a paused container: {why}"));
             (Status::Up, "running")
         }
     };
-    daemon.docker(&["create", "--network=none", "--name=made", "mini", "/bin/sh"]).unwrap();
-    daemon.docker(&["run", "--network=none", "--name=over", "mini", "/bin/sh", "-c", "exit 0"]).unwrap();
+    daemon
+        .docker(&["create", "--network=none", "--name=made", "mini", "/bin/sh"])
+        .unwrap();
+    daemon
+        .docker(&[
+            "run",
+            "--network=none",
+            "--name=over",
+            "mini",
+            "/bin/sh",
+            "-c",
+            "exit 0",
+        ])
+        .unwrap();
     for (container, status, message) in [
         ("plain", Status::Up, "running"),
         ("well", Status::Up, "healthy"),
@@ -363,7 +511,11 @@ async fn a_real_daemon_is_understood() {
             }
             time::sleep(Duration::from_millis(20)).await;
         };
-        assert_eq!((seen.status, seen.message.as_str()), (status, message), "{container}");
+        assert_eq!(
+            (seen.status, seen.message.as_str()),
+            (status, message),
+            "{container}"
+        );
     }
     let ids = daemon.docker(&["ps", "--all", "--quiet", "--no-trunc"]).unwrap();
     let id = ids.lines().next().unwrap();
@@ -371,11 +523,19 @@ async fn a_real_daemon_is_understood() {
     // Of more than 16 ids two begin alike.
     let mut firsts: Vec<char> = ids.lines().filter_map(|id| id.chars().next()).collect();
     while firsts.len() < 17 {
-        let id = daemon.docker(&["create", "--network=none", "mini", "/bin/sh"]).unwrap();
+        let id = daemon
+            .docker(&["create", "--network=none", "mini", "/bin/sh"])
+            .unwrap();
         firsts.extend(id.chars().next());
     }
     firsts.sort_unstable();
     let twice = firsts.windows(2).find(|pair| pair[0] == pair[1]).unwrap()[0];
-    let error = Probe::new().run("docker", config(&daemon.socket(), &twice.to_string())).await.unwrap_err();
-    assert!(error.to_string().contains("fits more than one container"), "{error}");
+    let error = Probe::new()
+        .run("docker", config(&daemon.socket(), &twice.to_string()))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("fits more than one container"),
+        "{error}"
+    );
 }

@@ -74,7 +74,10 @@ impl UnaryService<Query> for Orders {
     type Future = BoxFuture<'static, Result<Response<Total>, tonic::Status>>;
 
     fn call(&mut self, request: Request<Query>) -> Self::Future {
-        let token = request.metadata().get("x-token").map(|token| token.to_str().unwrap().to_owned());
+        let token = request
+            .metadata()
+            .get("x-token")
+            .map(|token| token.to_str().unwrap().to_owned());
         self.metadata.lock().unwrap().extend(token);
         let Query { state, kind } = request.into_inner();
         let answer = match state.as_str() {
@@ -181,7 +184,10 @@ async fn the_health_of_a_service_is_what_the_server_says() {
     }
     for (service, told) in [
         ("bad", "service `bad` says NOT_SERVING"),
-        ("new", "service `new` does not know yet whether it serves (UNKNOWN)"),
+        (
+            "new",
+            "service `new` does not know yet whether it serves (UNKNOWN)",
+        ),
         ("nobody", "the server does not know service `nobody` (NOT_FOUND)"),
     ] {
         let seen = healthy(&server, json!({ "service": service })).await;
@@ -195,8 +201,15 @@ async fn the_health_of_a_service_is_what_the_server_says() {
 async fn a_server_without_health_checks_says_so_by_name() {
     let server = serve(Routes::new(Orders::default()), None).await;
     let seen = healthy(&server, json!({})).await;
-    assert_eq!((seen.status, seen.attributes["grpc.status"].as_str()), (Status::Down, Some("UNIMPLEMENTED")));
-    assert!(seen.message.contains("grpc.health.v1.Health is UNIMPLEMENTED"), "{}", seen.message);
+    assert_eq!(
+        (seen.status, seen.attributes["grpc.status"].as_str()),
+        (Status::Down, Some("UNIMPLEMENTED"))
+    );
+    assert!(
+        seen.message.contains("grpc.health.v1.Health is UNIMPLEMENTED"),
+        "{}",
+        seen.message
+    );
 }
 
 #[tokio::test]
@@ -204,7 +217,11 @@ async fn a_web_server_is_no_grpc_server() {
     let server = Server::http2(|_| ok("<html>")).await;
     let seen = healthy(&server, json!({})).await;
     assert_eq!((seen.status, reason(&seen)), (Status::Down, "protocol_error"));
-    assert!(seen.message.contains("the answer is no gRPC: HTTP status 200"), "{}", seen.message);
+    assert!(
+        seen.message.contains("the answer is no gRPC: HTTP status 200"),
+        "{}",
+        seen.message
+    );
     let old = Server::http(|_| ok("<html>")).await;
     assert_eq!(healthy(&old, json!({})).await.status, Status::Down);
 }
@@ -221,14 +238,26 @@ async fn tls_is_verified_and_a_client_certificate_shown() {
     assert_eq!(up.status, Status::Up, "{}", up.message);
     assert_eq!(up.tls.unwrap().alpn.as_deref(), Some("h2"));
     let anonymous = healthy(&server, ca.clone()).await;
-    assert_eq!((anonymous.status, reason(&anonymous)), (Status::Down, "tls_failed"), "{}", anonymous.message);
+    assert_eq!(
+        (anonymous.status, reason(&anonymous)),
+        (Status::Down, "tls_failed"),
+        "{}",
+        anonymous.message
+    );
     let unknown = healthy(&server, json!({ "tls": true })).await;
     assert_eq!(reason(&unknown), "tls_certificate");
-    let ignored = healthy(&server, with(shown, json!({ "tls": true, "ignore_tls_errors": true }))).await;
+    let ignored = healthy(
+        &server,
+        with(shown, json!({ "tls": true, "ignore_tls_errors": true })),
+    )
+    .await;
     assert_eq!(ignored.status, Status::Up, "{}", ignored.message);
     let half = json!({ "host": "localhost", "port": server.port(), "tls": true, "tls_cert": "x" });
     let error = Probe::new().run("grpc", half).await.unwrap_err();
-    assert!(error.to_string().contains("`tls_key`: `tls_cert` needs it"), "{error}");
+    assert!(
+        error.to_string().contains("`tls_key`: `tls_cert` needs it"),
+        "{error}"
+    );
 
     let http1 = serve(health().await, Some(identity.acceptor())).await;
     let seen = healthy(&http1, ca).await;
@@ -240,9 +269,21 @@ async fn a_real_call_is_made_and_its_answer_searched() {
     let orders = Orders::default();
     let server = serve(Routes::new(orders.clone()), None).await;
     for (more, up, told) in [
-        (json!({}), true, r#"gRPC call successful: {"orders":"12","note":"open 0"}"#),
-        (json!({ "keyword": "open" }), true, r#"{"orders":"12","note":"open 0"}, keyword [open] is found"#),
-        (json!({ "keyword": "shut" }), false, r#"but keyword [shut] is not in [{"orders":"12","note":"open 0"}]"#),
+        (
+            json!({}),
+            true,
+            r#"gRPC call successful: {"orders":"12","note":"open 0"}"#,
+        ),
+        (
+            json!({ "keyword": "open" }),
+            true,
+            r#"{"orders":"12","note":"open 0"}, keyword [open] is found"#,
+        ),
+        (
+            json!({ "keyword": "shut" }),
+            false,
+            r#"but keyword [shut] is not in [{"orders":"12","note":"open 0"}]"#,
+        ),
         (
             json!({ "keyword": "shut", "invertKeyword": true }),
             true,
@@ -258,12 +299,18 @@ async fn a_real_call_is_made_and_its_answer_searched() {
             true,
             r#"gRPC call successful: {"orders":"12","note":"012345678901234567890123..."#,
         ),
-        (json!({ "grpcServiceName": "shop.v1.Orders", "grpcBody": "" }), true, r#"gRPC call successful: {"orders":"12","note":" 0"}"#),
+        (
+            json!({ "grpcServiceName": "shop.v1.Orders", "grpcBody": "" }),
+            true,
+            r#"gRPC call successful: {"orders":"12","note":" 0"}"#,
+        ),
     ] {
         let seen = keyword(&server, more).await.unwrap();
         assert_eq!((seen.status == Status::Up, seen.message.as_str()), (up, told));
     }
-    keyword(&server, json!({ "metadata": { "X-Token": "t0p" } })).await.unwrap();
+    keyword(&server, json!({ "metadata": { "X-Token": "t0p" } }))
+        .await
+        .unwrap();
     assert_eq!(*orders.metadata.lock().unwrap(), ["t0p"]);
     server.drained().await;
 }
@@ -272,19 +319,37 @@ async fn a_real_call_is_made_and_its_answer_searched() {
 async fn a_failed_call_is_never_a_success() {
     let server = serve(Routes::new(Orders::default()), None).await;
     for (state, word, told) in [
-        ("denied", "auth_failed", "Error in send gRPC: PERMISSION_DENIED: not for you"),
-        ("broken", "assertion_failed", "Error in send gRPC: INTERNAL: disk on fire"),
-        ("late", "response_timeout", "Error in send gRPC: DEADLINE_EXCEEDED"),
+        (
+            "denied",
+            "auth_failed",
+            "Error in send gRPC: PERMISSION_DENIED: not for you",
+        ),
+        (
+            "broken",
+            "assertion_failed",
+            "Error in send gRPC: INTERNAL: disk on fire",
+        ),
+        (
+            "late",
+            "response_timeout",
+            "Error in send gRPC: DEADLINE_EXCEEDED",
+        ),
         ("huge", "body_too_large", "Error in send gRPC: OUT_OF_RANGE: "),
     ] {
         let body = json!({ "state": state }).to_string();
         let seen = keyword(&server, json!({ "grpcBody": body })).await.unwrap();
-        assert_eq!((seen.status, reason(&seen)), (Status::Down, word), "{}", seen.message);
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, word),
+            "{}",
+            seen.message
+        );
         assert!(seen.message.starts_with(told), "{}", seen.message);
     }
     // Peekaping makes up SERVING for a service called `Health`, whoever listens or not.
     let health = r#"syntax = "proto3"; service Health { rpc Check(E) returns (E); } message E {}"#;
-    let more = json!({ "grpcServiceName": "Health", "grpcMethod": "Check", "grpcProtobuf": health, "grpcBody": "" });
+    let more =
+        json!({ "grpcServiceName": "Health", "grpcMethod": "Check", "grpcProtobuf": health, "grpcBody": "" });
     let seen = keyword(&server, more).await.unwrap();
     assert_eq!(seen.message, "Error in send gRPC: UNIMPLEMENTED");
 }
@@ -295,7 +360,12 @@ async fn an_answer_of_another_type_breaks_the_protocol() {
     let other = PROTO.replace("string note = 2", "fixed64 note = 2");
     let seen = keyword(&server, json!({ "grpcProtobuf": other })).await.unwrap();
     assert_eq!((seen.status, reason(&seen)), (Status::Down, "protocol_error"));
-    assert!(seen.message.starts_with("Error in send gRPC: the answer is no `shop.v1.Total`"), "{}", seen.message);
+    assert!(
+        seen.message
+            .starts_with("Error in send gRPC: the answer is no `shop.v1.Total`"),
+        "{}",
+        seen.message
+    );
 }
 
 #[tokio::test]
@@ -304,24 +374,48 @@ async fn an_unfit_definition_is_told_and_nothing_is_sent() {
     let deep = format!("syntax = \"proto3\"; {}", "message M {".repeat(5000));
     let options = format!("syntax = \"proto3\"; option (x) = {}", "{ a: ".repeat(40));
     for (more, why) in [
-        (json!({ "grpcProtobuf": "syntax = \"proto3\"; service {" }), "`grpcProtobuf`: "),
-        (json!({ "grpcProtobuf": "import \"/etc/passwd\";" }), "`grpcProtobuf`: "),
+        (
+            json!({ "grpcProtobuf": "syntax = \"proto3\"; service {" }),
+            "`grpcProtobuf`: ",
+        ),
+        (
+            json!({ "grpcProtobuf": "import \"/etc/passwd\";" }),
+            "`grpcProtobuf`: ",
+        ),
         (json!({ "grpcProtobuf": deep }), "nested more than 32 deep"),
         (json!({ "grpcProtobuf": options }), "nested more than 32 deep"),
-        (json!({ "grpcProtobuf": "/".repeat(300_000) }), "longer than 256 KiB"),
-        (json!({ "grpcServiceName": "Order" }), "no service `Order`; it has: shop.v1.Orders"),
-        (json!({ "grpcMethod": "count" }), "no method `count`; it has: Count, Watch"),
+        (
+            json!({ "grpcProtobuf": "/".repeat(300_000) }),
+            "longer than 256 KiB",
+        ),
+        (
+            json!({ "grpcServiceName": "Order" }),
+            "no service `Order`; it has: shop.v1.Orders",
+        ),
+        (
+            json!({ "grpcMethod": "count" }),
+            "no method `count`; it has: Count, Watch",
+        ),
         (json!({ "grpcMethod": "Watch" }), "`Watch` streams"),
-        (json!({ "grpcBody": "{\"stat\": 1}" }), "`grpcBody`: is no `shop.v1.Query` as JSON"),
+        (
+            json!({ "grpcBody": "{\"stat\": 1}" }),
+            "`grpcBody`: is no `shop.v1.Query` as JSON",
+        ),
         (json!({ "grpcBody": "{" }), "`grpcBody`: "),
         (json!({ "grpcBody": "{} {}" }), "`grpcBody`: "),
         (json!({ "grpcUrl": "svc.internal" }), "no `host:port`"),
         (json!({ "grpcUrl": "http://svc.internal:1" }), "no `host:port`"),
         (json!({ "grpcUrl": "a b:1" }), "`a b:1`"),
-        (json!({ "metadata": { "grpc-timeout": "1S" } }), "`grpc-timeout` is the protocol's own"),
+        (
+            json!({ "metadata": { "grpc-timeout": "1S" } }),
+            "`grpc-timeout` is the protocol's own",
+        ),
     ] {
         let error = keyword(&server, more).await.unwrap_err();
-        assert!(matches!(&error, CheckError::InvalidConfig(text) if text.contains(why)), "{why}: {error:?}");
+        assert!(
+            matches!(&error, CheckError::InvalidConfig(text) if text.contains(why)),
+            "{why}: {error:?}"
+        );
         assert!(!error.to_string().contains('\n'), "{error}");
     }
     assert_eq!(server.accepted(), 0);

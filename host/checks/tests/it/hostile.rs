@@ -64,8 +64,22 @@ async fn flood(opening: Vec<u8>, rest: Vec<u8>) -> Server {
     .await
 }
 
+/// Reads something; of HTTP/2 the whole head of a request, before which no answer is one.
 async fn hear(stream: &mut TcpStream) {
-    let _ = stream.read(&mut [0; 4096]).await;
+    let mut heard = Vec::new();
+    while stream.read_buf(&mut heard).await.is_ok_and(|read| read > 0) {
+        let Some(mut frames) = heard.strip_prefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") else {
+            return;
+        };
+        while let Some([a, b, c, kind]) = frames.first_chunk() {
+            let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap();
+            match frames.get(9 + length..) {
+                Some(_) if *kind == HEADERS => return,
+                Some(rest) => frames = rest,
+                None => break,
+            }
+        }
+    }
 }
 
 async fn probe(kind: &str, server: &Server) -> Observation {
@@ -90,7 +104,11 @@ async fn a_byte_each_tenth_of_a_second_is_cut_at_the_deadline() {
                 hear(&mut stream).await;
                 let _ = stream.write_all(&talk).await;
                 stall.notify_one();
-                let endless = if talk.starts_with(b"HTTP") { b"x".to_vec() } else { talk.to_vec() };
+                let endless = if talk.starts_with(b"HTTP") {
+                    b"x".to_vec()
+                } else {
+                    talk.to_vec()
+                };
                 for byte in endless.iter().cycle() {
                     time::sleep(Duration::from_millis(100)).await;
                     if stream.write_all(&[*byte]).await.is_err() {
@@ -106,9 +124,17 @@ async fn a_byte_each_tenth_of_a_second_is_cut_at_the_deadline() {
         let seen = paused_from(stall.notified(), run).await;
         assert_eq!(seen.status, Status::Down, "{kind}");
         // tungstenite gives up on a handshake in crumbs before its time is over.
-        let words: &[&str] = if kind == "websocket" { &["protocol_error"] } else { &["response_timeout"] };
+        let words: &[&str] = if kind == "websocket" {
+            &["protocol_error"]
+        } else {
+            &["response_timeout"]
+        };
         assert!(words.contains(&reason(&seen)), "{kind}: {}", seen.message);
-        assert!(start.elapsed() <= BUDGET + SLACK, "{kind} took {:?}", start.elapsed());
+        assert!(
+            start.elapsed() <= BUDGET + SLACK,
+            "{kind} took {:?}",
+            start.elapsed()
+        );
         server.drained().await;
     }
 }
@@ -120,7 +146,12 @@ async fn an_endless_head_breaks_the_protocol() {
         for rest in [vec![b'a'; 1 << 16], b"X: y\r\n".repeat(1000)] {
             let server = flood(line.clone(), rest).await;
             let seen = probe(kind, &server).await;
-            assert_eq!((seen.status, reason(&seen)), (Status::Down, "protocol_error"), "{kind}: {}", seen.message);
+            assert_eq!(
+                (seen.status, reason(&seen)),
+                (Status::Down, "protocol_error"),
+                "{kind}: {}",
+                seen.message
+            );
         }
     }
 }
@@ -143,7 +174,11 @@ async fn a_banner_of_another_protocol_is_no_answer() {
             let word = reason(&seen);
             let plain = banner.starts_with("HTTP") && matches!(word, "http_status" | "response_timeout");
             assert!(
-                plain || matches!(word, "protocol_error" | "connection_closed" | "connection_reset" | "response_timeout"),
+                plain
+                    || matches!(
+                        word,
+                        "protocol_error" | "connection_closed" | "connection_reset" | "response_timeout"
+                    ),
                 "{kind} {banner}: {word}: {}",
                 seen.message
             );
@@ -154,12 +189,20 @@ async fn a_banner_of_another_protocol_is_no_answer() {
 
 #[tokio::test]
 async fn an_endless_body_is_read_no_further_than_its_cap() {
-    let chunk = [&b"10000\r\n"[..], &[b' '; 0x10000], b"\r\n"].concat();
-    for (kind, code, word) in [("docker", 200, "protocol_error"), ("rabbitmq", 503, "assertion_failed")] {
+    let chunk = [&b"10000\r\n"[..], &vec![b' '; 0x10000], b"\r\n"].concat();
+    for (kind, code, word) in [
+        ("docker", 200, "protocol_error"),
+        ("rabbitmq", 503, "assertion_failed"),
+    ] {
         let head = format!("HTTP/1.1 {code} X\r\nApi-Version: 1.41\r\nTransfer-Encoding: chunked\r\n\r\n");
         let server = flood(head.into_bytes(), chunk.clone()).await;
         let seen = probe(kind, &server).await;
-        assert_eq!((seen.status, reason(&seen)), (Status::Down, word), "{kind}: {}", seen.message);
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, word),
+            "{kind}: {}",
+            seen.message
+        );
     }
 }
 
@@ -187,11 +230,21 @@ async fn a_handshake_that_stops_is_a_tls_timeout() {
         })
         .await;
         let config = with(target_config(kind, server.address), more);
-        let config: Value =
-            serde_json::from_str(&config.to_string().replace("http://", "https://").replace("ws://", "wss://")).unwrap();
+        let config: Value = serde_json::from_str(
+            &config
+                .to_string()
+                .replace("http://", "https://")
+                .replace("ws://", "wss://"),
+        )
+        .unwrap();
         let run = Probe::new().within(BUDGET);
         let seen = paused_from(stall.notified(), run.seen(kind, config)).await;
-        assert_eq!((seen.status, reason(&seen)), (Status::Down, "tls_timeout"), "{kind}: {}", seen.message);
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, "tls_timeout"),
+            "{kind}: {}",
+            seen.message
+        );
     }
 }
 
@@ -203,8 +256,18 @@ async fn what_http2_forbids_is_not_taken_for_an_answer() {
     let message = |length: [u8; 4]| frame(DATA, 0, 1, &[&[0], &length[..], b"x"].concat());
     let goaway = frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 11]);
     for (what, opening, rest, words) in [
-        ("GOAWAY at once", say(&[&goaway]), vec![], &["protocol_error", "connection_closed"][..]),
-        ("RST_STREAM", say(&[&frame(RST_STREAM, 0, 1, &[0, 0, 0, 7])]), vec![], &["protocol_error"]),
+        (
+            "GOAWAY at once",
+            say(&[&goaway]),
+            vec![],
+            &["protocol_error", "connection_closed"][..],
+        ),
+        (
+            "RST_STREAM",
+            say(&[&frame(RST_STREAM, 0, 1, &[0, 0, 0, 7])]),
+            vec![],
+            &["protocol_error"],
+        ),
         (
             "RST_STREAM in the answer",
             say(&[&answer, &frame(RST_STREAM, 0, 1, &[0, 0, 0, 2])]),
@@ -214,7 +277,12 @@ async fn what_http2_forbids_is_not_taken_for_an_answer() {
         (
             "endless headers",
             say(&[&frame(HEADERS, 0, 1, &head())]),
-            frame(CONTINUATION, 0, 1, &[&b"\x40\x01a\x7f\x81\x7f"[..], &[b'v'; 256]].concat()),
+            frame(
+                CONTINUATION,
+                0,
+                1,
+                &[&b"\x40\x01a\x7f\x81\x7f"[..], &[b'v'; 256]].concat(),
+            ),
             &["protocol_error"],
         ),
         (
@@ -235,21 +303,35 @@ async fn what_http2_forbids_is_not_taken_for_an_answer() {
             vec![],
             &["assertion_failed", "protocol_error"],
         ),
-        ("nothing but a head", say(&[&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head())]), vec![], &[
-            "assertion_failed",
-            "protocol_error",
-        ]),
-        ("a frame for a stream that is not", say(&[&frame(DATA, 0, 7, b"x")]), vec![], &["protocol_error"]),
-        ("a message cut short", say(&[&answer, &frame(DATA, END_STREAM, 1, &[0, 0, 0, 9, 9, 1])]), vec![], &[
-            "assertion_failed",
-            "protocol_error",
-        ]),
+        (
+            "nothing but a head",
+            say(&[&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head())]),
+            vec![],
+            &["assertion_failed", "protocol_error"],
+        ),
+        (
+            "a frame for a stream that is not",
+            say(&[&frame(DATA, 0, 7, b"x")]),
+            vec![],
+            &["protocol_error"],
+        ),
+        (
+            "a message cut short",
+            say(&[&answer, &frame(DATA, END_STREAM, 1, &[0, 0, 0, 9, 9, 1])]),
+            vec![],
+            &["assertion_failed", "protocol_error"],
+        ),
     ] {
         for kind in GRPC {
             let server = flood(opening.clone(), rest.clone()).await;
             let seen = probe(kind, &server).await;
             assert_eq!(seen.status, Status::Down, "{kind}, {what}: {}", seen.message);
-            assert!(words.contains(&reason(&seen)), "{kind}, {what}: {}: {}", reason(&seen), seen.message);
+            assert!(
+                words.contains(&reason(&seen)),
+                "{kind}, {what}: {}: {}",
+                reason(&seen),
+                seen.message
+            );
         }
     }
 }
@@ -262,7 +344,11 @@ async fn a_flood_of_settings_ends_at_the_deadline() {
         let run = Probe::new().within(Duration::from_secs(1));
         let seen = run.seen(kind, target_config(kind, server.address)).await;
         assert_eq!(seen.status, Status::Down, "{}", seen.message);
-        assert!(matches!(reason(&seen), "response_timeout" | "protocol_error"), "{}", seen.message);
+        assert!(
+            matches!(reason(&seen), "response_timeout" | "protocol_error"),
+            "{}",
+            seen.message
+        );
         server.drained().await;
     }
 }

@@ -148,7 +148,10 @@ async fn a_pattern_that_compiles_to_too_much_is_an_unfit_configuration() {
     ] {
         let config = with(json!({ "url": "http://127.0.0.1:9/" }), more);
         let error = Probe::new().run("http", config).await.unwrap_err();
-        assert!(matches!(&error, CheckError::InvalidConfig(text) if text.contains("once compiled")), "{error:?}");
+        assert!(
+            matches!(&error, CheckError::InvalidConfig(text) if text.contains("once compiled")),
+            "{error:?}"
+        );
     }
 }
 
@@ -157,12 +160,19 @@ async fn a_body_that_hangs_does_not_hide_a_bad_status() {
     let server = Server::raw(|mut stream| async move {
         let mut heard = vec![0; 4096];
         let _ = stream.read(&mut heard).await;
-        let _ = stream.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 1000\r\n\r\nwait").await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 1000\r\n\r\nwait")
+            .await;
         let _ = stream.read(&mut heard).await;
     })
     .await;
     let seen = get(&server, json!({ "keyword": "x" })).await;
-    assert_eq!((seen.status, reason(&seen)), (Status::Down, "http_status"), "{}", seen.message);
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "http_status"),
+        "{}",
+        seen.message
+    );
     assert_eq!(seen.message, "HTTP request failed with status: 503");
     server.drained().await;
 }

@@ -126,3 +126,9 @@ pub(crate) async fn paused_from<T>(stalled: impl Future<Output = ()>, probe: imp
     time::resume();
     seen
 }
+
+/// Tells loudly what this machine cannot test.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests must see it")]
+pub(crate) fn left_out(what: &str) {
+    eprintln!("left out: {what}");
+}

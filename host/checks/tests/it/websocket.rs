@@ -57,7 +57,9 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, heads: Heads) {
         heads.lock().unwrap().push(head);
         let offered = request.headers().get("sec-websocket-protocol");
         if offered.is_some_and(|offered| offered.to_str().unwrap().contains("chat.v2")) {
-            response.headers_mut().insert("sec-websocket-protocol", "chat.v2".parse().unwrap());
+            response
+                .headers_mut()
+                .insert("sec-websocket-protocol", "chat.v2".parse().unwrap());
         }
         Ok(response)
     };
@@ -86,14 +88,19 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, heads: Heads) {
 
 async fn seen(server: &Server, more: Value) -> Observation {
     let url = format!("ws://{}/socket?room=1", server.address);
-    Probe::new().seen("websocket", with(json!({ "url": url }), more)).await
+    Probe::new()
+        .seen("websocket", with(json!({ "url": url }), more))
+        .await
 }
 
 #[tokio::test]
 async fn an_upgrade_is_up_with_its_phases_and_the_connection_closed() {
     let (server, heads) = echo(None).await;
     let seen = seen(&server, json!({})).await;
-    assert_eq!((seen.status, seen.message.as_str()), (Status::Up, "WebSocket is open"));
+    assert_eq!(
+        (seen.status, seen.message.as_str()),
+        (Status::Up, "WebSocket is open")
+    );
     assert_eq!(seen.attributes["http.status"], 101);
     let phases: Vec<&str> = seen.phases.iter().map(|phase| phase.name.as_str()).collect();
     assert_eq!(&phases[..2], ["connect", "first_byte"]);
@@ -102,14 +109,18 @@ async fn an_upgrade_is_up_with_its_phases_and_the_connection_closed() {
     assert_eq!(uri, "/socket?room=1");
     assert_eq!(headers["host"], server.address.to_string());
     assert_eq!(headers["sec-websocket-version"], "13");
-    assert_eq!(headers["user-agent"], format!("lapwing/{}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        headers["user-agent"],
+        format!("lapwing/{}", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[tokio::test]
 async fn headers_and_userinfo_go_along_and_the_protocols_own_are_refused() {
     let (server, heads) = echo(None).await;
     let url = format!("ws://me:s3cr%65t@{}/", server.address);
-    let config = json!({ "url": url, "headers": { "Host": "virtual.example", "Origin": "https://a.example" } });
+    let config =
+        json!({ "url": url, "headers": { "Host": "virtual.example", "Origin": "https://a.example" } });
     assert_eq!(Probe::new().seen("websocket", config).await.status, Status::Up);
     let (_, headers) = heads.lock().unwrap().remove(0);
     assert_eq!(headers["host"], "virtual.example");
@@ -117,16 +128,28 @@ async fn headers_and_userinfo_go_along_and_the_protocols_own_are_refused() {
     assert_eq!(headers["authorization"], "Basic bWU6czNjcmV0");
 
     for (more, why) in [
-        (json!({ "headers": { "Sec-WebSocket-Key": "x" } }), "`sec-websocket-key`"),
-        (json!({ "headers": { "Sec-WebSocket-Protocol": "x" } }), "`subprotocols` sets it"),
+        (
+            json!({ "headers": { "Sec-WebSocket-Key": "x" } }),
+            "`sec-websocket-key`",
+        ),
+        (
+            json!({ "headers": { "Sec-WebSocket-Protocol": "x" } }),
+            "`subprotocols` sets it",
+        ),
         (json!({ "headers": { "Upgrade": "h2c" } }), "`upgrade`"),
         (json!({ "subprotocols": ["a b"] }), "`a b` is no subprotocol"),
-        (json!({ "url": "https://127.0.0.1/" }), "scheme `https` is neither"),
+        (
+            json!({ "url": "https://127.0.0.1/" }),
+            "scheme `https` is neither",
+        ),
         (json!({ "url": "nowhere" }), "`url`"),
         (json!({ "steps": [{ "close": 1005 }] }), "`close`: no side may"),
         (json!({ "steps": [{ "expect": "(" }] }), "`steps[0]"),
         (json!({ "steps": [{ "send_bytes": "???" }] }), "`steps[0]"),
-        (json!({ "steps": [{ "expect_json": { "query": "$[" } }] }), "`steps`"),
+        (
+            json!({ "steps": [{ "expect_json": { "query": "$[" } }] }),
+            "`steps`",
+        ),
         (json!({ "tls_cert": "x" }), "`tls_key`"),
     ] {
         let config = with(json!({ "url": format!("ws://{}/", server.address) }), more);
@@ -144,7 +167,11 @@ async fn an_offered_subprotocol_must_be_chosen() {
     assert_eq!(up.status, Status::Up, "{}", up.message);
     let down = seen(&server, json!({ "subprotocols": ["chat.v1"] })).await;
     assert_eq!((down.status, reason(&down)), (Status::Down, "protocol_error"));
-    assert!(down.message.contains("none of the subprotocols"), "{}", down.message);
+    assert!(
+        down.message.contains("none of the subprotocols"),
+        "{}",
+        down.message
+    );
 }
 
 #[tokio::test]
@@ -167,13 +194,30 @@ async fn a_conversation_is_held_step_by_step() {
 #[tokio::test]
 async fn a_goodbye_is_judged_by_its_code() {
     let (server, _) = echo(None).await;
-    let ends = async |code: u16| seen(&server, json!({ "steps": [{ "send": "bye" }, { "expect_close": code }] })).await;
+    let ends = async |code: u16| {
+        seen(
+            &server,
+            json!({ "steps": [{ "send": "bye" }, { "expect_close": code }] }),
+        )
+        .await
+    };
     assert_eq!(ends(4401).await.status, Status::Up);
     let other = ends(1000).await;
     assert_eq!((other.status, reason(&other)), (Status::Down, "assertion_failed"));
-    assert!(other.message.contains("4401 ('who are you')"), "{}", other.message);
-    let early = seen(&server, json!({ "steps": [{ "send": "bye" }, { "expect": "x" }] })).await;
-    assert_eq!((early.status, reason(&early)), (Status::Down, "connection_closed"));
+    assert!(
+        other.message.contains("4401 ('who are you')"),
+        "{}",
+        other.message
+    );
+    let early = seen(
+        &server,
+        json!({ "steps": [{ "send": "bye" }, { "expect": "x" }] }),
+    )
+    .await;
+    assert_eq!(
+        (early.status, reason(&early)),
+        (Status::Down, "connection_closed")
+    );
     assert_eq!(early.attributes["websocket.close_code"], 4401);
 }
 
@@ -187,7 +231,12 @@ async fn a_message_that_never_matches_is_told_at_the_deadline() {
     let probe = Probe::new().within(std::time::Duration::from_secs(2));
     let seen = probe.seen("websocket", config).await;
     assert_eq!((seen.status, reason(&seen)), (Status::Down, "assertion_failed"));
-    assert!(seen.message.contains("expected a message that matches 'tock', heard 'tick'"), "{}", seen.message);
+    assert!(
+        seen.message
+            .contains("expected a message that matches 'tock', heard 'tick'"),
+        "{}",
+        seen.message
+    );
     assert_eq!(heads.lock().unwrap().len(), 1);
 }
 
@@ -202,7 +251,11 @@ async fn a_message_past_the_cap_is_down() {
 
 #[tokio::test]
 async fn what_is_no_upgrade_is_down_with_its_status() {
-    for (answer, status, word) in [(200, 200, "http_status"), (302, 302, "http_status"), (401, 401, "auth_failed")] {
+    for (answer, status, word) in [
+        (200, 200, "http_status"),
+        (302, 302, "http_status"),
+        (401, 401, "auth_failed"),
+    ] {
         let server = Server::http(move |_| match answer {
             302 => redirect(302, "/elsewhere"),
             code => {
@@ -214,21 +267,24 @@ async fn what_is_no_upgrade_is_down_with_its_status() {
         .await;
         let seen = seen(&server, json!({})).await;
         assert_eq!((seen.status, reason(&seen)), (Status::Down, word));
-        assert_eq!(seen.message, format!("WebSocket handshake failed with status: {status}"));
+        assert_eq!(
+            seen.message,
+            format!("WebSocket handshake failed with status: {status}")
+        );
     }
 }
 
 /// Answers every handshake with `head`.
 async fn scripted(head: &'static str) -> Server {
     Server::raw(move |mut stream| async move {
-        let mut heard = Vec::new();
-        while !heard.ends_with(b"\r\n\r\n") {
-            if stream.read_buf(&mut heard).await.unwrap_or_default() == 0 {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            if stream.read_buf(&mut request).await.unwrap_or_default() == 0 {
                 return;
             }
         }
         let _ = stream.write_all(head.as_bytes()).await;
-        let _ = stream.read_buf(&mut heard).await;
+        let _ = stream.read_buf(&mut request).await;
     })
     .await
 }
@@ -241,13 +297,25 @@ async fn a_false_upgrade_is_no_upgrade() {
     for (head, what) in [
         (&*false_key, "accept key"),
         (&*no_key, "accept key"),
-        ("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", "Upgrade"),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+            "Upgrade",
+        ),
         ("SSH-2.0-OpenSSH_9.2p1\r\n\r\n", ""),
     ] {
         let server = scripted(head).await;
         let seen = seen(&server, json!({})).await;
-        assert_eq!((seen.status, reason(&seen)), (Status::Down, "protocol_error"), "{}", seen.message);
-        assert!(seen.message.to_lowercase().contains(&what.to_lowercase()), "{}", seen.message);
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, "protocol_error"),
+            "{}",
+            seen.message
+        );
+        assert!(
+            seen.message.to_lowercase().contains(&what.to_lowercase()),
+            "{}",
+            seen.message
+        );
         server.drained().await;
     }
 }
@@ -258,14 +326,19 @@ async fn wss_verifies_the_certificate_and_can_be_told_not_to() {
     let (server, _) = echo(Some(authority.issue(&Leaf::default()).acceptor())).await;
     let probe = async |more| {
         let url = format!("wss://localhost:{}/", server.port());
-        Probe::new().seen("websocket", with(json!({ "url": url, "ip_family": "4" }), more)).await
+        Probe::new()
+            .seen("websocket", with(json!({ "url": url, "ip_family": "4" }), more))
+            .await
     };
     let steps = json!([{ "send": "x" }, { "expect": "x" }]);
     let trusted = probe(json!({ "tls_ca": authority.pem(), "steps": steps })).await;
     assert_eq!(trusted.status, Status::Up, "{}", trusted.message);
     assert!(trusted.tls.unwrap().verified);
     let unknown = probe(json!({})).await;
-    assert_eq!((unknown.status, reason(&unknown)), (Status::Down, "tls_certificate"));
+    assert_eq!(
+        (unknown.status, reason(&unknown)),
+        (Status::Down, "tls_certificate")
+    );
     assert_eq!(unknown.tls.unwrap().chain.len(), 1);
     let ignored = probe(json!({ "ignore_tls_errors": true })).await;
     assert_eq!(ignored.status, Status::Up);
@@ -279,7 +352,8 @@ async fn a_proxy_opens_a_tunnel_though_nothing_is_encrypted() {
     let (server, _) = echo(None).await;
     let proxy = Proxy::start().await;
     for (protocol, said) in [("http", "connect"), ("socks5", "socks5")] {
-        let via = json!({ "id": "p", "protocol": protocol, "host": "127.0.0.1", "port": proxy.server.port() });
+        let via =
+            json!({ "id": "p", "protocol": protocol, "host": "127.0.0.1", "port": proxy.server.port() });
         let config = json!({ "url": format!("ws://{}/", server.address) });
         let seen = Probe::new().via(via).seen("websocket", config).await;
         assert_eq!(seen.status, Status::Up, "{}", seen.message);

@@ -38,15 +38,37 @@ impl Daemon {
                     return Err(unfit(&"expected the path of a socket"));
                 }
                 // The host is for the `Host` header only: any will do.
-                (Some(PathBuf::from(path)), format!("unix://{path}"), "http://localhost/".to_owned())
+                (
+                    Some(PathBuf::from(path)),
+                    format!("unix://{path}"),
+                    "http://localhost/".to_owned(),
+                )
             }
             ConnectionType::Tcp => {
-                let host = ["tcp://", "http://", "https://"].iter().find_map(|scheme| place.strip_prefix(scheme));
-                let host = host.ok_or_else(|| unfit(&"expected `tcp://host:port`"))?.trim_end_matches('/');
-                let (scheme, port) = if config.tls_enabled { ("https", 2376) } else { ("http", 2375) };
-                let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-                let port = if has_port { String::new() } else { format!(":{port}") };
-                (None, format!("tcp://{host}{port}"), format!("{scheme}://{host}{port}/"))
+                let host = ["tcp://", "http://", "https://"]
+                    .iter()
+                    .find_map(|scheme| place.strip_prefix(scheme));
+                let host = host
+                    .ok_or_else(|| unfit(&"expected `tcp://host:port`"))?
+                    .trim_end_matches('/');
+                let (scheme, port) = if config.tls_enabled {
+                    ("https", 2376)
+                } else {
+                    ("http", 2375)
+                };
+                let has_port = host
+                    .rsplit_once(':')
+                    .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+                let port = if has_port {
+                    String::new()
+                } else {
+                    format!(":{port}")
+                };
+                (
+                    None,
+                    format!("tcp://{host}{port}"),
+                    format!("{scheme}://{host}{port}/"),
+                )
             }
         };
         let url = Url::parse(&url).map_err(|error| unfit(&error))?;
@@ -68,7 +90,10 @@ impl Daemon {
     /// What the daemon says of container `id`, in a version of the API that both sides know.
     pub(super) async fn inspect(&self, id: &str, cx: &ProbeContext) -> Result<Answer, Box<Failure>> {
         let greeting = self.ask(&["_ping"], cx).await?;
-        let theirs = greeting.headers.get("api-version").and_then(|version| version.to_str().ok());
+        let theirs = greeting
+            .headers
+            .get("api-version")
+            .and_then(|version| version.to_str().ok());
         let theirs = theirs.and_then(|version| {
             let (major, minor) = version.split_once('.')?;
             Some((major.parse().ok()?, minor.parse().ok()?))

@@ -34,7 +34,10 @@ impl Container {
         let Some(state) = self.state else {
             return Observation::down(Reason::ProtocolError, "container state is nil");
         };
-        let health = state.health.map(|health| health.status).filter(|status| !matches!(status.as_str(), "" | "none"));
+        let health = state
+            .health
+            .map(|health| health.status)
+            .filter(|status| !matches!(status.as_str(), "" | "none"));
         let mut seen = match (state.status.as_str(), health.as_deref()) {
             ("restarting", _) => Observation::unknown(Reason::Starting, "container state is restarting"),
             ("running", None) => Observation::up("running"),

@@ -4,12 +4,12 @@
 
 use crate::{
     CheckError, ProbeContext,
+    native::http::config::invalid,
     net::{
         IpFamily, NetError,
         http::{Failure, Helpers, HttpVersion, Opened, Request, Timing, drive},
         tls::TlsOptions,
     },
-    native::http::config::invalid,
 };
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::FutureExt;
@@ -89,7 +89,11 @@ impl Call {
             })
         };
         let unfit = |error: &dyn std::fmt::Display| {
-            fail(NetError::InvalidInput(format!("`{}`: {error}", self.authority)), None, Timing::default())
+            fail(
+                NetError::InvalidInput(format!("`{}`: {error}", self.authority)),
+                None,
+                Timing::default(),
+            )
         };
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let url = Url::parse(&format!("{scheme}://{}", self.authority)).map_err(|error| unfit(&error))?;
@@ -122,7 +126,8 @@ impl Call {
                 sender,
                 target: target.clone(),
             };
-            let mut client = tonic::client::Grpc::with_origin(channel, origin).max_decoding_message_size(MAX_MESSAGE);
+            let mut client =
+                tonic::client::Grpc::with_origin(channel, origin).max_decoding_message_size(MAX_MESSAGE);
             Ok(drive(&mut connection, client.unary(request, path, Raw)).await)
         };
         let outcome = time::timeout_at(cx.deadline, talk).await;
@@ -130,7 +135,9 @@ impl Call {
         timing.to_head = start.elapsed();
         timing.total = timing.to_head;
         let late = || Err(NetError::ResponseTimeout(format!("{target} did not answer")));
-        let outcome = outcome.unwrap_or_else(|_| late()).map(|outcome| outcome.map(tonic::Response::into_inner));
+        let outcome = outcome
+            .unwrap_or_else(|_| late())
+            .map(|outcome| outcome.map(tonic::Response::into_inner));
         let outcome = outcome.and_then(|outcome| match outcome {
             Err(status) => broken(&status).map_or(Ok(Err(status)), Err),
             ok => Ok(ok),
@@ -288,7 +295,10 @@ fn name(code: Code) -> &'static str {
 
 /// Metadata of a user's, without what the protocol says itself.
 pub(super) fn admit(metadata: HeaderMap, field: &str) -> Result<HeaderMap, CheckError> {
-    let ours = |name: &str| matches!(name, "te" | "content-type" | "host" | "user-agent" | "connection") || name.starts_with("grpc-");
+    let ours = |name: &str| {
+        matches!(name, "te" | "content-type" | "host" | "user-agent" | "connection")
+            || name.starts_with("grpc-")
+    };
     match metadata.keys().find(|name| ours(name.as_str())) {
         Some(name) => Err(invalid(field, format_args!("`{name}` is the protocol's own"))),
         None => Ok(metadata),

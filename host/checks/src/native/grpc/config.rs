@@ -158,7 +158,9 @@ impl GrpcKeywordConfig {
     /// As [`GrpcConfig::call`].
     pub(super) fn call(&self) -> Result<Call, CheckError> {
         let place = self.url.trim();
-        let port = place.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        let port = place
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse::<u16>().ok());
         if port.is_none_or(|port| port == 0) || place.contains(['/', '@', '?', '#']) {
             return Err(invalid("grpcUrl", format_args!("`{place}` is no `host:port`")));
         }

@@ -42,7 +42,8 @@ impl Check for GrpcKeyword {
             Ok((method, message))
         });
         let compiled = time::timeout_at(cx.deadline, compiled).await;
-        let compiled = compiled.map_err(|_| CheckError::Internal("`grpcProtobuf` took too long to compile".to_owned()))?;
+        let compiled = compiled
+            .map_err(|_| CheckError::Internal("`grpcProtobuf` took too long to compile".to_owned()))?;
         let (method, message) =
             compiled.map_err(|error| CheckError::Internal(format!("`grpcProtobuf`: {error}")))??;
         let call = Call {

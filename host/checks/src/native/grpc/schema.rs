@@ -42,7 +42,9 @@ impl Method {
         files.add(GoogleFileResolver::new());
         files.add(Definition(text.to_owned()));
         let mut compiler = Compiler::with_file_resolver(files);
-        compiler.open_file(FILE).map_err(|error| invalid(FILE, told(&error)))?;
+        compiler
+            .open_file(FILE)
+            .map_err(|error| invalid(FILE, told(&error)))?;
         let pool = compiler.descriptor_pool();
         // Not the services of imports: none of the well-known types brings one that is meant.
         let services: Vec<ServiceDescriptor> = pool
@@ -56,12 +58,21 @@ impl Method {
                 let known = services.iter().map(ServiceDescriptor::full_name);
                 invalid("grpcServiceName", unknown("service", service, known))
             })?;
-        let descriptor = found.methods().find(|found| found.name() == method).ok_or_else(|| {
-            let known: Vec<String> = found.methods().map(|method| method.name().to_owned()).collect();
-            invalid("grpcMethod", unknown("method", method, known.iter().map(String::as_str)))
-        })?;
+        let descriptor = found
+            .methods()
+            .find(|found| found.name() == method)
+            .ok_or_else(|| {
+                let known: Vec<String> = found.methods().map(|method| method.name().to_owned()).collect();
+                invalid(
+                    "grpcMethod",
+                    unknown("method", method, known.iter().map(String::as_str)),
+                )
+            })?;
         if descriptor.is_client_streaming() || descriptor.is_server_streaming() {
-            return Err(invalid("grpcMethod", format_args!("`{method}` streams; only unary methods can be called")));
+            return Err(invalid(
+                "grpcMethod",
+                format_args!("`{method}` streams; only unary methods can be called"),
+            ));
         }
         Ok(Self { descriptor })
     }
@@ -80,7 +91,10 @@ impl Method {
             .and_then(|message| json.end().map(|()| message))
             .map_err(|error| {
                 let name = self.descriptor.input();
-                invalid("grpcBody", format_args!("is no `{}` as JSON: {error}", name.full_name()))
+                invalid(
+                    "grpcBody",
+                    format_args!("is no `{}` as JSON: {error}", name.full_name()),
+                )
             })?;
         Ok(message.encode_to_vec().into())
     }
@@ -88,8 +102,10 @@ impl Method {
     /// An answer as JSON; fields with their default value are left out.
     pub(super) fn decode(&self, answer: &Bytes) -> Result<String, String> {
         let output = self.descriptor.output();
-        let unfit = |error: &dyn std::fmt::Display| format!("the answer is no `{}`: {error}", output.full_name());
-        let message = DynamicMessage::decode(output.clone(), answer.clone()).map_err(|error| unfit(&error))?;
+        let unfit =
+            |error: &dyn std::fmt::Display| format!("the answer is no `{}`: {error}", output.full_name());
+        let message =
+            DynamicMessage::decode(output.clone(), answer.clone()).map_err(|error| unfit(&error))?;
         let mut json = serde_json::Serializer::new(Vec::new());
         message
             .serialize_with_options(&mut json, &SerializeOptions::new())
@@ -124,5 +140,8 @@ fn told(error: &Error) -> String {
 
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
-    format!("the definition has no {what} `{name}`; it has: {}", known.join(", "))
+    format!(
+        "the definition has no {what} `{name}`; it has: {}",
+        known.join(", ")
+    )
 }

@@ -59,7 +59,7 @@ pub(super) enum Auth {
     /// Nothing.
     Other,
     /// Get a token.
-    OAuth(Grant),
+    Token(Grant),
     /// Wait to be asked.
     Login(Login),
 }
@@ -107,7 +107,7 @@ impl Auth {
                 };
                 return login(config, scheme, "ntlm", now);
             }
-            AuthMethod::OAuth2Cc => return Ok(Self::OAuth(Grant::new(config)?)),
+            AuthMethod::OAuth2Cc => return Ok(Self::Token(Grant::new(config)?)),
             AuthMethod::Mtls => {
                 both(
                     needed("tlsCert", &config.tls_cert, "mtls"),

@@ -234,14 +234,21 @@ impl Plan {
         let auth = Auth::apply(&config, url.as_ref().ok(), &mut headers, &mut tls, cx.clock.now());
         let assertions = Assertions::new(&mut config, json);
         let ((url, auth), assertions) = both(both(url, auth), assertions)?;
-        let accepted: Vec<_> = config.accepted_statuscodes.iter().map(StatusRange::codes).collect();
+        let accepted: Vec<_> = config
+            .accepted_statuscodes
+            .iter()
+            .copied()
+            .map(StatusRange::codes)
+            .collect();
         let mut shown = url.clone();
         shown.set_query(None);
         shown.set_fragment(None);
         let _ = shown.set_username("").and_then(|()| shown.set_password(None));
         let (auth, login, version) = match auth {
             // NTLM authenticates a connection, and in HTTP/2 that is not one client's.
-            Auth::Login(login) if login.scheme != Scheme::Digest => (Auth::Other, Some(login), HttpVersion::Http11),
+            Auth::Login(login) if login.scheme != Scheme::Digest => {
+                (Auth::Other, Some(login), HttpVersion::Http11)
+            }
             Auth::Login(login) => (Auth::Other, Some(login), config.http_version),
             auth => (auth, None, config.http_version),
         };
@@ -326,7 +333,10 @@ pub(in crate::native) fn invalid(field: &str, why: impl std::fmt::Display) -> Ch
 }
 
 /// Both, or the faults of both.
-pub(in crate::native) fn both<A, B>(a: Result<A, CheckError>, b: Result<B, CheckError>) -> Result<(A, B), CheckError> {
+pub(in crate::native) fn both<A, B>(
+    a: Result<A, CheckError>,
+    b: Result<B, CheckError>,
+) -> Result<(A, B), CheckError> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),
         (Err(CheckError::InvalidConfig(a)), Err(CheckError::InvalidConfig(b))) => {

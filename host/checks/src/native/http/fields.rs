@@ -21,7 +21,7 @@ impl StatusRange {
         last: 299,
     };
 
-    pub(super) fn codes(&self) -> RangeInclusive<u16> {
+    pub(super) fn codes(self) -> RangeInclusive<u16> {
         self.first..=self.last
     }
 }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn range(text: &str) -> Result<RangeInclusive<u16>, String> {
-        StatusRange::try_from(text.to_owned()).map(|range| range.codes())
+        StatusRange::try_from(text.to_owned()).map(StatusRange::codes)
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use crate::{
     CheckError,
     native::{
-        http::{config::invalid, query::{Condition, Query}},
+        http::{
+            config::invalid,
+            query::{Condition, Query},
+        },
         pattern::Pattern,
     },
     net::{NetError, Stream},
@@ -176,7 +179,8 @@ impl<'a> Talk<'a> {
             Step::SendBytes(bytes) => self.send(Message::Binary(bytes.0.clone())).await,
             Step::Expect(pattern) => {
                 let wanted = format!("a message that matches '{}'", pattern.0);
-                self.expect(&wanted, |message| pattern.0.is_match(&payload(message))).await
+                self.expect(&wanted, |message| pattern.0.is_match(&payload(message)))
+                    .await
             }
             Step::ExpectBytes(bytes) => {
                 let wanted = format!("a message of {} certain bytes", bytes.0.len());
@@ -185,11 +189,16 @@ impl<'a> Talk<'a> {
             Step::ExpectJson(rule) => {
                 let query = rule.compile().map_err(Fault::Unfit)?;
                 let wanted = format!("a message with '{}' as asked", rule.query);
-                self.expect(&wanted, |message| query.check(&payload(message)).is_ok()).await
+                self.expect(&wanted, |message| query.check(&payload(message)).is_ok())
+                    .await
             }
             Step::Ping => {
                 self.send(Message::Ping(Bytes::from_static(PING))).await?;
-                self.until("a pong", |message| matches!(message, Message::Pong(bytes) if bytes == PING)).await
+                self.until(
+                    "a pong",
+                    |message| matches!(message, Message::Pong(bytes) if bytes == PING),
+                )
+                .await
             }
             Step::Close(code) => {
                 let code = CloseCode::from(*code);
@@ -212,7 +221,10 @@ impl<'a> Talk<'a> {
 
     /// Waits for a text or binary message that `fits`.
     async fn expect(&mut self, wanted: &str, fits: impl Fn(&Message) -> bool) -> Result<(), Fault> {
-        self.until(wanted, |message| (message.is_text() || message.is_binary()) && fits(message)).await
+        self.until(wanted, |message| {
+            (message.is_text() || message.is_binary()) && fits(message)
+        })
+        .await
     }
 
     /// Passes messages over until one `fits`.
@@ -223,7 +235,9 @@ impl<'a> Talk<'a> {
                 Message::Close(frame) => {
                     let told = self.told(frame);
                     let heard = last.map(|last| format!(", after '{last}'")).unwrap_or_default();
-                    return Err(Fault::Left(format!("expected {wanted}, but the server said goodbye {told}{heard}")));
+                    return Err(Fault::Left(format!(
+                        "expected {wanted}, but the server said goodbye {told}{heard}"
+                    )));
                 }
                 message if fits(&message) => return Ok(()),
                 message if message.is_text() || message.is_binary() => last = Some(quote(&payload(&message))),
@@ -240,7 +254,9 @@ impl<'a> Talk<'a> {
                 if self.goodbye == Some(code) {
                     return Ok(());
                 }
-                return Err(Fault::Unexpected(format!("expected a goodbye with code {code}, got one {told}")));
+                return Err(Fault::Unexpected(format!(
+                    "expected a goodbye with code {code}, got one {told}"
+                )));
             }
         }
     }
@@ -251,7 +267,9 @@ impl<'a> Talk<'a> {
             Ok(Some(Err(error))) => Err(self.sort(error)),
             Ok(None) => Err(Fault::Net(NetError::Closed(self.target.to_owned()))),
             Err(_) => Err(match last {
-                Some(last) => Fault::Unexpected(format!("expected {wanted}, heard '{last}', then nothing more")),
+                Some(last) => {
+                    Fault::Unexpected(format!("expected {wanted}, heard '{last}', then nothing more"))
+                }
                 None => Fault::Net(NetError::ResponseTimeout(format!(
                     "expected {wanted}, but {} says nothing",
                     self.target

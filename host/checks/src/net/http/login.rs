@@ -110,9 +110,9 @@ impl<'a> Attempt<'a> {
     /// The connection ended after the last answer. NTLM's second half belongs to the same connection as its first.
     pub(super) fn reconnect(&self) -> Result<(), NetError> {
         match (&self.step, self.login) {
-            (Step::Spent, Some(login)) if matches!(login.scheme, Scheme::Ntlm { .. }) => Err(NetError::Closed(
-                "in the middle of the NTLM login, which needs one connection".to_owned(),
-            )),
+            (Step::Spent, Some(login)) if matches!(login.scheme, Scheme::Ntlm { .. }) => Err(
+                NetError::Closed("in the middle of the NTLM login, which needs one connection".to_owned()),
+            ),
             _ => Ok(()),
         }
     }
@@ -123,11 +123,12 @@ impl<'a> Attempt<'a> {
             .flat_map(|value| ChallengeParser::new(value).map_while(Result::ok))
             .filter(|challenge| challenge.scheme.eq_ignore_ascii_case("digest"))
             .find_map(|challenge| {
-                let stale = challenge
-                    .params
-                    .iter()
-                    .any(|(name, value)| name.eq_ignore_ascii_case("stale") && value.to_unescaped().eq_ignore_ascii_case("true"));
-                DigestClient::try_from(&challenge).ok().map(|client| (client, stale))
+                let stale = challenge.params.iter().any(|(name, value)| {
+                    name.eq_ignore_ascii_case("stale") && value.to_unescaped().eq_ignore_ascii_case("true")
+                });
+                DigestClient::try_from(&challenge)
+                    .ok()
+                    .map(|client| (client, stale))
             });
         // Refused with what was shown: to show it again would not help, unless only the nonce was too old.
         let Some((mut client, _)) = offered.filter(|(_, stale)| match self.step {
@@ -167,7 +168,10 @@ impl<'a> Attempt<'a> {
                     .find(|scheme| offered(challenges, scheme).is_some());
                 if let Some(scheme) = scheme {
                     self.step = Step::Negotiated(scheme);
-                    return Ok(Some(format!("{scheme} {}", BASE64_STANDARD.encode(ntlm::negotiate()))));
+                    return Ok(Some(format!(
+                        "{scheme} {}",
+                        BASE64_STANDARD.encode(ntlm::negotiate())
+                    )));
                 }
                 self.step = Step::Spent;
                 let basic = format!("{}:{}", login.user, login.password);
@@ -186,7 +190,8 @@ impl<'a> Attempt<'a> {
                     client: net.random().await?,
                     now: login.now,
                 };
-                let message = challenge.authenticate(&login.user, &login.password, domain, workstation, &salt);
+                let message =
+                    challenge.authenticate(&login.user, &login.password, domain, workstation, &salt);
                 Ok(Some(format!("{scheme} {}", BASE64_STANDARD.encode(message))))
             }
             Step::Shown | Step::Spent => Ok(None),
@@ -198,7 +203,8 @@ impl<'a> Attempt<'a> {
 fn offered<'a>(challenges: &[&'a str], scheme: &str) -> Option<&'a str> {
     challenges.iter().find_map(|value| {
         let (name, rest) = value.split_at_checked(scheme.len())?;
-        let is_it = name.eq_ignore_ascii_case(scheme) && !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let is_it =
+            name.eq_ignore_ascii_case(scheme) && !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
         is_it.then(|| rest.trim())
     })
 }

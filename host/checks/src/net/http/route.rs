@@ -94,11 +94,7 @@ impl Net {
             } else {
                 form
             };
-            let reached = Reached {
-                stream,
-                form,
-                target,
-            };
+            let reached = Reached { stream, form, target };
             return Ok((reached, peer));
         }
         let mut options = TlsOptions {
@@ -121,11 +117,7 @@ impl Net {
             }
         };
         seen.tls = Some(info);
-        let reached = Reached {
-            stream,
-            form,
-            target,
-        };
+        let reached = Reached { stream, form, target };
         Ok((reached, peer))
     }
 }

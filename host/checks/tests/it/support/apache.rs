@@ -30,7 +30,10 @@ impl Apache {
         let address = SocketAddr::from(([127, 0, 0, 1], closed_port().await));
         prepare(home.path(), address);
         let program = ["/usr/sbin/apache2", "apache2"];
-        let program = program.into_iter().find(|path| Path::new(path).exists()).unwrap_or("apache2");
+        let program = program
+            .into_iter()
+            .find(|path| Path::new(path).exists())
+            .unwrap_or("apache2");
         let process = Command::new(program)
             .args(["-X", "-f"])
             .arg(home.path().join("httpd.conf"))
@@ -69,17 +72,24 @@ fn prepare(home: &Path, address: SocketAddr) {
         fs::create_dir_all(pages.join(place)).unwrap();
         fs::write(pages.join(place).join("page"), format!("welcome to {place}")).unwrap();
     }
-    let hash: String = Md5::digest(format!("me:{REALM}:s3cret")).iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::write(home.join("digest"), format!("me:{REALM}:{hash}\n")).unwrap();
+    let hash = Md5::digest(format!("me:{REALM}:s3cret"));
+    let digits: Vec<String> = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(home.join("digest"), format!("me:{REALM}:{}\n", digits.concat())).unwrap();
     fs::write(home.join("ntlm"), "CORP:me:s3cret\n").unwrap();
     let modules = [
-        "mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_digest", "auth_gssapi",
+        "mpm_event",
+        "authn_core",
+        "authn_file",
+        "authz_core",
+        "authz_user",
+        "auth_digest",
+        "auth_gssapi",
     ];
-    let modules: String = modules
+    let modules: Vec<String> = modules
         .iter()
         .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
         .collect();
-    let home = home.display();
+    let (home, modules) = (home.display(), modules.concat());
     let config = format!(
         r#"ServerRoot {home}
 ServerName localhost

@@ -1,6 +1,6 @@
 //! RabbitMQ on loopback, with its management plugin.
 
-use super::server::closed_port;
+use super::{left_out, server::closed_port};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     fs,
@@ -32,7 +32,7 @@ impl RabbitMq {
     /// `None`, and why on stderr, where there is none on this machine.
     pub(crate) async fn start() -> Option<Self> {
         if !Path::new(SCRIPTS).join("rabbitmq-server").exists() {
-            eprintln!("left out: the tests of `rabbitmq` against a real node: no Debian package rabbitmq-server");
+            left_out("the tests of `rabbitmq` against a real node: no Debian package rabbitmq-server");
             return None;
         }
         let home = tempfile::tempdir().unwrap();
@@ -64,7 +64,10 @@ impl RabbitMq {
     /// Runs `rabbitmqctl`.
     pub(crate) fn control(&self, arguments: &[&str]) {
         let mut command = command(self.home.path(), self.mapper, "rabbitmqctl");
-        assert!(command.args(arguments).status().unwrap().success(), "{arguments:?}");
+        assert!(
+            command.args(arguments).status().unwrap().success(),
+            "{arguments:?}"
+        );
     }
 }
 
@@ -74,7 +77,10 @@ impl Drop for RabbitMq {
         let _ = self.process.wait();
         // The port mapper, which Erlang started and left.
         let mapper = self.mapper.to_string();
-        let _ = Command::new("epmd").args(["-port", &mapper, "-kill"]).stdout(Stdio::null()).status();
+        let _ = Command::new("epmd")
+            .args(["-port", &mapper, "-kill"])
+            .stdout(Stdio::null())
+            .status();
     }
 }
 

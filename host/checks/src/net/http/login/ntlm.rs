@@ -62,7 +62,15 @@ impl Challenge {
         let key = key(user, password, domain);
         let told = self.timestamp();
         let time = told.unwrap_or_else(|| filetime(salt.now));
-        let blob = [&[1, 1, 0, 0, 0, 0, 0, 0][..], &time, &salt.client, &[0; 4], &self.info, &[0; 4]].concat();
+        let blob = [
+            &[1, 1, 0, 0, 0, 0, 0, 0][..],
+            &time,
+            &salt.client,
+            &[0; 4],
+            &self.info,
+            &[0; 4],
+        ]
+        .concat();
         let nt = [&mac(&key, &[&self.nonce, &blob])[..], &blob].concat();
         // §3.1.5.1.2: a server that tells the time wants no LM response.
         let lm = if told.is_some() {
@@ -90,7 +98,10 @@ impl Challenge {
     fn timestamp(&self) -> Option<[u8; 8]> {
         let mut rest = self.info.as_slice();
         while let Some(([a, b, c, d], after)) = rest.split_first_chunk() {
-            let (id, length) = (u16::from_le_bytes([*a, *b]), usize::from(u16::from_le_bytes([*c, *d])));
+            let (id, length) = (
+                u16::from_le_bytes([*a, *b]),
+                usize::from(u16::from_le_bytes([*c, *d])),
+            );
             let (value, after) = after.split_at_checked(length)?;
             if id == TIMESTAMP {
                 return value.try_into().ok();
@@ -139,7 +150,14 @@ mod tests {
     /// [MS-NLMP] §4.2.4: the values of its example.
     #[test]
     fn an_answer_is_the_one_of_the_specification() {
-        let info = [&[2, 0, 12, 0][..], &utf16("Domain"), &[1, 0, 12, 0], &utf16("Server"), &[0; 4]].concat();
+        let info = [
+            &[2, 0, 12, 0][..],
+            &utf16("Domain"),
+            &[1, 0, 12, 0],
+            &utf16("Server"),
+            &[0; 4],
+        ]
+        .concat();
         let challenge = Challenge {
             nonce: [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef],
             flags: FLAGS,
@@ -150,8 +168,14 @@ mod tests {
             now: Timestamp::from_nanosecond(-EPOCH * 100).unwrap(),
         };
         let message = challenge.authenticate("User", "Password", "Domain", "COMPUTER", &salt);
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        assert_eq!(hex(&key("User", "Password", "Domain")), "0c868a403bfd7a93a3001ef22ef02e3f");
+        let hex = |bytes: &[u8]| {
+            let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            digits.concat()
+        };
+        assert_eq!(
+            hex(&key("User", "Password", "Domain")),
+            "0c868a403bfd7a93a3001ef22ef02e3f"
+        );
         assert_eq!(
             hex(&message[72..96]),
             "86c35097ac9cec102554764a57cccc19aaaaaaaaaaaaaaaa"
