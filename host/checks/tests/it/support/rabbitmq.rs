@@ -96,6 +96,8 @@ fn command(home: &Path, mapper: u16, script: &str) -> Command {
         .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
         .env("ERL_EPMD_PORT", mapper.to_string())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        // Or it could not be ended while it believes the node to live.
+        .env("ERL_EPMD_RELAXED_COMMAND_CHECK", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
