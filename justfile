@@ -171,7 +171,7 @@ test *filter: servers build-plugins
         cargo test --workspace --doc
     fi
 
-# The servers that the tests start themselves: the program, and the Debian package that has it
+# The servers that the tests start themselves: the program (or a file), and the Debian package that has it
 [private]
 servers:
     #!/usr/bin/env bash
@@ -179,7 +179,7 @@ servers:
     PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' :)
     missing=()
     while read -r program package; do
-        command -v "$program" >/dev/null || missing+=("$package")
+        command -v "$program" >/dev/null || [ -e "$program" ] || missing+=("$package")
     done <<'LIST'
     redis-server redis-server
     sshd openssh-server
@@ -197,6 +197,12 @@ servers:
     mariadbd mariadb-server
     unshare util-linux
     ip iproute2
+    apache2 apache2-bin
+    /usr/lib/apache2/modules/mod_auth_gssapi.so libapache2-mod-auth-gssapi
+    /etc/gss/mech.d/mech.ntlmssp.conf gss-ntlmssp
+    dockerd docker.io
+    docker docker.io
+    rabbitmq-server rabbitmq-server
     LIST
     if [ "${#missing[@]}" -eq 0 ]; then
         exit

@@ -214,7 +214,14 @@ impl<C: Check> Executor for Native<C> {
         cx: &'a ProbeContext,
     ) -> BoxFuture<'a, Result<Observation, CheckError>> {
         Box::pin(async move {
-            let probed = self.check.probe(self.config(config)?, cx).await;
+            let parsed = self.config(config)?;
+            if cx.remaining().is_zero() {
+                return Err(CheckError::Internal(
+                    "no time was left to run the check: its task was taken too late, or its timeout is too short"
+                        .to_owned(),
+                ));
+            }
+            let probed = self.check.probe(parsed, cx).await;
             let mut seen = probed.map_err(|error| match error {
                 CheckError::InvalidConfig(own) => self.with_others(own, config),
                 other => other,

@@ -4,27 +4,36 @@
 
 mod ber;
 pub mod dns;
+pub mod docker;
+pub mod grpc;
 pub mod http;
 mod load;
 mod pattern;
 mod payload;
 pub mod ping;
 pub mod push;
+pub mod rabbitmq;
 pub mod snmp;
 pub mod tcp;
 pub mod tls;
+mod trust;
 pub mod udp;
+pub mod websocket;
 
 use crate::{Check, Registry, executor::Native, registry::Clash};
 use dns::Dns;
+use docker::Docker;
+use grpc::{Grpc, GrpcKeyword};
 use http::{Http, HttpJsonQuery, HttpKeyword};
 use ping::Ping;
 use push::Push;
+use rabbitmq::RabbitMq;
 use snmp::Snmp;
 use std::sync::Arc;
 use tcp::Tcp;
 use tls::Tls;
 use udp::Udp;
+use websocket::WebSocket;
 
 /// Adds every native kind. An error means that a name is taken, by a plugin or by an earlier call.
 pub fn register(registry: &mut Registry) -> Result<(), Clash> {
@@ -38,7 +47,12 @@ pub fn register(registry: &mut Registry) -> Result<(), Clash> {
     add(registry, Dns)?;
     add(registry, Ping)?;
     add(registry, Snmp)?;
-    add(registry, Push)
+    add(registry, Push)?;
+    add(registry, Docker)?;
+    add(registry, RabbitMq)?;
+    add(registry, Grpc)?;
+    add(registry, GrpcKeyword)?;
+    add(registry, WebSocket)
 }
 
 /// Adds the kinds of load tests: `noop`, `sleep` and `cpu`.

@@ -150,6 +150,15 @@ impl Net {
         self.inner.policy.judge_name(host).map_err(NetError::Denied)
     }
 
+    /// Judges a connection to a Unix socket, called `socket` in the error. Which sockets there are to open is the file
+    /// system's to say; here, whether checks may leave the network at all.
+    fn judge_socket(&self, socket: &str) -> Result<(), NetError> {
+        if let Some(scope) = &self.scope {
+            scope.judge_name(socket, None).map_err(NetError::Denied)?;
+        }
+        self.inner.policy.judge_socket(socket).map_err(NetError::Denied)
+    }
+
     /// As [`Net::judge_name`], of a name that is asked about and not connected to.
     fn judge_question(&self, name: &str) -> Result<(), NetError> {
         if let Some(scope) = &self.scope {

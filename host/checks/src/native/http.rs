@@ -4,19 +4,16 @@
 //! the executor adapter. Judging must not look further than the answer: what Lapwing could not try is an `Err`.
 
 mod assertions;
-mod auth;
-mod config;
-mod fields;
+pub(super) mod auth;
+pub(super) mod config;
+pub(super) mod fields;
 mod oauth;
-mod query;
+pub(super) mod query;
 
 pub use config::{HttpConfig, TlsVersion};
 pub use oauth::Tokens;
 
-use crate::{
-    Check, CheckError, ProbeContext,
-    net::http::{Failure, Response},
-};
+use crate::{Check, CheckError, ProbeContext, net::http::Response};
 use auth::Auth;
 use config::Plan;
 use lapwing_model::{Observation, Reason};
@@ -31,17 +28,17 @@ async fn probe(
     let plan = Plan::new(config, json, cx)?;
     let mut request = plan.request.clone();
     let token = match &plan.auth {
-        Auth::OAuth(grant) => match tokens.token(grant, cx).await? {
+        Auth::Token(grant) => match tokens.token(grant, cx).await? {
             Ok(token) => Some(token),
             Err(down) => return Ok(down),
         },
-        Auth::Other => None,
+        Auth::Other | Auth::Login(_) => None,
     };
     if let Some(token) = &token {
         request.headers.insert(http::header::AUTHORIZATION, token.clone());
     }
     let mut answer = cx.net.send(request.clone(), cx.deadline).await;
-    if let (Auth::OAuth(grant), Some(token), Ok(response)) = (&plan.auth, &token, &answer)
+    if let (Auth::Token(grant), Some(token), Ok(response)) = (&plan.auth, &token, &answer)
         && response.status == http::StatusCode::UNAUTHORIZED
         && tokens.forget(grant, token)
     {
@@ -54,7 +51,7 @@ async fn probe(
     }
     match answer {
         Ok(response) => Ok(plan.judge(&response, cx.clock.now())),
-        Err(failure) => plan.explain(*failure),
+        Err(failure) => failure.into_verdict(|error| format!("{} \"{}\": {error}", plan.verb, plan.shown)),
     }
 }
 
@@ -80,7 +77,7 @@ impl Plan {
 
     fn verdict(&self, response: &Response, now: jiff::Timestamp) -> Observation {
         let status = response.status;
-        if !self.accepted.iter().any(|range| range.contains(status.as_u16())) {
+        if !self.accepted.iter().any(|range| range.contains(&status.as_u16())) {
             let text = format!("HTTP request failed with status: {}", status.as_u16());
             return Observation::down(Reason::HttpStatus, text);
         }
@@ -111,25 +108,6 @@ impl Plan {
     fn days_left(&self, response: &Response, now: jiff::Timestamp) -> Option<i64> {
         let tls = response.tls.as_ref().filter(|_| self.warn_days > 0)?;
         tls.days_left(now)
-    }
-
-    /// The verdict on a failed exchange.
-    fn explain(&self, failure: Failure) -> Result<Observation, CheckError> {
-        let Failure {
-            error,
-            status,
-            tls,
-            timing,
-        } = failure;
-        let mut seen = error.into_verdict(|error| format!("{} \"{}\": {error}", self.verb, self.shown))?;
-        if let Some(status) = status {
-            seen = seen.with_attribute("http.status", status.as_u16());
-        }
-        // A body that fails does not make the answer slow.
-        seen.latency = Some(timing.total.saturating_sub(timing.receive));
-        seen.phases = timing.phases();
-        seen.tls = tls;
-        Ok(seen)
     }
 }
 

@@ -1,9 +1,12 @@
 //! A regular expression as a configuration field: compiled when it is read, so that a broken one is named at once.
 
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
 use std::borrow::Cow;
+
+/// What a pattern may take compiled, in bytes: `x{1000}{1000}` is short only to read.
+const MAX_SIZE: usize = 1024 * 1024;
 
 /// Matched anywhere, in linear time; over bytes, `(?-u)` allows those that are no text.
 #[derive(Debug, Clone)]
@@ -12,7 +15,13 @@ pub struct Pattern(pub(super) Regex);
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Regex::new(&text).map(Self).map_err(D::Error::custom)
+        let regex = RegexBuilder::new(&text).size_limit(MAX_SIZE).build();
+        regex.map(Self).map_err(|error| match error {
+            regex::Error::CompiledTooBig(limit) => D::Error::custom(format_args!(
+                "the pattern takes more than {limit} bytes once compiled; use smaller or fewer repetitions"
+            )),
+            error => D::Error::custom(error),
+        })
     }
 }
 

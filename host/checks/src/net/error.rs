@@ -19,6 +19,9 @@ pub enum NetError {
     /// Our own machine failed (no free descriptors, no local port, a firewall rule of ours).
     #[error("local failure: {0}")]
     Local(String),
+    /// The operating system does not let this worker do it.
+    #[error("not permitted: {0}")]
+    NotPermitted(String),
     /// The name does not exist or has no address of the family.
     #[error("name not found: {0}")]
     DnsNotFound(String),
@@ -90,6 +93,7 @@ impl NetError {
             Self::Denied(_) => Reason::DeniedByPolicy,
             Self::InvalidInput(_) => Reason::InvalidConfig,
             Self::Local(_) => Reason::Internal,
+            Self::NotPermitted(_) => Reason::PermissionDenied,
             Self::DnsNotFound(_) => Reason::DnsNotFound,
             Self::DnsTimeout(_) => Reason::DnsTimeout,
             Self::DnsFailed(_) => Reason::DnsFailed,
@@ -113,7 +117,10 @@ impl NetError {
 
     /// Whether the failure says something of the target (or of the way to it). If not, it must never become `down`.
     pub fn blames_target(&self) -> bool {
-        !matches!(self, Self::Denied(_) | Self::InvalidInput(_) | Self::Local(_))
+        !matches!(
+            self,
+            Self::Denied(_) | Self::InvalidInput(_) | Self::Local(_) | Self::NotPermitted(_)
+        )
     }
 
     /// The verdict for a target that failed so: `down` with `message`, or why nothing can be said of it.
@@ -122,6 +129,7 @@ impl NetError {
             Self::Denied(text) => Err(CheckError::Denied(text)),
             Self::InvalidInput(text) => Err(CheckError::InvalidConfig(text)),
             Self::Local(_) => Err(CheckError::Internal(self.to_string())),
+            Self::NotPermitted(_) => Err(CheckError::PermissionDenied(self.to_string())),
             _ => Ok(Observation::down(self.reason(), message(&self))),
         }
     }
@@ -151,6 +159,17 @@ impl NetError {
             // EMFILE and ENFILE have no kind of their own: what has neither kind nor cause came from the local kernel.
             _ if error.raw_os_error().is_some_and(is_local) => Self::Local(format!("{what}: {error}")),
             _ => Self::Other(format!("{what}: {error}")),
+        }
+    }
+
+    /// Sorts why the socket `what` of this machine cannot be opened: nobody behind it is the target's doing, no right to
+    /// it is ours.
+    pub fn from_socket(error: &io::Error, what: &str) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Refused(format!("{what} (no such socket)")),
+            io::ErrorKind::PermissionDenied => Self::NotPermitted(format!("{what}: {error}")),
+            io::ErrorKind::InvalidInput => Self::InvalidInput(format!("{what}: {error}")),
+            _ => Self::from_io(error, what),
         }
     }
 

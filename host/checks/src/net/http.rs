@@ -6,16 +6,26 @@ mod body;
 mod cookies;
 mod exchange;
 mod hop;
+mod login;
 mod route;
 mod stamp;
 
+pub(crate) use exchange::{Helpers, drive};
+pub use login::{Login, Scheme};
+pub(crate) use route::Opened;
+
 use super::{IpFamily, Net, NetError, tls::TlsOptions};
-use hop::Hop;
-use http::{HeaderMap, Method, StatusCode, Version};
-use lapwing_model::{Phase, Proxy, TlsInfo};
+use crate::CheckError;
+use body::Body;
+use exchange::Exchange;
+use hop::{Form, Hop};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, response::Parts};
+use lapwing_model::{Observation, Phase, Proxy, TlsInfo};
+use login::Attempt;
+use route::Reached;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::Path, time::Duration};
 use tokio::time::Instant;
 use url::Url;
 
@@ -56,8 +66,40 @@ pub struct Request {
     pub tls: TlsOptions,
     /// A forward proxy.
     pub proxy: Option<Proxy>,
+    /// What to answer a challenge with. Only the origin of `url` is answered.
+    pub login: Option<Login>,
+    /// Statuses of which the body is read; `None` is all. A body nobody looks at must not hide its status.
+    pub body_statuses: Option<Vec<RangeInclusive<u16>>>,
     /// How much of the body to read, after decompression; `None` does not read it at all.
     pub max_body_bytes: Option<usize>,
+}
+
+impl Request {
+    /// A plain `GET` that follows no redirect and reads no body.
+    pub fn get(url: Url) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: bytes::Bytes::new(),
+            max_redirects: 0,
+            family: IpFamily::Any,
+            version: HttpVersion::Any,
+            tls: TlsOptions::default(),
+            proxy: None,
+            login: None,
+            body_statuses: None,
+            max_body_bytes: None,
+        }
+    }
+
+    /// How much of the body of an answer with `status` is wanted.
+    fn wanted(&self, status: StatusCode) -> Option<usize> {
+        let read =
+            |ranges: &Vec<RangeInclusive<u16>>| ranges.iter().any(|range| range.contains(&status.as_u16()));
+        self.max_body_bytes
+            .filter(|_| self.body_statuses.as_ref().is_none_or(read))
+    }
 }
 
 /// Time spent, summed over all hops.
@@ -127,6 +169,28 @@ pub struct Response {
     pub timing: Timing,
 }
 
+/// As [`Response`], of a peer that may have no address.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: bytes::Bytes,
+    pub(crate) tls: Option<TlsInfo>,
+    pub(crate) timing: Timing,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self {
+            status: response.status,
+            headers: response.headers,
+            body: response.body,
+            tls: response.tls,
+            timing: response.timing,
+        }
+    }
+}
+
 /// A failed exchange, with what was known when it failed.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -140,39 +204,76 @@ pub struct Failure {
     pub timing: Timing,
 }
 
+impl Failure {
+    /// The verdict for a target that failed so, with all that was seen; or why nothing can be said of it.
+    pub(crate) fn into_verdict(
+        self,
+        message: impl FnOnce(&NetError) -> String,
+    ) -> Result<Observation, CheckError> {
+        let mut seen = self.error.into_verdict(message)?;
+        if let Some(status) = self.status {
+            seen = seen.with_attribute("http.status", status.as_u16());
+        }
+        // A body that fails does not make the answer slow.
+        seen.latency = Some(self.timing.total.saturating_sub(self.timing.receive));
+        seen.phases = self.timing.phases();
+        seen.tls = self.tls;
+        Ok(seen)
+    }
+}
+
 impl Net {
-    /// Sends one request and follows its redirects; every hop is judged by the policy anew. One connection a hop,
-    /// closed when this returns. Ends by `deadline` with the timeout of the phase it cut. Cancel safe: dropping the
-    /// future closes the connection.
+    /// Sends one request and follows its redirects; every hop is judged by the policy anew. One connection a hop (more
+    /// where a login needs them), closed when this returns. Ends by `deadline` with the timeout of the phase it cut.
+    /// Cancel safe: dropping the future closes the connection.
     pub async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Box<Failure>> {
-        let start = Instant::now();
-        let mut seen = Seen {
-            start,
-            timing: Timing::default(),
-            status: None,
-            tls: None,
-        };
+        let mut seen = Seen::new();
         match self.follow(&request, &mut seen, deadline).await {
             Ok(mut response) => {
-                response.timing.total = start.elapsed();
+                response.timing.total = seen.start.elapsed();
                 Ok(response)
             }
-            Err(error) => {
-                if let NetError::Certificate { info: Some(info), .. } = &error {
-                    seen.tls = Some((**info).clone());
-                }
-                seen.timing.total = start.elapsed();
-                let Seen {
-                    timing, status, tls, ..
-                } = seen;
-                Err(Box::new(Failure {
-                    error,
-                    status,
-                    tls,
-                    timing,
-                }))
-            }
+            Err(error) => Err(seen.failure(error)),
         }
+    }
+
+    /// As [`Net::send`], to the Unix socket at `path`; no redirect is followed, and nobody logs in.
+    pub(crate) async fn send_socket(
+        &self,
+        path: &Path,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Answer, Box<Failure>> {
+        let mut seen = Seen::new();
+        match self.ask_socket(path, request, &mut seen, deadline).await {
+            Ok((parts, body)) => Ok(Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body: body.bytes,
+                tls: None,
+                timing: seen.timing,
+            }),
+            Err(error) => Err(seen.failure(error)),
+        }
+    }
+
+    async fn ask_socket(
+        &self,
+        path: &Path,
+        request: &Request,
+        seen: &mut Seen,
+        deadline: Instant,
+    ) -> Result<(Parts, Body), NetError> {
+        let hop = Hop::first(request)?;
+        let reached = Reached::socket(self, path, seen, deadline).await?;
+        let message = hop.message(&Form::Origin, None)?;
+        let mut exchange = Exchange::open(reached, deadline).await?;
+        let (parts, incoming) = exchange.head(message, seen).await?;
+        let body = match request.wanted(parts.status) {
+            None => Body::default(),
+            Some(cap) => exchange.body(&parts, incoming, cap, seen).await?,
+        };
+        Ok((parts, body))
     }
 
     async fn follow(
@@ -184,31 +285,15 @@ impl Net {
         let mut hop = Hop::first(request)?;
         let mut redirects = 0;
         loop {
-            // Where a redirect leads is the target's choice, not the user's.
-            let blame = |error| match error {
+            let answered = self.hop(request, &hop, seen, deadline).await;
+            let Answered {
+                parts,
+                body,
+                peer,
+                forwarded,
+            } = answered.map_err(|error| match error {
+                // Where a redirect leads is the target's choice, not the user's.
                 NetError::InvalidInput(text) if redirects > 0 => NetError::RedirectInvalid(text),
-                error => error,
-            };
-            let reached = self
-                .reach(request, &hop.url, seen, deadline)
-                .await
-                .map_err(blame)?;
-            let peer = reached.peer;
-            let wanted = |parts: &http::response::Parts| {
-                if request.max_redirects > 0 && hop::location(parts).is_some() {
-                    None
-                } else {
-                    request.max_body_bytes
-                }
-            };
-            let message = hop.message(&reached.form).map_err(blame)?;
-            let forwarded = reached.form.is_forwarded();
-            let answered = exchange::exchange(reached, message, wanted, seen, deadline).await;
-            let (parts, body) = answered.map_err(|error| match error {
-                // A forwarding proxy is the one we talk to; only how long the target takes is not its doing.
-                NetError::Closed(_) | NetError::Reset(_) | NetError::Protocol(_) if forwarded => {
-                    NetError::Proxy(error.to_string())
-                }
                 error => error,
             })?;
             if forwarded && parts.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
@@ -239,6 +324,62 @@ impl Net {
             hop.redirect(&parts, &location)?;
         }
     }
+
+    /// Asks one URL, and answers what it asks back.
+    async fn hop(
+        &self,
+        request: &Request,
+        hop: &Hop,
+        seen: &mut Seen,
+        deadline: Instant,
+    ) -> Result<Answered, NetError> {
+        let mut attempt = Attempt::new(request, hop);
+        let mut credentials: Option<HeaderValue> = None;
+        'connection: loop {
+            let (reached, peer) = self.reach(request, &hop.url, false, seen, deadline).await?;
+            let form = reached.form.clone();
+            let forwarded = form.is_forwarded();
+            // A forwarding proxy is the one we talk to; only how long the target takes is not its doing.
+            let blame = |error| match error {
+                NetError::Closed(_) | NetError::Reset(_) | NetError::Protocol(_) if forwarded => {
+                    NetError::Proxy(error.to_string())
+                }
+                error => error,
+            };
+            let mut exchange = Exchange::open(reached, deadline).await.map_err(blame)?;
+            loop {
+                let message = hop.message(&form, credentials.as_ref())?;
+                let (parts, incoming) = exchange.head(message, seen).await.map_err(blame)?;
+                if let Some(answer) = attempt.answer(self, &parts).await? {
+                    credentials = Some(answer);
+                    if exchange.rest(incoming).await {
+                        continue;
+                    }
+                    attempt.reconnect()?;
+                    continue 'connection;
+                }
+                let follows = request.max_redirects > 0 && hop::location(&parts).is_some();
+                let body = match request.wanted(parts.status).filter(|_| !follows) {
+                    None => Body::default(),
+                    Some(cap) => exchange.body(&parts, incoming, cap, seen).await.map_err(blame)?,
+                };
+                return Ok(Answered {
+                    parts,
+                    body,
+                    peer,
+                    forwarded,
+                });
+            }
+        }
+    }
+}
+
+/// What one hop came to.
+struct Answered {
+    parts: Parts,
+    body: Body,
+    peer: SocketAddr,
+    forwarded: bool,
 }
 
 /// What is known of an exchange so far; survives its failure.
@@ -247,4 +388,28 @@ struct Seen {
     timing: Timing,
     status: Option<StatusCode>,
     tls: Option<TlsInfo>,
+}
+
+impl Seen {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            timing: Timing::default(),
+            status: None,
+            tls: None,
+        }
+    }
+
+    fn failure(mut self, error: NetError) -> Box<Failure> {
+        if let NetError::Certificate { info: Some(info), .. } = &error {
+            self.tls = Some((**info).clone());
+        }
+        self.timing.total = self.start.elapsed();
+        Box::new(Failure {
+            error,
+            status: self.status,
+            tls: self.tls,
+            timing: self.timing,
+        })
+    }
 }

@@ -99,6 +99,16 @@ impl EgressPolicy {
         Ok(())
     }
 
+    /// Judges a Unix socket, `unix://` and its path: a service of this machine that no network reaches.
+    pub fn judge_socket(&self, socket: &str) -> Result<(), String> {
+        if self.mode == Mode::PublicOnly {
+            return Err(format!(
+                "`{socket}` is denied by the network policy: mode `public-only` forbids sockets of this machine"
+            ));
+        }
+        Ok(())
+    }
+
     fn forbidden(&self, what: &str, range: &str) -> String {
         let mode = self.mode.as_str();
         format!(

@@ -163,6 +163,14 @@ impl Net {
         self.inner.roots.get_or_try_init(load).await
     }
 
+    /// Bytes nobody can foresee.
+    pub(super) async fn random<const N: usize>(&self) -> Result<[u8; N], NetError> {
+        let mut bytes = [0; N];
+        let filled = self.roots().await?.crypto.secure_random.fill(&mut bytes);
+        filled.map_err(|_| NetError::Local("no randomness".to_owned()))?;
+        Ok(bytes)
+    }
+
     /// Handshakes over an open stream to `host`.
     ///
     /// [`NetError::Certificate`] keeps what the peer presented; [`NetError::InvalidInput`] means that the options hold

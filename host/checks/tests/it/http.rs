@@ -141,15 +141,40 @@ async fn an_unfit_configuration_is_told_and_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn what_lapwing_cannot_do_is_not_blamed_on_the_target() {
-    for method in ["ntlm", "digest"] {
-        let config = json!({ "url": "http://127.0.0.1:1/", "authMethod": method });
+async fn a_pattern_that_compiles_to_too_much_is_an_unfit_configuration() {
+    for more in [
+        json!({ "body_must_match": ["\\w{1000}{1000}"] }),
+        json!({ "header_must_match": [{ "header": "x", "pattern": "(?:a{1000}){1000}" }] }),
+    ] {
+        let config = with(json!({ "url": "http://127.0.0.1:9/" }), more);
         let error = Probe::new().run("http", config).await.unwrap_err();
-        assert_eq!(
-            error,
-            CheckError::Internal(format!("authMethod `{method}` is not supported by this version"))
+        assert!(
+            matches!(&error, CheckError::InvalidConfig(text) if text.contains("once compiled")),
+            "{error:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_body_that_hangs_does_not_hide_a_bad_status() {
+    let server = Server::raw(|mut stream| async move {
+        let mut heard = vec![0; 4096];
+        let _ = stream.read(&mut heard).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 1000\r\n\r\nwait")
+            .await;
+        let _ = stream.read(&mut heard).await;
+    })
+    .await;
+    let seen = get(&server, json!({ "keyword": "x" })).await;
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "http_status"),
+        "{}",
+        seen.message
+    );
+    assert_eq!(seen.message, "HTTP request failed with status: 503");
+    server.drained().await;
 }
 
 #[tokio::test]
@@ -430,10 +455,10 @@ async fn an_http2_exchange_leaves_no_task_behind_even_when_its_peer_stops_readin
     .await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
     let with_its_connection = tasks() + 1;
-    let body = "x".repeat(32 << 20);
+    let body = "x".repeat(16 << 20);
     let config = json!({ "url": server.url("/"), "http_version": "2", "method": "PUT", "body": body });
     let seen = Probe::new()
-        .within(Duration::from_millis(500))
+        .within(Duration::from_secs(2))
         .seen("http", config)
         .await;
     assert_eq!(reason(&seen), "response_timeout", "{}", seen.message);

@@ -1,7 +1,9 @@
 //! OAuth 2.0 client credentials: tokens fetched, kept, refreshed, and never anybody else's fault.
 
 use crate::support::{
-    Probe, reason,
+    Probe,
+    certificates::{Authority, Leaf},
+    reason,
     server::{Server, ok, redirect, status},
     with,
 };
@@ -181,4 +183,20 @@ async fn no_token_is_an_authentication_failure_and_the_target_is_not_asked() {
         leak.fetch_add(1, Ordering::SeqCst);
     }
     assert_eq!((target.accepted(), leak.load(Ordering::SeqCst)), (0, 5));
+}
+
+#[tokio::test]
+async fn the_token_endpoint_is_trusted_by_either_name_of_the_setting() {
+    let authority = Authority::new();
+    let acceptor = authority.issue(&Leaf::default()).acceptor();
+    let tokens = Server::https(acceptor, |_| ok(r#"{"access_token":"t","expires_in":60}"#)).await;
+    let target = Server::http(|_| ok("")).await;
+    let place = json!({ "oauth_token_url": format!("https://127.0.0.1:{}/token", tokens.port()) });
+    for field in ["tlsCa", "tls_ca"] {
+        let more = with(place.clone(), json!({ field: authority.pem() }));
+        let seen = Probe::new().seen("http", config(&target, &tokens, more)).await;
+        assert_eq!(seen.status, Status::Up, "{field}: {}", seen.message);
+    }
+    let seen = Probe::new().seen("http", config(&target, &tokens, place)).await;
+    assert_eq!(reason(&seen), "auth_failed");
 }

@@ -216,3 +216,15 @@ async fn the_policy_judges_the_proxy_and_what_it_is_asked_for() {
     }
     assert_eq!(proxy.server.accepted(), 0);
 }
+
+#[tokio::test]
+async fn http2_goes_through_an_http_proxy_by_a_tunnel() {
+    let server = Server::http2(|_| ok("needle")).await;
+    let proxy = Proxy::start().await;
+    let via = json!({ "id": "p", "protocol": "http", "host": "127.0.0.1", "port": proxy.server.port() });
+    let config = json!({ "url": server.url("/"), "http_version": "2", "keyword": "needle" });
+    let seen = Probe::new().via(via).seen("http", config).await;
+    assert_eq!(seen.status, Status::Up, "{}", seen.message);
+    assert_eq!(seen.attributes["http.version"], "HTTP/2.0");
+    assert_eq!(proxy.log(), [format!("connect {}", server.address)]);
+}

@@ -1,8 +1,10 @@
 //! What every test needs: a context to probe in, and servers to probe.
 
+pub(crate) mod apache;
 pub(crate) mod certificates;
 pub(crate) mod dns;
 pub(crate) mod proxy;
+pub(crate) mod rabbitmq;
 pub(crate) mod server;
 pub(crate) mod servers;
 
@@ -124,4 +126,10 @@ pub(crate) async fn paused_from<T>(stalled: impl Future<Output = ()>, probe: imp
     let seen = probe.await;
     time::resume();
     seen
+}
+
+/// Tells loudly what this machine cannot test.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests must see it")]
+pub(crate) fn left_out(what: &str) {
+    eprintln!("left out: {what}");
 }

@@ -109,6 +109,8 @@ impl Guest {
                 convert::tls_options(options, identity.as_deref())
             }),
             proxy: None,
+            login: None,
+            body_statuses: None,
             max_body_bytes: Some(max_body),
         })
     }

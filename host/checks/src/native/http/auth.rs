@@ -4,9 +4,16 @@ use super::{
     config::{HttpConfig, both, invalid, needed},
     oauth::Grant,
 };
-use crate::{CheckError, net::tls::TlsOptions};
+use crate::{
+    CheckError,
+    net::{
+        http::{HttpVersion, Login, Scheme},
+        tls::TlsOptions,
+    },
+};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, header};
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -24,9 +31,9 @@ pub enum AuthMethod {
     Basic,
     /// A fixed token (RFC 6750).
     Bearer,
-    /// Challenge and response (RFC 7616). Not supported by this version.
+    /// Challenge and response (RFC 7616).
     Digest,
-    /// Microsoft's challenge and response. Not supported by this version.
+    /// Microsoft's challenge and response, version 2; over HTTP/1.1.
     Ntlm,
     /// OAuth 2.0 client credentials (RFC 6749 §4.4).
     #[serde(rename = "oauth2-cc")]
@@ -52,7 +59,9 @@ pub(super) enum Auth {
     /// Nothing.
     Other,
     /// Get a token.
-    OAuth(Grant),
+    Token(Grant),
+    /// Wait to be asked.
+    Login(Login),
 }
 
 impl Auth {
@@ -62,6 +71,7 @@ impl Auth {
         url: Option<&Url>,
         headers: &mut HeaderMap,
         tls: &mut TlsOptions,
+        now: Timestamp,
     ) -> Result<Self, CheckError> {
         match config.auth_method {
             AuthMethod::None => {
@@ -86,9 +96,18 @@ impl Auth {
                     bearer(&config.bearer_token, "bearer_token")?,
                 );
             }
-            AuthMethod::Digest => return Err(unsupported("digest")),
-            AuthMethod::Ntlm => return Err(unsupported("ntlm")),
-            AuthMethod::OAuth2Cc => return Ok(Self::OAuth(Grant::new(config)?)),
+            AuthMethod::Digest => return login(config, Scheme::Digest, "digest", now),
+            AuthMethod::Ntlm => {
+                if config.http_version == HttpVersion::Http2 {
+                    return Err(invalid("http_version", "`ntlm` needs HTTP/1.1"));
+                }
+                let scheme = Scheme::Ntlm {
+                    domain: config.auth_domain.clone(),
+                    workstation: config.auth_workstation.clone(),
+                };
+                return login(config, scheme, "ntlm", now);
+            }
+            AuthMethod::OAuth2Cc => return Ok(Self::Token(Grant::new(config)?)),
             AuthMethod::Mtls => {
                 both(
                     needed("tlsCert", &config.tls_cert, "mtls"),
@@ -101,13 +120,19 @@ impl Auth {
     }
 }
 
-/// Lapwing's own lack: nobody must be told that the target is down.
-fn unsupported(method: &str) -> CheckError {
-    CheckError::Internal(format!("authMethod `{method}` is not supported by this version"))
+/// Waits for a challenge with the user's name and password.
+fn login(config: &HttpConfig, scheme: Scheme, method: &str, now: Timestamp) -> Result<Auth, CheckError> {
+    needed("basic_auth_user", &config.basic_auth_user, method)?;
+    Ok(Auth::Login(Login {
+        scheme,
+        user: config.basic_auth_user.clone(),
+        password: config.basic_auth_pass.clone(),
+        now,
+    }))
 }
 
 /// RFC 7617 §2: a user name has no colon.
-pub(super) fn basic(user: &str, password: &str) -> Result<HeaderValue, CheckError> {
+pub(in crate::native) fn basic(user: &str, password: &str) -> Result<HeaderValue, CheckError> {
     if user.contains(':') {
         return Err(invalid("basic_auth_user", "a user name cannot contain a colon"));
     }

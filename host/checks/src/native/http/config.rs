@@ -11,13 +11,14 @@ use crate::{
     native::pattern::Pattern,
     net::{
         IpFamily,
-        http::{HttpVersion, Request},
+        http::{HttpVersion, Request, Scheme},
         tls::TlsOptions,
     },
 };
 use http::{HeaderMap, HeaderValue, Method, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::ops::RangeInclusive;
 use url::Url;
 
 /// Pointers to what must not be shown.
@@ -203,7 +204,7 @@ fn ten_mebibytes() -> usize {
 pub(super) struct Plan {
     pub(super) request: Request,
     pub(super) auth: Auth,
-    pub(super) accepted: Vec<StatusRange>,
+    pub(super) accepted: Vec<RangeInclusive<u16>>,
     pub(super) assertions: Assertions,
     pub(super) warn_days: u32,
     /// `Get`, as Peekaping writes it in messages.
@@ -230,16 +231,30 @@ impl Plan {
                 Some(name)
             });
         let mut tls = config.tls_options();
-        let auth = Auth::apply(&config, url.as_ref().ok(), &mut headers, &mut tls);
+        let auth = Auth::apply(&config, url.as_ref().ok(), &mut headers, &mut tls, cx.clock.now());
         let assertions = Assertions::new(&mut config, json);
         let ((url, auth), assertions) = both(both(url, auth), assertions)?;
+        let accepted: Vec<_> = config
+            .accepted_statuscodes
+            .iter()
+            .copied()
+            .map(StatusRange::codes)
+            .collect();
         let mut shown = url.clone();
         shown.set_query(None);
         shown.set_fragment(None);
         let _ = shown.set_username("").and_then(|()| shown.set_password(None));
+        let (auth, login, version) = match auth {
+            // NTLM authenticates a connection, and in HTTP/2 that is not one client's.
+            Auth::Login(login) if login.scheme != Scheme::Digest => {
+                (Auth::Other, Some(login), HttpVersion::Http11)
+            }
+            Auth::Login(login) => (Auth::Other, Some(login), config.http_version),
+            auth => (auth, None, config.http_version),
+        };
         Ok(Self {
             auth,
-            accepted: config.accepted_statuscodes,
+            accepted: accepted.clone(),
             warn_days: config.cert_expiry_warn_days,
             verb,
             shown: shown.to_string(),
@@ -250,9 +265,11 @@ impl Plan {
                 body: config.body.into(),
                 max_redirects: config.max_redirects,
                 family: config.ip_family,
-                version: config.http_version,
+                version,
                 tls,
                 proxy: cx.task.proxy.clone(),
+                login,
+                body_statuses: Some(accepted),
                 max_body_bytes: assertions.need_body().then_some(config.max_body_bytes),
             },
             assertions,
@@ -282,7 +299,7 @@ impl HttpConfig {
         ])
     }
 
-    fn tls_options(&self) -> TlsOptions {
+    pub(super) fn tls_options(&self) -> TlsOptions {
         let ca = [&self.tls_ca, &self.mtls_ca]
             .into_iter()
             .find(|pem| !pem.is_empty());
@@ -311,12 +328,15 @@ impl Verb {
 }
 
 /// A fault of one field.
-pub(super) fn invalid(field: &str, why: impl std::fmt::Display) -> CheckError {
+pub(in crate::native) fn invalid(field: &str, why: impl std::fmt::Display) -> CheckError {
     CheckError::InvalidConfig(format!("`{field}`: {why}"))
 }
 
 /// Both, or the faults of both.
-pub(super) fn both<A, B>(a: Result<A, CheckError>, b: Result<B, CheckError>) -> Result<(A, B), CheckError> {
+pub(in crate::native) fn both<A, B>(
+    a: Result<A, CheckError>,
+    b: Result<B, CheckError>,
+) -> Result<(A, B), CheckError> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),
         (Err(CheckError::InvalidConfig(a)), Err(CheckError::InvalidConfig(b))) => {
@@ -327,7 +347,7 @@ pub(super) fn both<A, B>(a: Result<A, CheckError>, b: Result<B, CheckError>) -> 
 }
 
 /// `value`, which `method` cannot do without.
-pub(super) fn needed(field: &str, value: &str, method: &str) -> Result<(), CheckError> {
+pub(in crate::native) fn needed(field: &str, value: &str, method: &str) -> Result<(), CheckError> {
     if value.trim().is_empty() {
         return Err(invalid(field, format_args!("`{method}` needs it")));
     }

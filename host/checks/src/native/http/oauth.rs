@@ -8,11 +8,7 @@ use super::{
 };
 use crate::{
     CheckError, ProbeContext,
-    net::{
-        IpFamily,
-        http::{HttpVersion, Request},
-        tls::TlsOptions,
-    },
+    net::{http::Request, tls::TlsOptions},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -81,7 +77,7 @@ impl Grant {
             secret: config.oauth_client_secret.clone(),
             scopes: config.oauth_scopes.clone(),
             insecure: config.ignore_tls_errors,
-            ca: Some(config.tls_ca.clone()).filter(|ca| !ca.is_empty()),
+            ca: config.tls_options().ca_pem,
         })
     }
 
@@ -103,15 +99,12 @@ impl Grant {
         if self.style == OAuthStyle::ClientSecretBasic {
             headers.insert(header::AUTHORIZATION, basic(&self.client, &self.secret)?);
         }
+        let url = Url::parse(&self.url).map_err(|error| invalid("oauth_token_url", error))?;
+        // The form holds the secret: it is shown to the configured endpoint only, and no redirect is followed.
         Ok(Request {
             method: Method::POST,
-            url: Url::parse(&self.url).map_err(|error| invalid("oauth_token_url", error))?,
             headers,
             body: Bytes::from(form.finish()),
-            // The form holds the secret: it is shown to the configured endpoint only.
-            max_redirects: 0,
-            family: IpFamily::Any,
-            version: HttpVersion::Any,
             tls: TlsOptions {
                 verify: !self.insecure,
                 ca_pem: self.ca.clone(),
@@ -119,6 +112,7 @@ impl Grant {
             },
             proxy: cx.task.proxy.clone(),
             max_body_bytes: Some(MAX_ANSWER),
+            ..Request::get(url)
         })
     }
 }

@@ -36,7 +36,7 @@ pub enum Condition {
 }
 
 /// One comparison.
-pub(super) struct Query {
+pub(in crate::native) struct Query {
     text: String,
     path: Option<JsonPath>,
     condition: Condition,
@@ -47,22 +47,32 @@ impl Query {
     /// `None` when nothing is asked.
     pub(super) fn new(config: &HttpConfig) -> Result<Option<Self>, CheckError> {
         let (text, condition, expected) = (&config.json_query, config.json_condition, &config.expected_value);
+        Self::of("json_query", text, condition, expected)
+    }
+
+    /// As [`Query::new`]; `field` is where `text` stands.
+    pub(in crate::native) fn of(
+        field: &str,
+        text: &str,
+        condition: Condition,
+        expected: &str,
+    ) -> Result<Option<Self>, CheckError> {
         if text.is_empty() && condition == Condition::Unset && expected.is_empty() {
             return Ok(None);
         }
-        bounded(text).map_err(|limit| invalid("json_query", limit))?;
+        bounded(text).map_err(|limit| invalid(field, limit))?;
         let path = text.starts_with('$').then(|| JsonPath::parse(text)).transpose();
-        let path = path.map_err(|error| invalid("json_query", error))?;
+        let path = path.map_err(|error| invalid(field, error))?;
         Ok(Some(Self {
-            text: text.clone(),
+            text: text.to_owned(),
             path,
             condition,
-            expected: expected.clone(),
+            expected: expected.to_owned(),
         }))
     }
 
     /// Whether `body` is as expected; else why not.
-    pub(super) fn check(&self, body: &[u8]) -> Result<(), String> {
+    pub(in crate::native) fn check(&self, body: &[u8]) -> Result<(), String> {
         let body = String::from_utf8_lossy(body);
         match self.holds(&body) {
             Ok(true) => Ok(()),

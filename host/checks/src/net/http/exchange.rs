@@ -1,4 +1,4 @@
-//! One request and its response over one connection.
+//! Requests and their responses over one connection.
 //!
 //! The connection is driven inside the caller's own future, not spawned: when that future ends or is dropped, the
 //! connection is closed, with nothing to wait for. (HTTP/2 needs tasks of its own; they go with the connection.)
@@ -14,7 +14,7 @@ use crate::net::NetError;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, response::Parts};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
@@ -31,85 +31,142 @@ use tokio::{
 };
 
 /// The most a peer may send before the head of its answer is complete, in bytes.
-const MAX_HEADS: usize = 1024 * 1024;
+pub(super) const MAX_HEADS: usize = 1024 * 1024;
+/// The most of an unwanted body that is read to use its connection once more, in bytes.
+const MAX_REST: usize = 256 * 1024;
 
 type Message = Request<Full<Bytes>>;
-type Head = http::Response<Incoming>;
 
-/// Sends `message` and reads the response: its head, then as much of its body as `wanted` says (`None`: nothing).
-pub(super) async fn exchange(
-    reached: Reached,
-    message: Message,
-    wanted: impl FnOnce(&Parts) -> Option<usize>,
-    seen: &mut Seen,
+/// One HTTP connection, for one request after the other.
+pub(super) struct Exchange {
+    connection: BoxFuture<'static, ()>,
+    sender: Sender,
+    stamps: Stamps,
+    began: Instant,
+    target: String,
     deadline: Instant,
-) -> Result<(Parts, Body), NetError> {
-    let began = Instant::now();
-    let stamps = Stamps::default();
-    // In HTTP/2 the body may be read before its head is looked at; there 1xx heads are the library's to bound.
-    let http2 = reached.form == Form::Http2;
-    let limit = if http2 { usize::MAX } else { MAX_HEADS };
-    let io = TokioIo::new(Stamped::new(reached.stream, stamps.clone(), limit));
-    let opened = time::timeout_at(deadline, open(io, message, http2)).await;
-    let timed_out = |what: &str| NetError::ResponseTimeout(format!("{} {what}", reached.target));
-    let broken = |error: hyper::Error| NetError::from_hyper(&error, &reached.target);
-    let (mut connection, head) = opened
-        .map_err(|_| timed_out("did not take the request"))?
-        .map_err(broken)?;
-
-    let head = time::timeout_at(deadline, drive(&mut connection, head)).await;
-    stamps.answered();
-    let written = stamps.written().unwrap_or(began).max(began);
-    seen.timing.send += written - began;
-    seen.timing.first_byte += written.elapsed();
-    seen.timing.to_head = seen.start.elapsed();
-    let (parts, incoming) = head
-        .map_err(|_| timed_out("did not answer"))?
-        .map_err(broken)?
-        .into_parts();
-    seen.status = Some(parts.status);
-
-    let Some(cap) = wanted(&parts) else {
-        return Ok((parts, Body::default()));
-    };
-    let reading = Instant::now();
-    let body = drive(&mut connection, body::read(incoming, &parts.headers, cap));
-    let body = time::timeout_at(deadline, body).await;
-    seen.timing.receive += reading.elapsed();
-    Ok((parts, body.map_err(|_| timed_out("did not finish its body"))??))
 }
 
-type Opened = (
-    BoxFuture<'static, ()>,
-    BoxFuture<'static, Result<Head, hyper::Error>>,
-);
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
 
-/// Begins an HTTP connection. What it returns must be polled together: the connection, and the response's head.
-async fn open<S>(io: S, message: Message, http2: bool) -> Result<Opened, hyper::Error>
+impl Exchange {
+    /// Begins to speak HTTP.
+    pub(super) async fn open(reached: Reached, deadline: Instant) -> Result<Self, NetError> {
+        let (began, stamps, target) = (Instant::now(), Stamps::default(), reached.target);
+        // In HTTP/2 the body may be read before its head is looked at; there 1xx heads are the library's to bound.
+        let http2 = reached.form == Form::Http2;
+        let limit = if http2 { usize::MAX } else { MAX_HEADS };
+        let io = TokioIo::new(Stamped::new(reached.stream, stamps.clone(), limit));
+        let opened = time::timeout_at(deadline, open(io, http2)).await;
+        let (connection, sender) = opened
+            .map_err(|_| NetError::ResponseTimeout(format!("{target} did not take the request")))?
+            .map_err(|error| NetError::from_hyper(&error, &target))?;
+        Ok(Self {
+            connection,
+            sender,
+            stamps,
+            began,
+            target,
+            deadline,
+        })
+    }
+
+    /// Sends `message` and reads the head of the response.
+    pub(super) async fn head(
+        &mut self,
+        message: Message,
+        seen: &mut Seen,
+    ) -> Result<(Parts, Incoming), NetError> {
+        let head = self.sender.send(message);
+        let head = time::timeout_at(self.deadline, drive(&mut self.connection, head)).await;
+        self.stamps.answered();
+        let written = self.stamps.written().unwrap_or(self.began).max(self.began);
+        seen.timing.send += written - self.began;
+        seen.timing.first_byte += written.elapsed();
+        seen.timing.to_head = seen.start.elapsed();
+        let (parts, incoming) = head
+            .map_err(|_| self.timed_out("did not answer"))?
+            .map_err(|error| NetError::from_hyper(&error, &self.target))?
+            .into_parts();
+        seen.status = Some(parts.status);
+        Ok((parts, incoming))
+    }
+
+    /// Reads the body of the last response, at most `cap` bytes of it.
+    pub(super) async fn body(
+        &mut self,
+        parts: &Parts,
+        incoming: Incoming,
+        cap: usize,
+        seen: &mut Seen,
+    ) -> Result<Body, NetError> {
+        let reading = Instant::now();
+        let body = drive(&mut self.connection, body::read(incoming, &parts.headers, cap));
+        let body = time::timeout_at(self.deadline, body).await;
+        seen.timing.receive += reading.elapsed();
+        body.map_err(|_| self.timed_out("did not finish its body"))?
+    }
+
+    /// Reads the rest of the last response away; whether another request can follow on this connection.
+    pub(super) async fn rest(&mut self, incoming: Incoming) -> bool {
+        let sender = &mut self.sender;
+        let rest = async {
+            let whole = Limited::new(incoming, MAX_REST).collect().await.is_ok();
+            whole && sender.ready().await
+        };
+        let ready = time::timeout_at(self.deadline, drive(&mut self.connection, rest)).await;
+        self.stamps.restart();
+        self.began = Instant::now();
+        ready.unwrap_or(false)
+    }
+
+    fn timed_out(&self, what: &str) -> NetError {
+        NetError::ResponseTimeout(format!("{} {what}", self.target))
+    }
+}
+
+impl Sender {
+    fn send(
+        &mut self,
+        message: Message,
+    ) -> BoxFuture<'static, Result<http::Response<Incoming>, hyper::Error>> {
+        match self {
+            Self::Http1(sender) => sender.send_request(message).boxed(),
+            Self::Http2(sender) => sender.send_request(message).boxed(),
+        }
+    }
+
+    async fn ready(&mut self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.ready().await.is_ok(),
+            Self::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+}
+
+/// Begins an HTTP connection. It must be polled for as long as its sender is used.
+async fn open<S>(io: S, http2: bool) -> Result<(BoxFuture<'static, ()>, Sender), hyper::Error>
 where
     S: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
 {
     // How a connection ends is told to whoever waits for its response; here only its end matters.
     if http2 {
-        let (mut sender, connection) = http2::handshake(Helpers::default(), io).await?;
-        Ok((
-            connection.map(drop).fuse().boxed(),
-            async move { sender.send_request(message).await }.boxed(),
-        ))
+        let (sender, connection) = http2::handshake(Helpers::default(), io).await?;
+        Ok((connection.map(drop).fuse().boxed(), Sender::Http2(sender)))
     } else {
-        let (mut sender, connection) = http1::Builder::new()
+        let (sender, connection) = http1::Builder::new()
             .title_case_headers(true)
             .handshake(io)
             .await?;
-        Ok((
-            connection.map(drop).fuse().boxed(),
-            async move { sender.send_request(message).await }.boxed(),
-        ))
+        Ok((connection.map(drop).fuse().boxed(), Sender::Http1(sender)))
     }
 }
 
 /// Polls `connection` for as long as `work` takes.
-async fn drive<T>(connection: &mut BoxFuture<'static, ()>, work: impl Future<Output = T>) -> T {
+pub(crate) async fn drive<T>(connection: &mut BoxFuture<'static, ()>, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     poll_fn(|cx| {
         let _ = connection.as_mut().poll(cx);
@@ -121,7 +178,7 @@ async fn drive<T>(connection: &mut BoxFuture<'static, ()>, work: impl Future<Out
 /// The tasks hyper wants for HTTP/2. They end with the connection: it holds the set, and a set that is dropped aborts
 /// what is in it.
 #[derive(Clone, Default)]
-struct Helpers {
+pub(crate) struct Helpers {
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 

@@ -27,10 +27,10 @@ impl Form {
 
 /// What is sent next.
 pub(super) struct Hop {
-    method: Method,
+    pub(super) method: Method,
     pub(super) url: Url,
     headers: HeaderMap,
-    body: Bytes,
+    pub(super) body: Bytes,
     jar: Jar,
 }
 
@@ -67,9 +67,16 @@ impl Hop {
         })
     }
 
-    /// The request in the form its connection wants.
-    pub(super) fn message(&self, form: &Form) -> Result<http::Request<Full<Bytes>>, NetError> {
+    /// The request in the form its connection wants, with these credentials if there are any.
+    pub(super) fn message(
+        &self,
+        form: &Form,
+        credentials: Option<&HeaderValue>,
+    ) -> Result<http::Request<Full<Bytes>>, NetError> {
         let mut headers = self.headers.clone();
+        if let Some(credentials) = credentials {
+            headers.insert(header::AUTHORIZATION, credentials.clone());
+        }
         if let Some(cookies) = self.jar.header(&self.url, headers.get(header::COOKIE)) {
             headers.insert(header::COOKIE, cookies);
         }
@@ -77,7 +84,7 @@ impl Hop {
             Some(host) => host.to_str().map(str::to_owned).map_err(unfit)?,
             None => self.url[Position::BeforeHost..Position::AfterPort].to_owned(),
         };
-        let path = &self.url[Position::BeforePath..Position::AfterQuery];
+        let path = self.path();
         let scheme = self.url.scheme();
         let mut message = http::Request::new(Full::new(self.body.clone()));
         let uri = match form {
@@ -101,6 +108,11 @@ impl Hop {
         *message.method_mut() = self.method.clone();
         *message.headers_mut() = headers;
         Ok(message)
+    }
+
+    /// The path and the query, as the request line has them.
+    pub(super) fn path(&self) -> &str {
+        &self.url[Position::BeforePath..Position::AfterQuery]
     }
 
     /// Turns to `location`, as RFC 9110 §15.4 and browsers have it.

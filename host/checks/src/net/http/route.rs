@@ -1,7 +1,7 @@
 //! The way to one hop: straight or through a proxy, encrypted or not, in HTTP/1.1 or HTTP/2.
 
 use super::{
-    HttpVersion, Request, Seen,
+    Failure, HttpVersion, Request, Seen, Timing,
     hop::{Form, leaves_origin},
 };
 use crate::net::{
@@ -10,29 +10,62 @@ use crate::net::{
     tls::TlsOptions,
 };
 use lapwing_model::TlsInfo;
-use std::net::{IpAddr, SocketAddr};
-use tokio::time::{self, Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
+use tokio::{
+    net::UnixStream,
+    time::{self, Instant},
+};
 use url::Url;
 
 /// A stream on which the hop's request can be sent.
 pub(super) struct Reached {
     pub(super) stream: Stream,
-    /// What was dialled.
-    pub(super) peer: SocketAddr,
     pub(super) form: Form,
     /// `host:port`, for messages.
     pub(super) target: String,
 }
 
+/// A way to where a URL leads, for a protocol that begins as HTTP does.
+pub(crate) struct Opened {
+    pub(crate) stream: Stream,
+    /// What was dialled.
+    pub(crate) peer: SocketAddr,
+    /// `host:port`, for messages.
+    pub(crate) target: String,
+    pub(crate) tls: Option<TlsInfo>,
+    /// Of the steps until here.
+    pub(crate) timing: Timing,
+}
+
 impl Net {
-    /// Opens the way to `url`. Everything dialled is judged by the policy; what a proxy will dial is judged by name.
+    /// Opens the way to `request.url`, as [`Net::send`] does, and leaves it to the caller to speak there. A proxy always
+    /// opens a tunnel.
+    pub(crate) async fn open(&self, request: &Request, deadline: Instant) -> Result<Opened, Box<Failure>> {
+        let mut seen = Seen::new();
+        match self.reach(request, &request.url, true, &mut seen, deadline).await {
+            Ok((reached, peer)) => Ok(Opened {
+                stream: reached.stream,
+                peer,
+                target: reached.target,
+                tls: seen.tls,
+                timing: seen.timing,
+            }),
+            Err(error) => Err(seen.failure(error)),
+        }
+    }
+
+    /// Opens the way to `url`, through a proxy by a tunnel if `tunnel` says so. Everything dialled is judged by the policy; what a proxy will dial is judged by name.
     pub(super) async fn reach(
         &self,
         request: &Request,
         url: &Url,
+        tunnel: bool,
         seen: &mut Seen,
         deadline: Instant,
-    ) -> Result<Reached, NetError> {
+    ) -> Result<(Reached, SocketAddr), NetError> {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or_default();
         let encrypted = url.scheme() == "https";
@@ -50,7 +83,9 @@ impl Net {
             }
             Some(via) => {
                 let target = way.target(via, host, port).await?;
-                way.through(via, &target, port, !encrypted).await?
+                // No proxy forwards HTTP/2 as such: what must be HTTP/2 goes through a tunnel.
+                let forward = !encrypted && !tunnel && request.version != HttpVersion::Http2;
+                way.through(via, &target, port, forward).await?
             }
         };
         if !encrypted {
@@ -59,12 +94,8 @@ impl Net {
             } else {
                 form
             };
-            return Ok(Reached {
-                stream,
-                peer,
-                form,
-                target,
-            });
+            let reached = Reached { stream, form, target };
+            return Ok((reached, peer));
         }
         let mut options = TlsOptions {
             alpn: offer(request),
@@ -86,10 +117,31 @@ impl Net {
             }
         };
         seen.tls = Some(info);
-        Ok(Reached {
-            stream,
-            peer,
-            form,
+        let reached = Reached { stream, form, target };
+        Ok((reached, peer))
+    }
+}
+
+impl Reached {
+    /// The way to the socket at `path`. The policy is asked whether there may be any; who may open this one is the
+    /// system's to say.
+    pub(super) async fn socket(
+        net: &Net,
+        path: &Path,
+        seen: &mut Seen,
+        deadline: Instant,
+    ) -> Result<Self, NetError> {
+        let target = format!("unix://{}", path.display());
+        net.judge_socket(&target)?;
+        let start = Instant::now();
+        let opened = time::timeout_at(deadline, UnixStream::connect(path)).await;
+        seen.timing.connect += start.elapsed();
+        let stream = opened
+            .map_err(|_| NetError::ConnectTimeout(target.clone()))?
+            .map_err(|error| NetError::from_socket(&error, &target))?;
+        Ok(Self {
+            stream: Box::new(stream),
+            form: Form::Origin,
             target,
         })
     }

@@ -44,6 +44,11 @@ impl Stamps {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).answered = true;
     }
 
+    /// Another request follows on the same connection.
+    pub(super) fn restart(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+    }
+
     fn wrote(&self) {
         let mut stamps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !stamps.heard {

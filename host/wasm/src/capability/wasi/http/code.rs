@@ -24,7 +24,9 @@ pub(super) fn of(error: &NetError) -> Error {
         NetError::Certificate { .. } => Error::TlsCertificateError,
         NetError::Tls(_) => Error::TlsProtocolError,
         NetError::ResponseTimeout(_) => Error::HttpResponseTimeout,
-        NetError::Local(_) | NetError::Other(_) => Error::InternalError(Some(error.to_string())),
+        NetError::Local(_) | NetError::NotPermitted(_) | NetError::Other(_) => {
+            Error::InternalError(Some(error.to_string()))
+        }
         _ => Error::HttpProtocolError,
     }
 }

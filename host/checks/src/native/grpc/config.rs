@@ -1,0 +1,169 @@
+//! What a user may set.
+
+use super::call::{Call, admit};
+use crate::{
+    CheckError,
+    native::{
+        http::{
+            config::{TlsVersion, invalid},
+            fields::Headers,
+        },
+        trust::Trust,
+    },
+    net::{Host, IpFamily},
+};
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Configuration of kind `grpc`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcConfig {
+    /// Name or address; an IPv6 address may be in brackets.
+    #[schemars(length(min = 1))]
+    pub host: String,
+    /// Port, 1 to 65535.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// The service to ask about, `package.Service`. Default: the server as a whole.
+    #[serde(default)]
+    pub service: String,
+    /// Speak TLS. Default: plain text.
+    #[serde(default)]
+    pub tls: bool,
+    /// Metadata to send along: an object of strings.
+    #[serde(default)]
+    pub metadata: Headers,
+    /// Accept any certificate; what is wrong with it is still reported.
+    #[serde(default)]
+    pub ignore_tls_errors: bool,
+    /// Root certificates to trust instead of the system's, PEM. A server's own certificate may be among them.
+    #[serde(default)]
+    pub tls_ca: String,
+    /// Client certificate, PEM; needs `tls_key`.
+    #[serde(default)]
+    pub tls_cert: String,
+    /// Key of `tls_cert`, PEM.
+    #[serde(default)]
+    pub tls_key: String,
+    /// Name for SNI and for the certificate's verification. Default: `host`.
+    #[serde(default)]
+    pub server_name: String,
+    /// Oldest TLS version to speak. Default: `1.2`.
+    #[serde(default)]
+    pub min_tls_version: TlsVersion,
+    /// Address family to use. Default: `any`.
+    #[serde(default)]
+    pub ip_family: IpFamily,
+}
+
+/// Configuration of kind `grpc-keyword`. Peekaping's fields have Peekaping's names and meanings.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcKeywordConfig {
+    /// Where to call: `host:port`.
+    #[serde(rename = "grpcUrl")]
+    #[schemars(length(min = 1))]
+    pub url: String,
+    /// The service's definition: the text of a `.proto` file, at most 256 KiB. It may import the well-known types
+    /// (`google/protobuf/…`), nothing else.
+    #[serde(rename = "grpcProtobuf")]
+    #[schemars(length(min = 1, max = 262_144))]
+    pub protobuf: String,
+    /// The service, with or without its package.
+    #[serde(rename = "grpcServiceName")]
+    #[schemars(length(min = 1))]
+    pub service: String,
+    /// The method; a unary one.
+    #[serde(rename = "grpcMethod")]
+    #[schemars(length(min = 1))]
+    pub method: String,
+    /// Speak TLS. Default: plain text.
+    #[serde(default, rename = "grpcEnableTls")]
+    pub tls: bool,
+    /// The request as JSON (proto3's mapping). Default: `{}`.
+    #[serde(default, rename = "grpcBody")]
+    pub body: String,
+    /// Text the answer must contain as JSON (case matters; fields that have their default value are left out).
+    #[serde(default)]
+    pub keyword: String,
+    /// Turns `keyword` around: the answer must not contain it.
+    #[serde(default, rename = "invertKeyword")]
+    pub invert: bool,
+    /// Metadata to send along: an object of strings.
+    #[serde(default)]
+    pub metadata: Headers,
+    /// Accept any certificate; what is wrong with it is still reported.
+    #[serde(default)]
+    pub ignore_tls_errors: bool,
+    /// Root certificates to trust instead of the system's, PEM. A server's own certificate may be among them.
+    #[serde(default)]
+    pub tls_ca: String,
+    /// Client certificate, PEM; needs `tls_key`.
+    #[serde(default)]
+    pub tls_cert: String,
+    /// Key of `tls_cert`, PEM.
+    #[serde(default)]
+    pub tls_key: String,
+    /// Name for SNI and for the certificate's verification. Default: the host of `grpcUrl`.
+    #[serde(default)]
+    pub server_name: String,
+    /// Oldest TLS version to speak. Default: `1.2`.
+    #[serde(default)]
+    pub min_tls_version: TlsVersion,
+    /// Address family to use. Default: `any`.
+    #[serde(default)]
+    pub ip_family: IpFamily,
+}
+
+macro_rules! call {
+    ($config:expr, $authority:expr) => {{
+        let config = $config;
+        let trust = Trust {
+            ignore_errors: config.ignore_tls_errors,
+            ca: &config.tls_ca,
+            cert: &config.tls_cert,
+            key: &config.tls_key,
+            server_name: &config.server_name,
+            min_version: config.min_tls_version,
+        };
+        Ok(Call {
+            authority: $authority,
+            tls: Some(trust.options()?).filter(|_| config.tls),
+            family: config.ip_family,
+            path: String::new(),
+            metadata: admit(config.metadata.0.clone(), "metadata")?,
+            message: Bytes::new(),
+        })
+    }};
+}
+
+impl GrpcConfig {
+    /// The call but for what is called.
+    pub(super) fn call(&self) -> Result<Call, CheckError> {
+        if self.port == 0 {
+            return Err(invalid("port", "expected 1 to 65535"));
+        }
+        let host = match Host::parse(&self.host) {
+            Ok(Host::Address(address)) if address.is_ipv6() => format!("[{address}]"),
+            Ok(host) => host.to_string(),
+            Err(error) => return Err(invalid("host", error)),
+        };
+        call!(self, format!("{host}:{}", self.port))
+    }
+}
+
+impl GrpcKeywordConfig {
+    /// As [`GrpcConfig::call`].
+    pub(super) fn call(&self) -> Result<Call, CheckError> {
+        let place = self.url.trim();
+        let port = place
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none_or(|port| port == 0) || place.contains(['/', '@', '?', '#']) {
+            return Err(invalid("grpcUrl", format_args!("`{place}` is no `host:port`")));
+        }
+        call!(self, place.to_owned())
+    }
+}
