@@ -2,15 +2,48 @@
 //!
 //! A new kind is its file, one `mod` line and one line in [`register`]; schema, documentation and admin listing follow.
 
+mod condition;
+mod connection;
 pub mod http;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod load;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 mod pattern;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+pub mod redis;
+#[cfg(any(feature = "kafka", feature = "mongodb", feature = "postgres"))]
+mod scram;
+mod session;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlserver"))]
+mod sql;
+#[cfg(feature = "sqlserver")]
+pub mod sqlserver;
 pub mod tcp;
 
 use crate::{Check, Registry, executor::Native, registry::Clash};
 use http::{Http, HttpJsonQuery, HttpKeyword};
+use redis::Redis;
 use std::sync::Arc;
 use tcp::Tcp;
+
+/// Adds the kinds of a heavy client, or, in a build without it, says why they are not there.
+macro_rules! optional {
+    ($registry:expr, $( $feature:literal => $check:expr, [$($kind:literal),+]; )*) => {$(
+        #[cfg(feature = $feature)]
+        add($registry, $check)?;
+        #[cfg(not(feature = $feature))]
+        for kind in [$($kind),+] {
+            $registry.leave_out(kind, concat!("this build was made without the feature `", $feature, "`"));
+        }
+    )*};
+}
 
 /// Adds every native kind. An error means that a name is taken, by a plugin or by an earlier call.
 pub fn register(registry: &mut Registry) -> Result<(), Clash> {
@@ -18,7 +51,17 @@ pub fn register(registry: &mut Registry) -> Result<(), Clash> {
     add(registry, Http::new(tokens.clone()))?;
     add(registry, HttpKeyword::new(tokens.clone()))?;
     add(registry, HttpJsonQuery::new(tokens))?;
-    add(registry, Tcp)
+    add(registry, Tcp)?;
+    add(registry, Redis)?;
+    optional! { registry,
+        "postgres" => postgres::Postgres, ["postgres", "postgresql"];
+        "mysql" => mysql::MySql, ["mysql", "mariadb"];
+        "sqlserver" => sqlserver::SqlServer, ["sqlserver", "mssql"];
+        "mongodb" => mongodb::MongoDb, ["mongodb"];
+        "mqtt" => mqtt::Mqtt, ["mqtt"];
+        "kafka" => kafka::KafkaProducer, ["kafka-producer", "kafka"];
+    }
+    Ok(())
 }
 
 /// Adds the kinds of load tests: `noop`, `sleep` and `cpu`.

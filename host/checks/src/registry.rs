@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 #[derive(Clone, Default)]
 pub struct Registry {
     names: BTreeMap<String, Arc<dyn Executor>>,
+    left_out: BTreeMap<&'static str, &'static str>,
 }
 
 /// Two executors claim one name.
@@ -40,11 +41,21 @@ impl Registry {
         Ok(())
     }
 
+    /// Says why `kind` is not there, for whoever asks for it.
+    pub fn leave_out(&mut self, kind: &'static str, why: &'static str) {
+        self.left_out.insert(kind, why);
+    }
+
+    /// Why `kind` is not there, where that is known.
+    pub fn why_left_out(&self, kind: &str) -> Option<&'static str> {
+        self.left_out.get(kind).copied()
+    }
+
     /// The executor of `kind`, by its name or an alias; the error lists the known kinds.
     pub fn executor(&self, kind: &str) -> Result<&Arc<dyn Executor>, CheckError> {
         self.names.get(kind).ok_or_else(|| CheckError::UnknownKind {
             kind: kind.to_owned(),
-            away: None,
+            away: self.why_left_out(kind).map(str::to_owned),
             known: self.kinds().map(|info| info.kind.clone()).collect(),
         })
     }
