@@ -8,6 +8,20 @@
 )]
 
 mod contract;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "mongodb")]
+mod mongodb;
+#[cfg(feature = "mqtt")]
+mod mqtt;
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlserver")]
+mod sqlserver;
+mod hostile;
+mod redis;
 mod deadline;
 mod dns;
 mod egress;

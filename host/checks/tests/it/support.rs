@@ -1,8 +1,10 @@
 //! What every test needs: a context to probe in, and servers to probe.
 
 pub(crate) mod certificates;
+pub(crate) mod daemon;
 pub(crate) mod dns;
 pub(crate) mod proxy;
+pub(crate) mod scram;
 pub(crate) mod server;
 
 use lapwing_checks::{CheckError, Net, ProbeContext, Registry, native, net::EgressPolicy};
