@@ -177,6 +177,8 @@ servers:
     #!/usr/bin/env bash
     set -euo pipefail
     PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+    # Debian keeps PostgreSQL's programs apart, by version.
+    for folder in /usr/lib/postgresql/*/bin; do PATH=$PATH:$folder; done
     missing=()
     while read -r program package; do
         command -v "$program" >/dev/null || missing+=("$package")
@@ -188,6 +190,9 @@ servers:
     aiosmtpd python3-aiosmtpd
     slapd slapd
     freeradius freeradius
+    mariadbd mariadb-server
+    mosquitto mosquitto
+    postgres postgresql
     LIST
     if [ "${#missing[@]}" -eq 0 ]; then
         exit
