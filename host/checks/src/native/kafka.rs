@@ -81,7 +81,7 @@ impl Check for KafkaProducer {
     const KIND: &'static str = "kafka-producer";
     const ALIASES: &'static [&'static str] = &["kafka"];
     const SUMMARY: &'static str = "Writes a message to a topic of a Kafka cluster";
-    const EXAMPLE: &'static str = r#"{"brokers": ["kafka1.example.com:9092", "kafka2.example.com:9092"], "topic": "uptime-probe", "message": "{\"status\": \"up\"}", "ssl": true, "sasl_options": {"mechanism": "SCRAM-SHA-512", "username": "monitor", "password": "secret"}}"#;
+    const EXAMPLE: &'static str = r#"{"topic": "uptime-probe", "brokers": ["kafka1.example.com:9092", "kafka2.example.com:9092"], "message": "{\"status\": \"up\"}", "ssl": true, "sasl_options": {"mechanism": "SCRAM-SHA-512", "username": "monitor", "password": "secret"}}"#;
     const SENSITIVE: &'static [&'static str] = &["/sasl_options/password", "/tls_key"];
     type Config = KafkaProducerConfig;
 

@@ -63,12 +63,22 @@ impl Kafka {
             let version = header.request_api_version;
             assert_eq!(header.client_id.as_deref(), Some("lapwing-monitor-m"));
             let mut answer = BytesMut::new();
-            ResponseHeader::default().with_correlation_id(header.correlation_id).encode(&mut answer, 0).unwrap();
+            ResponseHeader::default()
+                .with_correlation_id(header.correlation_id)
+                .encode(&mut answer, 0)
+                .unwrap();
             match ApiKey::try_from(header.request_api_key).unwrap() {
                 ApiKey::SaslHandshake => {
                     let asked = SaslHandshakeRequest::decode(&mut frame, version).unwrap();
-                    let code = if asked.mechanism.as_str() == self.mechanism { 0 } else { 33 };
-                    SaslHandshakeResponse::default().with_error_code(code).encode(&mut answer, version).unwrap();
+                    let code = if asked.mechanism.as_str() == self.mechanism {
+                        0
+                    } else {
+                        33
+                    };
+                    SaslHandshakeResponse::default()
+                        .with_error_code(code)
+                        .encode(&mut answer, version)
+                        .unwrap();
                 }
                 ApiKey::SaslAuthenticate => {
                     let asked = SaslAuthenticateRequest::decode(&mut frame, version).unwrap();
@@ -80,7 +90,9 @@ impl Kafka {
                             known = over;
                             response.with_auth_bytes(text.into())
                         }
-                        None => response.with_error_code(58).with_error_message(Some(StrBytes::from_string(format!("not you: {said}")))),
+                        None => response
+                            .with_error_code(58)
+                            .with_error_message(Some(StrBytes::from_string(format!("not you: {said}")))),
                     };
                     response.encode(&mut answer, version).unwrap();
                 }
@@ -97,7 +109,10 @@ impl Kafka {
                 other => panic!("{other:?} was not expected"),
             }
             assert!(!frame.has_remaining(), "nothing is left of the request");
-            stream.write_u32(u32::try_from(answer.len()).unwrap()).await.unwrap();
+            stream
+                .write_u32(u32::try_from(answer.len()).unwrap())
+                .await
+                .unwrap();
             stream.write_all(&answer).await.unwrap();
         }
     }
@@ -127,8 +142,12 @@ impl Kafka {
         };
         let errors = &mut *self.topic_errors.lock().unwrap();
         let code = if errors.is_empty() { 0 } else { errors.remove(0) };
-        let partition = MetadataResponsePartition::default().with_partition_index(3).with_leader_id(BrokerId(2));
-        let leaderless = MetadataResponsePartition::default().with_error_code(5).with_leader_id(BrokerId(-1));
+        let partition = MetadataResponsePartition::default()
+            .with_partition_index(3)
+            .with_leader_id(BrokerId(2));
+        let leaderless = MetadataResponsePartition::default()
+            .with_error_code(5)
+            .with_leader_id(BrokerId(-1));
         let topic = MetadataResponseTopic::default()
             .with_name(asked.topics.as_ref().unwrap()[0].name.clone())
             .with_error_code(code)
@@ -156,7 +175,10 @@ impl Kafka {
             stored.push(value);
         }
         let offset = i64::try_from(stored.len()).unwrap() + 40;
-        let told = PartitionProduceResponse::default().with_index(3).with_error_code(code).with_base_offset(offset);
+        let told = PartitionProduceResponse::default()
+            .with_index(3)
+            .with_error_code(code)
+            .with_base_offset(offset);
         let topic = TopicProduceResponse::default()
             .with_name(TopicName(StrBytes::from_static_str("uptime")))
             .with_partition_responses(vec![told]);
@@ -169,7 +191,10 @@ async fn send(brokers: &[String], more: Value) -> Observation {
 }
 
 fn config(brokers: &[String], more: Value) -> Value {
-    with(json!({ "brokers": brokers, "topic": "uptime", "message": "{\"up\": \"ünverändert\"}" }), more)
+    with(
+        json!({ "brokers": brokers, "topic": "uptime", "message": "{\"up\": \"ünverändert\"}" }),
+        more,
+    )
 }
 
 fn sasl(mechanism: &str, password: &str) -> Value {
@@ -185,10 +210,16 @@ async fn a_message_is_stored_by_its_partitions_leader() {
     let seen = send(&[dead, here.address.to_string()], json!({})).await;
     assert_eq!(
         (seen.status, seen.message.as_str()),
-        (Status::Up, "Message sent successfully to topic 'uptime' (partition: 3, offset: 41)")
+        (
+            Status::Up,
+            "Message sent successfully to topic 'uptime' (partition: 3, offset: 41)"
+        )
     );
     assert_eq!(*leader.stored.lock().unwrap(), ["{\"up\": \"ünverändert\"}"]);
-    assert_eq!((first.stored.lock().unwrap().len(), &seen.attributes["peer"]), (0, &json!(there.address.to_string())));
+    assert_eq!(
+        (first.stored.lock().unwrap().len(), &seen.attributes["peer"]),
+        (0, &json!(there.address.to_string()))
+    );
     here.drained().await;
     there.drained().await;
 }
@@ -196,19 +227,41 @@ async fn a_message_is_stored_by_its_partitions_leader() {
 #[tokio::test]
 async fn every_mechanism_logs_in_and_a_wrong_password_does_not() {
     for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
-        let kafka = Kafka { mechanism, ..Kafka::default() };
+        let kafka = Kafka {
+            mechanism,
+            ..Kafka::default()
+        };
         let server = kafka.serve().await;
         let brokers = [server.address.to_string()];
         let seen = send(&brokers, sasl(mechanism, "hunter2x")).await;
         assert_eq!(seen.status, Status::Up, "{mechanism}: {}", seen.message);
         let seen = send(&brokers, sasl(mechanism, "wrongpass")).await;
-        assert_eq!((seen.status, reason(&seen)), (Status::Down, "auth_failed"), "{}", seen.message);
-        assert!(seen.message.starts_with("Failed to create Kafka producer: kafka server: SASL_AUTHENTICATION_FAILED: not you: "), "{}", seen.message);
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, "auth_failed"),
+            "{}",
+            seen.message
+        );
+        assert!(
+            seen.message.starts_with(
+                "Failed to create Kafka producer: kafka server: SASL_AUTHENTICATION_FAILED: not you: "
+            ),
+            "{}",
+            seen.message
+        );
         assert!(!seen.message.contains("wrongpass"), "{}", seen.message);
-        let other = if mechanism == "PLAIN" { "SCRAM-SHA-256" } else { "PLAIN" };
+        let other = if mechanism == "PLAIN" {
+            "SCRAM-SHA-256"
+        } else {
+            "PLAIN"
+        };
         let seen = send(&brokers, sasl(other, "hunter2x")).await;
         assert_eq!(reason(&seen), "auth_failed");
-        assert!(seen.message.contains("UNSUPPORTED_SASL_MECHANISM"), "{}", seen.message);
+        assert!(
+            seen.message.contains("UNSUPPORTED_SASL_MECHANISM"),
+            "{}",
+            seen.message
+        );
         let seen = send(&brokers, sasl("None", "")).await;
         assert_eq!(reason(&seen), "connection_closed", "{}", seen.message);
     }
@@ -224,17 +277,37 @@ async fn what_passes_is_tried_again_and_what_does_not_is_told() {
     let seen = send(&brokers, json!({ "allow_auto_topic_creation": true })).await;
     assert_eq!(seen.status, Status::Up, "{}", seen.message);
     for (topic, produce, word, part) in [
-        (&[3][..], &[][..], "assertion_failed", "Failed to create Kafka producer: kafka server: UNKNOWN_TOPIC_OR_PARTITION"),
-        (&[29], &[], "auth_failed", "Failed to create Kafka producer: kafka server: TOPIC_AUTHORIZATION_FAILED"),
+        (
+            &[3][..],
+            &[][..],
+            "assertion_failed",
+            "Failed to create Kafka producer: kafka server: UNKNOWN_TOPIC_OR_PARTITION",
+        ),
+        (
+            &[29],
+            &[],
+            "auth_failed",
+            "Failed to create Kafka producer: kafka server: TOPIC_AUTHORIZATION_FAILED",
+        ),
         (&[5; 4], &[], "assertion_failed", "LEADER_NOT_AVAILABLE"),
-        (&[], &[10], "assertion_failed", "Failed to send message: kafka server: MESSAGE_TOO_LARGE"),
+        (
+            &[],
+            &[10],
+            "assertion_failed",
+            "Failed to send message: kafka server: MESSAGE_TOO_LARGE",
+        ),
         (&[], &[19], "assertion_failed", "NOT_ENOUGH_REPLICAS"),
         (&[], &[99], "assertion_failed", "kafka server: error 99"),
     ] {
         *kafka.topic_errors.lock().unwrap() = topic.to_vec();
         *kafka.produce_errors.lock().unwrap() = produce.to_vec();
         let seen = send(&brokers, json!({})).await;
-        assert_eq!((seen.status, reason(&seen)), (Status::Down, word), "{}", seen.message);
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, word),
+            "{}",
+            seen.message
+        );
         assert!(seen.message.contains(part), "{}", seen.message);
     }
     let dead = format!("127.0.0.1:{}", closed_port().await);
@@ -250,7 +323,10 @@ async fn a_leader_that_the_policy_forbids_is_not_reached_over_its_cluster() {
     let server = kafka.serve().await;
     *kafka.leader.lock().unwrap() = Some(SocketAddr::from(([169, 254, 169, 254], 9092)));
     let brokers = [server.address.to_string()];
-    let error = Probe::under(json!({})).run("kafka-producer", config(&brokers, json!({}))).await.unwrap_err();
+    let error = Probe::under(json!({}))
+        .run("kafka-producer", config(&brokers, json!({})))
+        .await
+        .unwrap_err();
     assert!(matches!(error, CheckError::Denied(_)), "{error:?}");
 }
 
@@ -277,7 +353,12 @@ async fn tls_is_verified_unless_errors_are_ignored() {
         (json!({ "ssl": true }), "tls_certificate"),
     ] {
         let seen = send(&brokers, more).await;
-        assert_eq!((reason(&seen), seen.tls.is_some()), (word, true), "{}", seen.message);
+        assert_eq!(
+            (reason(&seen), seen.tls.is_some()),
+            (word, true),
+            "{}",
+            seen.message
+        );
     }
 }
 
@@ -285,14 +366,23 @@ async fn tls_is_verified_unless_errors_are_ignored() {
 async fn an_unfit_configuration_is_told_and_nobody_is_asked() {
     for (more, part) in [
         (json!({ "brokers": [] }), "`brokers`"),
-        (json!({ "brokers": ["kafka1"] }), "`brokers`: expected `host:port`"),
+        (
+            json!({ "brokers": ["kafka1"] }),
+            "`brokers`: expected `host:port`",
+        ),
         (json!({ "topic": " " }), "`topic`"),
         (json!({ "message": "\n" }), "`message`"),
         (sasl("GSSAPI", "hunter2x"), "unsupported SASL mechanism: GSSAPI"),
         (sasl("PLAIN", ""), "`sasl_options`"),
     ] {
-        let error = Probe::new().run("kafka-producer", config(&["h:1".to_owned()], more)).await.unwrap_err();
-        assert!(matches!(&error, CheckError::InvalidConfig(text) if text.contains(part)), "{error}");
+        let error = Probe::new()
+            .run("kafka-producer", config(&["h:1".to_owned()], more))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, CheckError::InvalidConfig(text) if text.contains(part)),
+            "{error}"
+        );
         assert!(!error.to_string().contains("hunter2x"), "{error}");
     }
 }

@@ -8,6 +8,11 @@
 )]
 
 mod contract;
+mod deadline;
+mod dns;
+mod egress;
+mod hostile;
+mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "mongodb")]
@@ -16,19 +21,14 @@ mod mongodb;
 mod mqtt;
 #[cfg(feature = "mysql")]
 mod mysql;
+mod oauth;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(feature = "sqlserver")]
-mod sqlserver;
-mod hostile;
-mod redis;
-mod deadline;
-mod dns;
-mod egress;
-mod http;
-mod oauth;
 mod proxy;
 mod redirect;
+mod redis;
+#[cfg(feature = "sqlserver")]
+mod sqlserver;
 mod support;
 mod tcp;
 mod tls;

@@ -29,7 +29,11 @@ impl Mongo {
     /// The whole of `hunter2x`'s server.
     fn new(mechanism: &'static str) -> Self {
         let hello = doc! { "ok": 1.0, "isWritablePrimary": true, "maxWireVersion": 21, "saslSupportedMechs": [mechanism] };
-        Self { hello, mechanism, asked: Arc::default() }
+        Self {
+            hello,
+            mechanism,
+            asked: Arc::default(),
+        }
     }
 
     async fn serve(self) -> Server {
@@ -45,8 +49,12 @@ impl Mongo {
                 "hello" => self.hello.clone(),
                 "saslStart" => {
                     let text = payload(&question);
-                    let (server, user) = ScramServer::new(question.get_str("mechanism").unwrap(), &self.secret(), &text);
-                    assert_eq!((user.as_str(), question.get_str("$db").unwrap()), ("mon", "admin"));
+                    let (server, user) =
+                        ScramServer::new(question.get_str("mechanism").unwrap(), &self.secret(), &text);
+                    assert_eq!(
+                        (user.as_str(), question.get_str("$db").unwrap()),
+                        ("mon", "admin")
+                    );
                     let first = server.first().to_owned();
                     login = Some(server);
                     doc! { "ok": 1.0, "conversationId": 7, "done": false, "payload": binary(&first) }
@@ -59,21 +67,30 @@ impl Mongo {
                             known = true;
                             doc! { "ok": 1.0, "conversationId": 7, "done": true, "payload": binary(&verdict) }
                         }
-                        None => doc! { "ok": 0.0, "errmsg": "Authentication failed.", "code": 18, "codeName": "AuthenticationFailed" },
+                        None => {
+                            doc! { "ok": 0.0, "errmsg": "Authentication failed.", "code": 18, "codeName": "AuthenticationFailed" }
+                        }
                     }
                 }
                 _ if !known && !self.mechanism.is_empty() => {
                     doc! { "ok": 0.0, "errmsg": "command requires authentication", "code": 13, "codeName": "Unauthorized" }
                 }
                 "ping" => doc! { "ok": 1.0 },
-                "dbStats" => doc! { "ok": 1.0, "db": "app", "objects": 41_i64, "raw": { "a.b": true }, "none": null },
+                "dbStats" => {
+                    doc! { "ok": 1.0, "db": "app", "objects": 41_i64, "raw": { "a.b": true }, "none": null }
+                }
                 "notOk" | "count" => doc! { "ok": 0.5 },
-                other => doc! { "ok": 0.0, "errmsg": format!("no such command: '{other}'"), "code": 59, "codeName": "CommandNotFound" },
+                other => {
+                    doc! { "ok": 0.0, "errmsg": format!("no such command: '{other}'"), "code": 59, "codeName": "CommandNotFound" }
+                }
             };
             let body = reply.to_vec().unwrap();
             let length = i32::try_from(21 + body.len()).unwrap();
             let head = [length, 99, request, 2013, 0].map(i32::to_le_bytes).concat();
-            stream.write_all(&[&head[..], &[0], &body].concat()).await.unwrap();
+            stream
+                .write_all(&[&head[..], &[0], &body].concat())
+                .await
+                .unwrap();
         }
     }
 
@@ -95,7 +112,11 @@ async fn heard(stream: &mut (impl AsyncRead + Unpin)) -> Option<(i32, Document)>
     let mut head = [0; 21];
     stream.read_exact(&mut head).await.ok()?;
     let word = |at: usize| i32::from_le_bytes(head[at..at + 4].try_into().unwrap());
-    assert_eq!((word(12), word(16), head[20]), (2013, 0, 0), "OP_MSG, no flags, a body");
+    assert_eq!(
+        (word(12), word(16), head[20]),
+        (2013, 0, 0),
+        "OP_MSG, no flags, a body"
+    );
     let mut body = vec![0; usize::try_from(word(0)).unwrap() - 21];
     stream.read_exact(&mut body).await.ok()?;
     Some((word(4), Document::from_reader(body.as_slice()).unwrap()))
@@ -106,11 +127,16 @@ fn payload(question: &Document) -> String {
 }
 
 fn binary(text: &str) -> bson::Binary {
-    bson::Binary { subtype: BinarySubtype::Generic, bytes: text.as_bytes().to_vec() }
+    bson::Binary {
+        subtype: BinarySubtype::Generic,
+        bytes: text.as_bytes().to_vec(),
+    }
 }
 
 async fn run(url: &str, more: Value) -> Observation {
-    Probe::new().seen("mongodb", with(json!({ "connectionString": url }), more)).await
+    Probe::new()
+        .seen("mongodb", with(json!({ "connectionString": url }), more))
+        .await
 }
 
 #[tokio::test]
@@ -118,19 +144,36 @@ async fn both_ways_to_log_in_work_and_a_wrong_password_does_not() {
     for mechanism in ["SCRAM-SHA-1", "SCRAM-SHA-256"] {
         let mongo = Mongo::new(mechanism);
         let server = mongo.clone().serve().await;
-        let seen = run(&format!("mongodb://mon:hunter2x@{}/app", server.address), json!({})).await;
-        assert_eq!((seen.status, seen.message.as_str()), (Status::Up, "Command executed successfully"));
+        let seen = run(
+            &format!("mongodb://mon:hunter2x@{}/app", server.address),
+            json!({}),
+        )
+        .await;
+        assert_eq!(
+            (seen.status, seen.message.as_str()),
+            (Status::Up, "Command executed successfully")
+        );
         let asked = mongo.asked();
         assert_eq!(asked[0].get_str("saslSupportedMechs").unwrap(), "admin.mon");
         assert_eq!(asked[1].get_str("mechanism").unwrap(), mechanism);
         assert_eq!(asked.last().unwrap(), &doc! { "ping": 1, "$db": "app" });
-        let seen = run(&format!("mongodb://mon:wrongpass@{}/app", server.address), json!({})).await;
+        let seen = run(
+            &format!("mongodb://mon:wrongpass@{}/app", server.address),
+            json!({}),
+        )
+        .await;
         assert_eq!((seen.status, reason(&seen)), (Status::Down, "auth_failed"));
-        assert_eq!(seen.message, "MongoDB command failed: failed to connect to MongoDB: (AuthenticationFailed) Authentication failed.");
+        assert_eq!(
+            seen.message,
+            "MongoDB command failed: failed to connect to MongoDB: (AuthenticationFailed) Authentication failed."
+        );
         let seen = run(&format!("mongodb://{}/app", server.address), json!({})).await;
         assert_eq!(
             (reason(&seen), seen.message.as_str()),
-            ("auth_failed", "MongoDB command failed: failed to execute MongoDB command: (Unauthorized) command requires authentication")
+            (
+                "auth_failed",
+                "MongoDB command failed: failed to execute MongoDB command: (Unauthorized) command requires authentication"
+            )
         );
         server.drained().await;
     }
@@ -143,16 +186,45 @@ async fn a_reply_is_looked_at_as_asked() {
     let stats = |path: &str, value: &str| json!({ "command": "{\"dbStats\": 1}", "jsonPath": path, "expectedValue": value });
     for (more, text) in [
         (stats("", ""), Ok("Command executed successfully")),
-        (stats("$", ""), Ok("Command executed successfully and the jsonata expression produces a result")),
-        (stats("$.ok", "1"), Ok("Command executed successfully and expected value was found")),
-        (stats("objects", "41.0"), Ok("Command executed successfully and expected value was found")),
-        (stats(r"raw.a\.b", "true"), Ok("Command executed successfully and expected value was found")),
-        (stats("objects", "42"), Err("Query executed, but value is not equal to expected value, value was: [41]")),
+        (
+            stats("$", ""),
+            Ok("Command executed successfully and the jsonata expression produces a result"),
+        ),
+        (
+            stats("$.ok", "1"),
+            Ok("Command executed successfully and expected value was found"),
+        ),
+        (
+            stats("objects", "41.0"),
+            Ok("Command executed successfully and expected value was found"),
+        ),
+        (
+            stats(r"raw.a\.b", "true"),
+            Ok("Command executed successfully and expected value was found"),
+        ),
+        (
+            stats("objects", "42"),
+            Err("Query executed, but value is not equal to expected value, value was: [41]"),
+        ),
         (stats("none", "42"), Err("Queried value not found")),
-        (stats("absent", ""), Err("JSON path evaluation failed: field 'absent' not found")),
-        (stats("db.x", ""), Err("JSON path evaluation failed: cannot access field 'x' on non-object type")),
-        (json!({ "command": "{\"count\": \"t\"}" }), Err("MongoDB command failed")),
-        (json!({ "command": "{\"top\": 1}" }), Err("MongoDB command failed: failed to execute MongoDB command: (CommandNotFound) no such command: 'top'")),
+        (
+            stats("absent", ""),
+            Err("JSON path evaluation failed: field 'absent' not found"),
+        ),
+        (
+            stats("db.x", ""),
+            Err("JSON path evaluation failed: cannot access field 'x' on non-object type"),
+        ),
+        (
+            json!({ "command": "{\"count\": \"t\"}" }),
+            Err("MongoDB command failed"),
+        ),
+        (
+            json!({ "command": "{\"top\": 1}" }),
+            Err(
+                "MongoDB command failed: failed to execute MongoDB command: (CommandNotFound) no such command: 'top'",
+            ),
+        ),
     ] {
         let seen = run(&url, more.clone()).await;
         let (status, text) = text.map_or_else(|text| (Status::Down, text), |text| (Status::Up, text));
@@ -162,11 +234,22 @@ async fn a_reply_is_looked_at_as_asked() {
         (json!({ "command": "{" }), "invalid MongoDB command JSON: "),
         (json!({ "command": "{\"drop\": \"t\"}" }), "`allowWrites`"),
     ] {
-        let error = Probe::new().run("mongodb", with(json!({ "connectionString": url }), more)).await.unwrap_err();
-        assert!(matches!(&error, CheckError::InvalidConfig(text) if text.contains(part)), "{error}");
+        let error = Probe::new()
+            .run("mongodb", with(json!({ "connectionString": url }), more))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, CheckError::InvalidConfig(text) if text.contains(part)),
+            "{error}"
+        );
     }
     let allowed = json!({ "command": "{\"drop\": \"t\"}", "allowWrites": true });
-    assert!(run(&url, allowed).await.message.contains("no such command: 'drop'"));
+    assert!(
+        run(&url, allowed)
+            .await
+            .message
+            .contains("no such command: 'drop'")
+    );
 }
 
 #[tokio::test]
@@ -174,40 +257,82 @@ async fn of_a_replica_set_the_primary_is_found_wherever_it_is() {
     let primary = Mongo::new("");
     let there = primary.clone().serve().await;
     let hello = doc! { "ok": 1.0, "isWritablePrimary": false, "secondary": true, "setName": "r", "primary": there.address.to_string() };
-    let secondary = Mongo { hello, ..Mongo::default() };
+    let secondary = Mongo {
+        hello,
+        ..Mongo::default()
+    };
     let here = secondary.clone().serve().await;
     let dead = closed_port().await;
     let url = format!("mongodb://127.0.0.1:{dead},{}/app?replicaSet=r", here.address);
     let seen = run(&url, json!({})).await;
-    assert_eq!((seen.status, &seen.attributes["peer"]), (Status::Up, &json!(there.address.to_string())), "{}", seen.message);
+    assert_eq!(
+        (seen.status, &seen.attributes["peer"]),
+        (Status::Up, &json!(there.address.to_string())),
+        "{}",
+        seen.message
+    );
     assert_eq!((secondary.asked().len(), primary.asked().len()), (1, 2));
 
     let seen = run(&format!("{url}&readPreference=secondaryPreferred"), json!({})).await;
-    assert_eq!(seen.attributes["peer"], here.address.to_string(), "{}", seen.message);
-    let preference = secondary.asked().last().unwrap().get_document("$readPreference").unwrap().clone();
+    assert_eq!(
+        seen.attributes["peer"],
+        here.address.to_string(),
+        "{}",
+        seen.message
+    );
+    let preference = secondary
+        .asked()
+        .last()
+        .unwrap()
+        .get_document("$readPreference")
+        .unwrap()
+        .clone();
     assert_eq!(preference, doc! { "mode": "primaryPreferred" });
 
     drop(there);
     let seen = run(&url, json!({})).await;
-    assert_eq!((seen.status, reason(&seen)), (Status::Down, "connection_refused"), "{}", seen.message);
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "connection_refused"),
+        "{}",
+        seen.message
+    );
     let seen = run(&format!("mongodb://127.0.0.1:{dead}/app"), json!({})).await;
-    assert!(seen.message.starts_with("MongoDB command failed: failed to connect to MongoDB: connection refused"), "{}", seen.message);
+    assert!(
+        seen.message
+            .starts_with("MongoDB command failed: failed to connect to MongoDB: connection refused"),
+        "{}",
+        seen.message
+    );
 }
 
 #[tokio::test]
 async fn a_primary_that_the_policy_forbids_is_not_reached_over_its_secondary() {
     let hello = doc! { "ok": 1.0, "isWritablePrimary": false, "primary": "169.254.169.254:27017" };
-    let server = Mongo { hello, ..Mongo::default() }.serve().await;
+    let server = Mongo {
+        hello,
+        ..Mongo::default()
+    }
+    .serve()
+    .await;
     let url = format!("mongodb://{}/app?replicaSet=r", server.address);
     let probe = Probe::under(json!({}));
-    let error = probe.run("mongodb", json!({ "connectionString": url })).await.unwrap_err();
+    let error = probe
+        .run("mongodb", json!({ "connectionString": url }))
+        .await
+        .unwrap_err();
     assert!(matches!(error, CheckError::Denied(_)), "{error:?}");
 }
 
 #[tokio::test]
 async fn srv_records_lead_to_the_servers_and_tls_is_on() {
     let authority = Authority::new();
-    let acceptor = authority.issue(&Leaf { names: &["localhost"], ..Leaf::default() }).acceptor();
+    let acceptor = authority
+        .issue(&Leaf {
+            names: &["localhost"],
+            ..Leaf::default()
+        })
+        .acceptor();
     let mongo = Mongo::new("");
     let server = Server::raw(move |stream| {
         let (acceptor, mongo) = (acceptor.clone(), mongo.clone());
@@ -218,17 +343,35 @@ async fn srv_records_lead_to_the_servers_and_tls_is_on() {
         }
     })
     .await;
-    let seen = run(&format!("mongodb://{}/app?tls=true", server.address), json!({ "serverName": "localhost", "tlsCa": authority.pem() })).await;
+    let seen = run(
+        &format!("mongodb://{}/app?tls=true", server.address),
+        json!({ "serverName": "localhost", "tlsCa": authority.pem() }),
+    )
+    .await;
     assert_eq!(seen.status, Status::Up, "{}", seen.message);
     assert!(seen.tls.unwrap().verified);
     let seen = run(&format!("mongodb://{}/app?tls=true", server.address), json!({})).await;
     assert_eq!(reason(&seen), "tls_certificate", "{}", seen.message);
-    let seen = run(&format!("mongodb://{}/app?tls=true&tlsInsecure=true", server.address), json!({})).await;
+    let seen = run(
+        &format!("mongodb://{}/app?tls=true&tlsInsecure=true", server.address),
+        json!({}),
+    )
+    .await;
     assert_eq!(seen.status, Status::Up, "{}", seen.message);
 
     let names = NameServer::start(|_, _| Answer::Silence).await;
     let net = Net::with_name_servers(policy_of(json!({})), &[names.address]);
     let probe = Probe::through(net).within(std::time::Duration::from_secs(1));
-    let seen = probe.seen("mongodb", json!({ "connectionString": "mongodb+srv://cluster.example.net/app" })).await;
-    assert_eq!((seen.status, reason(&seen)), (Status::Down, "dns_timeout"), "{}", seen.message);
+    let seen = probe
+        .seen(
+            "mongodb",
+            json!({ "connectionString": "mongodb+srv://cluster.example.net/app" }),
+        )
+        .await;
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "dns_timeout"),
+        "{}",
+        seen.message
+    );
 }

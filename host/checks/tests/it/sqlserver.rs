@@ -9,7 +9,10 @@ use crate::support::{
 };
 use lapwing_checks::CheckError;
 use lapwing_model::{Observation, Status};
-use rustls::{ServerConnection, pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject}};
+use rustls::{
+    ServerConnection,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
@@ -44,14 +47,26 @@ struct Line {
 
 impl SqlServer {
     fn new(encryption: u8, identity: Identity) -> Self {
-        Self { encryption, identity, asked: Arc::default() }
+        Self {
+            encryption,
+            identity,
+            asked: Arc::default(),
+        }
     }
 
     async fn serve(&self) -> Server {
         let server = self.clone();
         Server::raw(move |stream| {
             let server = server.clone();
-            async move { drop(server.talk(Line { stream, tls: None, heard: Vec::new() }).await) }
+            async move {
+                let _ = server
+                    .talk(Line {
+                        stream,
+                        tls: None,
+                        heard: Vec::new(),
+                    })
+                    .await;
+            }
         })
         .await
     }
@@ -68,7 +83,11 @@ impl SqlServer {
         }
         let (kind, login) = line.message().await?;
         assert_eq!(kind, 0x10, "LOGIN7, and no second PRELOGIN");
-        let (user, password, database) = (field(&login, 40), plain(&field_bytes(&login, 44)), field(&login, 68));
+        let (user, password, database) = (
+            field(&login, 40),
+            plain(&field_bytes(&login, 44)),
+            field(&login, 68),
+        );
         if (user.as_str(), password.as_str()) != ("mon", "hunter2x") {
             let text = format!("Login failed for user '{user}', and '{password}' is no password.");
             line.say(4, &[error(18_456, &text), done(2)].concat()).await;
@@ -128,7 +147,12 @@ impl Line {
     async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.heard.len() < count {
             let mut bytes = vec![0; 8192];
-            let length = self.stream.read(&mut bytes).await.ok().filter(|length| *length > 0)?;
+            let length = self
+                .stream
+                .read(&mut bytes)
+                .await
+                .ok()
+                .filter(|length| *length > 0)?;
             bytes.truncate(length);
             match &mut self.tls {
                 None => self.heard.extend(bytes),
@@ -147,14 +171,19 @@ impl Line {
         }
         let bytes = match &mut self.tls {
             None => packets,
-            Some(tls) => packets.chunks(16_384).flat_map(|part| encrypt(tls, part)).collect(),
+            Some(tls) => packets
+                .chunks(16_384)
+                .flat_map(|part| encrypt(tls, part))
+                .collect(),
         };
         let _ = self.stream.write_all(&bytes).await;
     }
 
     /// TLS in packets of type PRELOGIN, and without them from then on.
     async fn shake_hands(&mut self, identity: &Identity) -> Option<()> {
-        let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes()).map(Result::unwrap).collect();
+        let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes())
+            .map(Result::unwrap)
+            .collect();
         let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
         let crypto = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(crypto)
@@ -167,7 +196,7 @@ impl Line {
         while tls.is_handshaking() {
             let (kind, content) = self.message().await?;
             assert_eq!(kind, PRELOGIN);
-            decrypt(&mut tls, &content, &mut self.heard);
+            decrypt(&mut tls, &content, &mut Vec::new());
             if tls.is_handshaking() {
                 let answer = encrypt(&mut tls, &[]);
                 let mut packet = head(PRELOGIN, true, answer.len());
@@ -175,6 +204,9 @@ impl Line {
                 self.stream.write_all(&packet).await.ok()?;
             }
         }
+        // What came with the last packet of the handshake is no packet any more.
+        let early = std::mem::take(&mut self.heard);
+        decrypt(&mut tls, &early, &mut self.heard);
         self.tls = Some(tls);
         Some(())
     }
@@ -203,7 +235,9 @@ fn head(kind: u8, last: bool, length: usize) -> Vec<u8> {
 }
 
 fn prelogin(encryption: u8) -> Vec<u8> {
-    vec![0, 0, 11, 0, 6, 1, 0, 17, 0, 1, 0xFF, 16, 0, 0, 0, 0, 0, encryption]
+    vec![
+        0, 0, 11, 0, 6, 1, 0, 17, 0, 1, 0xFF, 16, 0, 0, 0, 0, 0, encryption,
+    ]
 }
 
 fn option(message: &[u8], token: u8) -> &[u8] {
@@ -228,7 +262,10 @@ fn plain(password: &[u8]) -> String {
 }
 
 fn utf16(bytes: &[u8]) -> String {
-    let units: Vec<u16> = bytes.chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    let units: Vec<u16> = bytes
+        .chunks(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+        .collect();
     String::from_utf16(&units).unwrap()
 }
 
@@ -237,18 +274,33 @@ fn wide(text: &str) -> Vec<u8> {
 }
 
 fn counted(token: u8, content: &[u8]) -> Vec<u8> {
-    [&[token][..], &u16::try_from(content.len()).unwrap().to_le_bytes(), content].concat()
+    [
+        &[token][..],
+        &u16::try_from(content.len()).unwrap().to_le_bytes(),
+        content,
+    ]
+    .concat()
 }
 
 fn error(code: u32, text: &str) -> Vec<u8> {
     let length = u16::try_from(text.encode_utf16().count()).unwrap();
-    let content = [&code.to_le_bytes()[..], &[1, 14], &length.to_le_bytes(), &wide(text), &[0, 0], &1_u32.to_le_bytes()];
+    let content = [
+        &code.to_le_bytes()[..],
+        &[1, 14],
+        &length.to_le_bytes(),
+        &wide(text),
+        &[0, 0],
+        &1_u32.to_le_bytes(),
+    ];
     counted(0xAA, &content.concat())
 }
 
 /// Interface 1, TDS 7.2, a name of one letter, a version.
 fn login_ack() -> Vec<u8> {
-    counted(0xAD, &[&[1, 0x72, 9, 0, 2, 1][..], &wide("S"), &[16, 0, 0, 0]].concat())
+    counted(
+        0xAD,
+        &[&[1, 0x72, 9, 0, 2, 1][..], &wide("S"), &[16, 0, 0, 0]].concat(),
+    )
 }
 
 fn done(status: u16) -> Vec<u8> {
@@ -257,7 +309,13 @@ fn done(status: u16) -> Vec<u8> {
 
 /// One column `n` of INTN(4).
 fn result(rows: &[Option<i32>]) -> Vec<u8> {
-    let mut bytes = [&[0x81, 1, 0][..], &0_u32.to_le_bytes(), &[9, 0, 0x26, 4, 1], &wide("n")].concat();
+    let mut bytes = [
+        &[0x81, 1, 0][..],
+        &0_u32.to_le_bytes(),
+        &[9, 0, 0x26, 4, 1],
+        &wide("n"),
+    ]
+    .concat();
     for row in rows {
         bytes.push(0xD1);
         match row {
@@ -298,9 +356,19 @@ async fn encryption_is_what_the_connection_string_says_and_the_server_has() {
         let sql = SqlServer::new(has, identity.clone());
         let server = sql.serve().await;
         let seen = run(config(&server, encrypt), json!({ "tls_ca": ca })).await;
-        assert_eq!((reason(&seen), seen.tls.is_some()), (word, tls), "{has} {encrypt}: {}", seen.message);
+        assert_eq!(
+            (reason(&seen), seen.tls.is_some()),
+            (word, tls),
+            "{has} {encrypt}: {}",
+            seen.message
+        );
         if word.is_empty() {
-            assert!(seen.message.starts_with("Query successful, ping: ") && seen.message.ends_with("ms, columns: 1, rows: 1"), "{}", seen.message);
+            assert!(
+                seen.message.starts_with("Query successful, ping: ")
+                    && seen.message.ends_with("ms, columns: 1, rows: 1"),
+                "{}",
+                seen.message
+            );
             assert_eq!(sql.asked().iter().any(|what| what == "tls"), tls);
         }
         server.drained().await;
@@ -312,24 +380,63 @@ async fn a_statement_runs_in_a_transaction_that_is_rolled_back() {
     let sql = SqlServer::new(ON, Authority::new().issue(&Leaf::default()));
     let server = sql.serve().await;
     for (more, text) in [
-        (json!({ "database_query": "SELECT n FROM t" }), Ok("columns: 1, rows: 3")),
-        (json!({ "database_query": "SELECT n FROM t", "expected_value": "7", "min_rows": 3 }), Ok("columns: 1, rows: 3")),
-        (json!({ "database_query": "SELECT none" }), Ok("columns: 1, rows: 0")),
-        (json!({ "database_query": "SELECT forever" }), Ok("columns: 1, rows: 100000+")),
-        (json!({ "database_query": "SELECT n FROM t", "expected_value": "8" }), Err("Query returned '7', expected == '8'")),
-        (json!({ "database_query": "SELECT null", "expected_value": "8" }), Err("Query returned NULL, expected == '8'")),
-        (json!({ "database_query": "SELECT none", "min_rows": 1 }), Err("Query returned 0 rows, expected at least 1")),
-        (json!({ "database_query": "SELECT bad" }), Err("query execution failed: mssql: error: Invalid column name 'bad'. (code 207)")),
+        (
+            json!({ "database_query": "SELECT n FROM t" }),
+            Ok("columns: 1, rows: 3"),
+        ),
+        (
+            json!({ "database_query": "SELECT n FROM t", "expected_value": "7", "min_rows": 3 }),
+            Ok("columns: 1, rows: 3"),
+        ),
+        (
+            json!({ "database_query": "SELECT none" }),
+            Ok("columns: 1, rows: 0"),
+        ),
+        (
+            json!({ "database_query": "SELECT forever" }),
+            Ok("columns: 1, rows: 100000+"),
+        ),
+        (
+            json!({ "database_query": "SELECT n FROM t", "expected_value": "8" }),
+            Err("Query returned '7', expected == '8'"),
+        ),
+        (
+            json!({ "database_query": "SELECT null", "expected_value": "8" }),
+            Err("Query returned NULL, expected == '8'"),
+        ),
+        (
+            json!({ "database_query": "SELECT none", "min_rows": 1 }),
+            Err("Query returned 0 rows, expected at least 1"),
+        ),
+        (
+            json!({ "database_query": "SELECT bad" }),
+            Err("query execution failed: mssql: error: Invalid column name 'bad'. (code 207)"),
+        ),
     ] {
         let seen = run(config(&server, ""), more.clone()).await;
         match text {
-            Ok(end) => assert!(seen.status == Status::Up && seen.message.ends_with(end), "{more}: {}", seen.message),
-            Err(text) => assert_eq!((reason(&seen), seen.message.as_str()), ("assertion_failed", text), "{more}"),
+            Ok(end) => assert!(
+                seen.status == Status::Up && seen.message.ends_with(end),
+                "{more}: {}",
+                seen.message
+            ),
+            Err(text) => assert_eq!(
+                (reason(&seen), seen.message.as_str()),
+                ("assertion_failed", text),
+                "{more}"
+            ),
         }
     }
     sql.asked();
     run(config(&server, ""), json!({})).await;
-    assert_eq!(sql.asked()[2..], ["BEGIN TRANSACTION", "SELECT 1", "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION"]);
+    assert_eq!(
+        sql.asked()[2..],
+        [
+            "BEGIN TRANSACTION",
+            "SELECT 1",
+            "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -341,11 +448,18 @@ async fn who_is_not_let_in_is_told_so_and_the_password_is_not_told_on() {
     let seen = run(url("wrongpass", "app"), json!({})).await;
     assert_eq!(
         (reason(&seen), seen.message.as_str()),
-        ("auth_failed", "connection failed: mssql: login error: Login failed for user 'mon', and '***' is no password. (code 18456)")
+        (
+            "auth_failed",
+            "connection failed: mssql: login error: Login failed for user 'mon', and '***' is no password. (code 18456)"
+        )
     );
     let seen = run(url("hunter2x", "absent"), json!({})).await;
     assert_eq!(reason(&seen), "assertion_failed");
-    assert!(seen.message.contains("Cannot open database \"absent\""), "{}", seen.message);
+    assert!(
+        seen.message.contains("Cannot open database \"absent\""),
+        "{}",
+        seen.message
+    );
     let dead = json!({ "database_connection_string": format!("mssql://mon:hunter2x@127.0.0.1:{}/app", closed_port().await) });
     assert_eq!(reason(&run(dead, json!({})).await), "connection_refused");
 }
@@ -354,15 +468,38 @@ async fn who_is_not_let_in_is_told_so_and_the_password_is_not_told_on() {
 async fn an_unfit_configuration_is_told_in_peekapings_words_and_nobody_is_asked() {
     let good = "Server=h;Database=d;User Id=u;Password=hunter2x";
     for (text, query, part) in [
-        ("nonsense", "", "connection string validation failed: invalid connection string format. Expected: Server=hostname,port;Database=database;User Id=username;Password=password;..."),
-        (good, "DELETE FROM t", "query validation failed: query must start with one of: SELECT, SHOW, DESCRIBE, DESC, EXPLAIN, WITH, VALUES"),
-        (good, "SELECT 1 DELETE FROM t", "query validation failed: `delete` is not allowed"),
-        (good, "WITH x AS (SELECT 1 n) INSERT t SELECT n FROM x", "query validation failed: `insert` is not allowed"),
-        (good, "SELECT 1; COMMIT; EXEC sp_who", "query validation failed: `commit` is not allowed"),
+        (
+            "nonsense",
+            "",
+            "connection string validation failed: invalid connection string format. Expected: Server=hostname,port;Database=database;User Id=username;Password=password;...",
+        ),
+        (
+            good,
+            "DELETE FROM t",
+            "query validation failed: query must start with one of: SELECT, SHOW, DESCRIBE, DESC, EXPLAIN, WITH, VALUES",
+        ),
+        (
+            good,
+            "SELECT 1 DELETE FROM t",
+            "query validation failed: `delete` is not allowed",
+        ),
+        (
+            good,
+            "WITH x AS (SELECT 1 n) INSERT t SELECT n FROM x",
+            "query validation failed: `insert` is not allowed",
+        ),
+        (
+            good,
+            "SELECT 1; COMMIT; EXEC sp_who",
+            "query validation failed: `commit` is not allowed",
+        ),
     ] {
         let config = json!({ "database_connection_string": text, "database_query": query });
         let error = Probe::new().run("sqlserver", config).await.unwrap_err();
-        assert!(matches!(&error, CheckError::InvalidConfig(text) if text.contains(part)), "{error}");
+        assert!(
+            matches!(&error, CheckError::InvalidConfig(text) if text.contains(part)),
+            "{error}"
+        );
         assert!(!error.to_string().contains("hunter2x"), "{error}");
     }
 }

@@ -91,8 +91,13 @@ impl Daemon {
         let (program, arguments) = prepare(&folder, port);
         let log = fs::File::create(folder.path("log")).unwrap();
         let mut command = folder.command(&program);
-        command.args(arguments).stdout(log.try_clone().unwrap()).stderr(log);
-        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        command
+            .args(arguments)
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let mut daemon = Self {
             port,
             authority,
@@ -128,6 +133,9 @@ pub(crate) fn program(name: &str, package: &str) -> PathBuf {
         let versions = versions.map(|version| version.unwrap().path().join("bin"));
         folders.splice(0..0, versions);
     }
-    let found = folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    let found = folders
+        .into_iter()
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("`{name}` is not installed, and this test is about it: `./just test` installs Debian's package `{package}`"))
 }

@@ -25,13 +25,27 @@ impl ScramServer {
             other => panic!("mechanism {other}"),
         };
         let mut salted = vec![0; hmac.digest_algorithm().output_len()];
-        pbkdf2::derive(pbkdf2, NonZeroU32::new(ROUNDS).unwrap(), SALT, password.as_bytes(), &mut salted);
+        pbkdf2::derive(
+            pbkdf2,
+            NonZeroU32::new(ROUNDS).unwrap(),
+            SALT,
+            password.as_bytes(),
+            &mut salted,
+        );
         let bare = client_first.strip_prefix("n,,").unwrap().to_owned();
         let (user, nonce) = bare.strip_prefix("n=").unwrap().split_once(",r=").unwrap();
         assert!(nonce.len() >= 16, "a nonce worth its name");
         let first = format!("r={nonce}SERVER,s={},i={ROUNDS}", BASE64_STANDARD.encode(SALT));
         let user = user.to_owned();
-        (Self { hmac, salted, bare, first }, user)
+        (
+            Self {
+                hmac,
+                salted,
+                bare,
+                first,
+            },
+            user,
+        )
     }
 
     pub(crate) fn first(&self) -> &str {
@@ -40,13 +54,21 @@ impl ScramServer {
 
     /// The last message to a client that knows the password; `None` to another.
     pub(crate) fn last(&self, client_last: &str) -> Option<String> {
-        let sign = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(self.hmac, key), text).as_ref().to_vec();
+        let sign = |key: &[u8], text: &[u8]| {
+            hmac::sign(&hmac::Key::new(self.hmac, key), text)
+                .as_ref()
+                .to_vec()
+        };
         let (without_proof, proof) = client_last.split_once(",p=").unwrap();
         let exchange = format!("{},{},{without_proof}", self.bare, self.first);
         let proof = BASE64_STANDARD.decode(proof).unwrap();
         let stored = digest::digest(self.hmac.digest_algorithm(), &sign(&self.salted, b"Client Key"));
         let signature = sign(stored.as_ref(), exchange.as_bytes());
-        let key: Vec<u8> = proof.iter().zip(&signature).map(|(one, other)| one ^ other).collect();
+        let key: Vec<u8> = proof
+            .iter()
+            .zip(&signature)
+            .map(|(one, other)| one ^ other)
+            .collect();
         let shown = digest::digest(self.hmac.digest_algorithm(), &key);
         let verdict = sign(&sign(&self.salted, b"Server Key"), exchange.as_bytes());
         (shown.as_ref() == stored.as_ref()).then(|| format!("v={}", BASE64_STANDARD.encode(verdict)))
