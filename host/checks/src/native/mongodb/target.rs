@@ -65,7 +65,7 @@ impl Target {
         let preference = url.param("readPreference").unwrap_or("primary");
         let alone = url.hosts.len() == 1 && !srv && url.param("replicaSet").is_none();
         let any_member = alone || preference != "primary" || is("directConnection") == Some(true);
-        Ok(Self { tls, any_member, url })
+        Ok(Self { url, tls, any_member })
     }
 
     /// The database that knows the user.

@@ -14,7 +14,7 @@ use bytes::Buf;
 use lapwing_model::Reason;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value};
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write};
 use tokio::time;
 
 const CONNECT: &str = "MongoDB command failed: failed to connect to MongoDB";
@@ -118,12 +118,15 @@ impl<'a> Server<'a> {
         };
         let mechanisms = hello.get("saslSupportedMechs").and_then(Value::as_array);
         let offers = |name: &str| mechanisms.is_some_and(|offered| offered.iter().any(|offer| offer == name));
-        let (hash, name) = match target.url.param("authMechanism") {
-            Some("SCRAM-SHA-256") => (Hash::Sha256, "SCRAM-SHA-256"),
-            Some("SCRAM-SHA-1") => (Hash::Sha1, "SCRAM-SHA-1"),
-            None if offers("SCRAM-SHA-256") => (Hash::Sha256, "SCRAM-SHA-256"),
-            None => (Hash::Sha1, "SCRAM-SHA-1"),
-            Some(_) => {
+        let preferred = if offers("SCRAM-SHA-256") {
+            "SCRAM-SHA-256"
+        } else {
+            "SCRAM-SHA-1"
+        };
+        let (hash, name) = match target.url.param("authMechanism").unwrap_or(preferred) {
+            "SCRAM-SHA-256" => (Hash::Sha256, "SCRAM-SHA-256"),
+            "SCRAM-SHA-1" => (Hash::Sha1, "SCRAM-SHA-1"),
+            _ => {
                 let why = "`authMechanism` is not one of SCRAM-SHA-256, SCRAM-SHA-1";
                 return Err(CheckError::InvalidConfig(why.to_owned()).into());
             }
@@ -160,7 +163,7 @@ impl<'a> Server<'a> {
         let reply = self.ask(&step).await.map_err(Fault::at(CONNECT))?;
         let reply = accepted(CONNECT, reply)?;
         let payload = reply.pointer("/payload/$binary/base64").and_then(Value::as_str);
-        let payload = payload.and_then(|text| base64_text(text));
+        let payload = payload.and_then(base64_text);
         let payload = payload.ok_or_else(|| self.foul("no payload"))?;
         let conversation = reply.get("conversationId").and_then(Value::as_i64).unwrap_or(1);
         let conversation = i32::try_from(conversation).map_or(Bson::Int64(conversation), Bson::Int32);
@@ -200,9 +203,8 @@ impl<'a> Server<'a> {
 
 /// The document of a message: flags, kind 0, body; a checksum may follow.
 fn read(message: &[u8]) -> Option<Value> {
-    let body = match message {
-        [_, _, _, _, 0, body @ ..] => body,
-        _ => return None,
+    let [_, _, _, _, 0, body @ ..] = message else {
+        return None;
     };
     let length = usize::try_from(i32::from_le_bytes(body.get(..4)?.try_into().ok()?)).ok()?;
     object(RawDocument::from_bytes(body.get(..length)?).ok()?, 0)
@@ -263,7 +265,10 @@ fn base64_text(text: &str) -> Option<String> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

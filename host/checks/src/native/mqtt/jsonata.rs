@@ -182,7 +182,7 @@ mod tests {
         assert!(run("a", &"[".repeat(100_000)).await.is_err());
         assert!(
             run(
-                r#"$match(a, /(x+x+)+y/)"#,
+                "$match(a, /(x+x+)+y/)",
                 &format!(r#"{{"a":"{}"}}"#, "x".repeat(2000))
             )
             .await

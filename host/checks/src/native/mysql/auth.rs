@@ -98,7 +98,7 @@ impl Login {
     }
 
     /// Follows the server to another plugin: its name, NUL, its challenge.
-    pub(super) fn switch(&mut self, packet: Bytes) -> Result<Response, Fault> {
+    pub(super) fn switch(&mut self, packet: &[u8]) -> Result<Response, Fault> {
         let mut parts = packet.splitn(2, |byte| *byte == 0);
         let name = parts
             .next()
@@ -210,21 +210,11 @@ mod tests {
             false,
         )
         .unwrap();
-        assert!(
-            login
-                .switch(Bytes::from_static(b"mysql_clear_password\0"))
-                .is_err()
-        );
-        assert!(
-            login
-                .switch(Bytes::from_static(b"mysql_old_password\0abcdefgh\0"))
-                .is_err()
-        );
-        assert!(login.switch(Bytes::from_static(b"")).is_err());
+        assert!(login.switch(b"mysql_clear_password\0").is_err());
+        assert!(login.switch(b"mysql_old_password\0abcdefgh\0").is_err());
+        assert!(login.switch(b"").is_err());
         login.secure = true;
-        let told = login
-            .switch(Bytes::from_static(b"mysql_clear_password\0"))
-            .unwrap();
+        let told = login.switch(b"mysql_clear_password\0").unwrap();
         assert_eq!(told.data(), Some(&b"hunter2\0"[..]));
     }
 }

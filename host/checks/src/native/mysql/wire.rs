@@ -32,6 +32,8 @@ const COM_QUERY: u8 = 3;
 /// `utf8mb4_general_ci`.
 const COLLATION: u8 = 45;
 const SYNTAX_ERROR: u16 = 1064;
+/// A longer key would keep the processor busy, not the password secret.
+const MOST_CHALLENGE: usize = 1024;
 
 /// A connection that is logged in.
 pub(super) struct MySql<'a> {
@@ -54,7 +56,7 @@ impl<'a> MySql<'a> {
         let session = session.map_err(Fault::at(CONNECT))?;
         let mut server = Self { session, sequence: 0 };
         let packet = server.packet().await.map_err(Fault::at(CONNECT))?;
-        server.admitted(CONNECT, &packet)?;
+        admitted(CONNECT, &packet)?;
         let greeting =
             Greeting::parse(packet).ok_or_else(|| server.breach("does not speak MySQL's protocol"))?;
         let capabilities = capabilities(&greeting);
@@ -115,20 +117,17 @@ impl<'a> MySql<'a> {
         let hello = serialized(&hello);
         self.say(CONNECT, &hello).await?;
         loop {
-            let mut packet = self.packet().await.map_err(Fault::at(CONNECT))?;
+            let packet = self.packet().await.map_err(Fault::at(CONNECT))?;
             let response = match packet.first() {
                 Some(0x00) => return Ok(self),
-                Some(0xFE) => {
-                    packet.advance(1);
-                    login.switch(packet)?
-                }
-                Some(0x01) => {
-                    packet.advance(1);
-                    let answered = login.answer(&packet);
+                Some(0xFE) => login.switch(packet.get(1..).unwrap_or_default())?,
+                // A key, at the longest.
+                Some(0x01) if packet.len() <= MOST_CHALLENGE => {
+                    let answered = login.answer(packet.get(1..).unwrap_or_default());
                     answered?.ok_or_else(|| self.breach("an authentication that does not fit"))?
                 }
                 _ => {
-                    self.admitted(CONNECT, &packet)?;
+                    admitted(CONNECT, &packet)?;
                     return Err(self.breach("a packet out of turn"));
                 }
             };
@@ -146,7 +145,7 @@ impl<'a> MySql<'a> {
         let packet = self.packet().await.map_err(Fault::at(QUERY))?;
         match error_code(&packet) {
             Some(SYNTAX_ERROR) => Ok(()),
-            _ => self.admitted(QUERY, &packet),
+            _ => admitted(QUERY, &packet),
         }
     }
 
@@ -154,7 +153,7 @@ impl<'a> MySql<'a> {
     pub(super) async fn query(&mut self, query: &str) -> Result<Rows, Fault> {
         self.command(COM_QUERY, query).await?;
         let mut packet = self.packet().await.map_err(Fault::at(QUERY))?;
-        self.admitted(QUERY, &packet)?;
+        admitted(QUERY, &packet)?;
         let columns = match packet.first() {
             Some(0x00) => return Ok(Rows::default()),
             Some(0xFB) => return Err(self.breach("wants a file of ours")),
@@ -181,7 +180,7 @@ impl<'a> MySql<'a> {
         );
         loop {
             let mut packet = self.packet().await.map_err(Fault::at(QUERY))?;
-            self.admitted(QUERY, &packet)?;
+            admitted(QUERY, &packet)?;
             if is_end(&packet) {
                 return Ok(rows);
             }
@@ -241,30 +240,6 @@ impl<'a> MySql<'a> {
         Ok((self.session.take(length).await?, length))
     }
 
-    /// An error packet as an error.
-    fn admitted(&self, stage: &'static str, packet: &[u8]) -> Result<(), Fault> {
-        let Some(code) = error_code(packet) else {
-            return Ok(());
-        };
-        let text = packet.get(3..).unwrap_or_default();
-        let (state, text) = match text {
-            [b'#', a, b, c, d, e, text @ ..] => (Some([*a, *b, *c, *d, *e]), text),
-            text => (None, text),
-        };
-        let state = state.map(|state| format!(" ({})", String::from_utf8_lossy(&state)));
-        let text = String::from_utf8_lossy(text);
-        // Access denied: to the server, to a database, by the plugin; a password that has expired.
-        let reason = match code {
-            1044 | 1045 | 1698 | 1820 | 1862 | 3118 | 4151 => Reason::AuthFailed,
-            _ => Reason::AssertionFailed,
-        };
-        let state = state.unwrap_or_default();
-        Err(Fault::Told(
-            reason,
-            format!("{stage}: Error {code}{state}: {text}"),
-        ))
-    }
-
     fn breach(&self, what: &str) -> Fault {
         Fault::at(QUERY_OR_CONNECT)(self.session.breach(what))
     }
@@ -297,6 +272,28 @@ fn error_code(packet: &[u8]) -> Option<u16> {
         [0xFF, low, high, ..] => Some(u16::from_le_bytes([*low, *high])),
         _ => None,
     }
+}
+
+/// An error packet as an error: 0xFF, code, `#` and SQL state, text.
+fn admitted(stage: &str, packet: &[u8]) -> Result<(), Fault> {
+    let Some(code) = error_code(packet) else {
+        return Ok(());
+    };
+    let told = packet.get(3..).unwrap_or_default();
+    let (sql_state, message) = match told.strip_prefix(b"#").and_then(|rest| rest.split_at_checked(5)) {
+        Some((state, rest)) => (format!(" ({})", String::from_utf8_lossy(state)), rest),
+        None => (String::new(), told),
+    };
+    let message = String::from_utf8_lossy(message);
+    // Access denied: to the server, to a database, by the plugin; a password that has expired.
+    let reason = match code {
+        1044 | 1045 | 1698 | 1820 | 1862 | 3118 | 4151 => Reason::AuthFailed,
+        _ => Reason::AssertionFailed,
+    };
+    Err(Fault::Told(
+        reason,
+        format!("{stage}: Error {code}{sql_state}: {message}"),
+    ))
 }
 
 fn is_end(packet: &[u8]) -> bool {

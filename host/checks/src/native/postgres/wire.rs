@@ -64,7 +64,6 @@ impl<'a> Postgres<'a> {
             .await?;
         loop {
             match self.hear(CONNECT).await? {
-                Message::AuthenticationOk => {}
                 Message::AuthenticationCleartextPassword => {
                     self.say(CONNECT, |buffer| {
                         frontend::password_message(password.as_bytes(), buffer)
@@ -80,7 +79,10 @@ impl<'a> Postgres<'a> {
                 }
                 Message::AuthenticationSasl(body) => self.scram(password, &body).await?,
                 Message::ReadyForQuery(_) => return Ok(()),
-                Message::BackendKeyData(_) | Message::ParameterStatus(_) | Message::NoticeResponse(_) => {}
+                Message::AuthenticationOk
+                | Message::BackendKeyData(_)
+                | Message::ParameterStatus(_)
+                | Message::NoticeResponse(_) => {}
                 Message::ErrorResponse(body) => return Err(refusal(CONNECT, &body)),
                 Message::AuthenticationGss
                 | Message::AuthenticationKerberosV5

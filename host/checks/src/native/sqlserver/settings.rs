@@ -85,12 +85,11 @@ fn pairs(text: &str) -> Option<Vec<(String, String)>> {
             .chars()
             .next()
             .filter(|quote| matches!(quote, '\'' | '"' | '{'));
-        let (value, after) = match quote {
-            Some(quote) => quoted(value.get(1..)?, if quote == '{' { '}' } else { quote })?,
-            None => {
-                let (value, after) = value.split_once(';').unwrap_or((value, ""));
-                (value.trim_end().to_owned(), after)
-            }
+        let (value, after) = if let Some(quote) = quote {
+            quoted(value.get(1..)?, if quote == '{' { '}' } else { quote })?
+        } else {
+            let (value, after) = value.split_once(';').unwrap_or((value, ""));
+            (value.trim_end().to_owned(), after)
         };
         pairs.push((key.to_ascii_lowercase(), value));
         rest = after;
