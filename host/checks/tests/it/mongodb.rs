@@ -100,7 +100,11 @@ impl Mongo {
             return "hunter2x".to_owned();
         }
         let digest = Md5::digest(b"mon:mongo:hunter2x");
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        digest
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<Vec<_>>()
+            .concat()
     }
 
     fn asked(&self) -> Vec<Document> {
@@ -255,19 +259,22 @@ async fn a_reply_is_looked_at_as_asked() {
 #[tokio::test]
 async fn of_a_replica_set_the_primary_is_found_wherever_it_is() {
     let primary = Mongo::new("");
-    let there = primary.clone().serve().await;
-    let hello = doc! { "ok": 1.0, "isWritablePrimary": false, "secondary": true, "setName": "r", "primary": there.address.to_string() };
+    let leading = primary.clone().serve().await;
+    let hello = doc! { "ok": 1.0, "isWritablePrimary": false, "secondary": true, "setName": "r", "primary": leading.address.to_string() };
     let secondary = Mongo {
         hello,
         ..Mongo::default()
     };
-    let here = secondary.clone().serve().await;
+    let following = secondary.clone().serve().await;
     let dead = closed_port().await;
-    let url = format!("mongodb://127.0.0.1:{dead},{}/app?replicaSet=r", here.address);
+    let url = format!(
+        "mongodb://127.0.0.1:{dead},{}/app?replicaSet=r",
+        following.address
+    );
     let seen = run(&url, json!({})).await;
     assert_eq!(
         (seen.status, &seen.attributes["peer"]),
-        (Status::Up, &json!(there.address.to_string())),
+        (Status::Up, &json!(leading.address.to_string())),
         "{}",
         seen.message
     );
@@ -276,7 +283,7 @@ async fn of_a_replica_set_the_primary_is_found_wherever_it_is() {
     let seen = run(&format!("{url}&readPreference=secondaryPreferred"), json!({})).await;
     assert_eq!(
         seen.attributes["peer"],
-        here.address.to_string(),
+        following.address.to_string(),
         "{}",
         seen.message
     );
@@ -289,7 +296,7 @@ async fn of_a_replica_set_the_primary_is_found_wherever_it_is() {
         .clone();
     assert_eq!(preference, doc! { "mode": "primaryPreferred" });
 
-    drop(there);
+    drop(leading);
     let seen = run(&url, json!({})).await;
     assert_eq!(
         (seen.status, reason(&seen)),

@@ -66,7 +66,7 @@ async fn query(url: &str, more: Value) -> Observation {
 }
 
 #[tokio::test]
-async fn whoever_may_log_in_may_query_and_nobody_may_write() {
+async fn whoever_may_log_in_may_query() {
     let server = mariadb().await;
     let at = format!("127.0.0.1:{}", server.port);
     let url = format!("mysql://monitor:hunter2x@{at}/app");
@@ -114,6 +114,13 @@ async fn whoever_may_log_in_may_query_and_nobody_may_write() {
             seen.message
         );
     }
+}
+
+#[tokio::test]
+async fn who_may_not_or_asks_amiss_is_told_so_and_nobody_may_write() {
+    let server = mariadb().await;
+    let at = format!("127.0.0.1:{}", server.port);
+    let url = format!("mysql://monitor:hunter2x@{at}/app");
     for (url, more, word, part) in [
         (
             format!("mysql://monitor:wrongpass@{at}/app"),

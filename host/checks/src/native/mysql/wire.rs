@@ -281,7 +281,7 @@ fn admitted(stage: &str, packet: &[u8]) -> Result<(), Fault> {
     };
     let told = packet.get(3..).unwrap_or_default();
     let (sql_state, message) = match told.strip_prefix(b"#").and_then(|rest| rest.split_at_checked(5)) {
-        Some((state, rest)) => (format!(" ({})", String::from_utf8_lossy(state)), rest),
+        Some((five, rest)) => (format!(" ({})", String::from_utf8_lossy(five)), rest),
         None => (String::new(), told),
     };
     let message = String::from_utf8_lossy(message);

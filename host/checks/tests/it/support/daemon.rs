@@ -45,7 +45,7 @@ impl Folder {
         folder.write("server.pem", &identity.chain);
         folder.write("server.key", &identity.key);
         fs::set_permissions(folder.path("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
-        folder.own(&folder.path(""));
+        own(&folder.path(""));
         folder
     }
 
@@ -55,13 +55,7 @@ impl Folder {
 
     pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
-        self.own(&self.path(name));
-    }
-
-    fn own(&self, path: &Path) {
-        if is_root() {
-            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
+        own(&self.path(name));
     }
 
     /// `program`, as somebody who may run servers, with nothing to say unless it fails.
@@ -117,6 +111,13 @@ impl Daemon {
             assert!(ended.is_none() && Instant::now() < patience, "{ended:?}: {log}");
             time::sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+/// Hands `path` to whom servers run as.
+fn own(path: &Path) {
+    if is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
 }
 
