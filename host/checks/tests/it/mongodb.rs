@@ -187,36 +187,36 @@ async fn both_ways_to_log_in_work_and_a_wrong_password_does_not() {
 async fn a_reply_is_looked_at_as_asked() {
     let server = Mongo::new("").serve().await;
     let url = format!("mongodb://{}/app", server.address);
-    let stats = |path: &str, value: &str| json!({ "command": "{\"dbStats\": 1}", "jsonPath": path, "expectedValue": value });
+    let looked = |path: &str, value: &str| json!({ "command": "{\"dbStats\": 1}", "jsonPath": path, "expectedValue": value });
     for (more, text) in [
-        (stats("", ""), Ok("Command executed successfully")),
+        (looked("", ""), Ok("Command executed successfully")),
         (
-            stats("$", ""),
+            looked("$", ""),
             Ok("Command executed successfully and the jsonata expression produces a result"),
         ),
         (
-            stats("$.ok", "1"),
+            looked("$.ok", "1"),
             Ok("Command executed successfully and expected value was found"),
         ),
         (
-            stats("objects", "41.0"),
+            looked("objects", "41.0"),
             Ok("Command executed successfully and expected value was found"),
         ),
         (
-            stats(r"raw.a\.b", "true"),
+            looked(r"raw.a\.b", "true"),
             Ok("Command executed successfully and expected value was found"),
         ),
         (
-            stats("objects", "42"),
+            looked("objects", "42"),
             Err("Query executed, but value is not equal to expected value, value was: [41]"),
         ),
-        (stats("none", "42"), Err("Queried value not found")),
+        (looked("none", "42"), Err("Queried value not found")),
         (
-            stats("absent", ""),
+            looked("absent", ""),
             Err("JSON path evaluation failed: field 'absent' not found"),
         ),
         (
-            stats("db.x", ""),
+            looked("db.x", ""),
             Err("JSON path evaluation failed: cannot access field 'x' on non-object type"),
         ),
         (
