@@ -74,3 +74,21 @@ impl fmt::Debug for Registry {
         f.debug_set().entries(self.names.keys()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_was_left_out_is_unknown_with_the_reason() {
+        let mut registry = Registry::default();
+        registry.leave_out("mongodb", "this build was made without the feature `mongodb`");
+        let Err(error) = registry.executor("mongodb").map(|_| ()) else {
+            panic!("found")
+        };
+        assert_eq!(
+            error.to_string(),
+            "unknown monitor type `mongodb`: this build was made without the feature `mongodb`; known: "
+        );
+    }
+}
