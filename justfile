@@ -176,7 +176,9 @@ test *filter: servers build-plugins
 servers:
     #!/usr/bin/env bash
     set -euo pipefail
-    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' :)
+    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+    # Debian keeps PostgreSQL's programs apart, by version.
+    for folder in /usr/lib/postgresql/*/bin; do PATH=$PATH:$folder; done
     missing=()
     while read -r program package; do
         command -v "$program" >/dev/null || [ -e "$program" ] || missing+=("$package")
@@ -203,6 +205,7 @@ servers:
     dockerd docker.io
     docker docker.io
     rabbitmq-server rabbitmq-server
+    mosquitto mosquitto
     LIST
     if [ "${#missing[@]}" -eq 0 ]; then
         exit

@@ -180,8 +180,8 @@ impl Kinds {
             CheckError::UnknownKind { kind, .. } if self.is_loading() => CheckError::Internal(format!(
                 "monitor type `{kind}` is not there yet: the plugins are still being compiled"
             )),
-            CheckError::UnknownKind { kind, known, .. } => CheckError::UnknownKind {
-                away: self.away(&kind).or_else(|| self.hint(&kind, &known)),
+            CheckError::UnknownKind { kind, away, known } => CheckError::UnknownKind {
+                away: self.away(&kind).or(away).or_else(|| self.hint(&kind, &known)),
                 kind,
                 known,
             },

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 #[derive(Clone, Default)]
 pub struct Registry {
     names: BTreeMap<String, Arc<dyn Executor>>,
+    left_out: BTreeMap<&'static str, &'static str>,
 }
 
 /// Two executors claim one name.
@@ -40,11 +41,21 @@ impl Registry {
         Ok(())
     }
 
+    /// Says why `kind` is not there, for whoever asks for it.
+    pub fn leave_out(&mut self, kind: &'static str, why: &'static str) {
+        self.left_out.insert(kind, why);
+    }
+
+    /// Why `kind` is not there, where that is known.
+    pub fn why_left_out(&self, kind: &str) -> Option<&'static str> {
+        self.left_out.get(kind).copied()
+    }
+
     /// The executor of `kind`, by its name or an alias; the error lists the known kinds.
     pub fn executor(&self, kind: &str) -> Result<&Arc<dyn Executor>, CheckError> {
         self.names.get(kind).ok_or_else(|| CheckError::UnknownKind {
             kind: kind.to_owned(),
-            away: None,
+            away: self.why_left_out(kind).map(str::to_owned),
             known: self.kinds().map(|info| info.kind.clone()).collect(),
         })
     }
@@ -61,5 +72,23 @@ impl Registry {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_was_left_out_is_unknown_with_the_reason() {
+        let mut registry = Registry::default();
+        registry.leave_out("mongodb", "this build was made without the feature `mongodb`");
+        let Err(error) = registry.executor("mongodb").map(|_| ()) else {
+            panic!("found")
+        };
+        assert_eq!(
+            error.to_string(),
+            "unknown monitor type `mongodb`: this build was made without the feature `mongodb`; known: "
+        );
     }
 }

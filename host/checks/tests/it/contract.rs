@@ -21,12 +21,15 @@ fn kinds() -> Vec<KindInfo> {
     kinds
 }
 
+/// What must never be read in a message.
+pub(crate) const PASSWORD: &str = "hunter2hunter2";
+
 /// A configuration of `kind` that needs an answer from `target`.
 pub(crate) fn target_config(kind: &str, target: SocketAddr) -> Value {
     match kind {
         "http" | "http-keyword" | "http-json-query" => json!({ "url": format!("http://{target}/") }),
         "tcp" => json!({ "host": target.ip(), "port": target.port(), "steps": [{ "expect": "never" }] }),
-        "tls" => json!({ "host": target.ip(), "port": target.port() }),
+        "tls" | "grpc" => json!({ "host": target.ip(), "port": target.port() }),
         "udp" => json!({ "host": target.ip(), "port": target.port(), "payload": "anybody?" }),
         "dns" => json!({
             "host": "x.example", "resolver_server": target.ip(), "port": target.port(), "resolve_type": "A",
@@ -40,10 +43,27 @@ pub(crate) fn target_config(kind: &str, target: SocketAddr) -> Value {
             "container_id": "c", "connection_type": "tcp", "docker_daemon": format!("tcp://{target}"),
         }),
         "rabbitmq" => json!({ "nodes": [format!("http://{target}")], "username": "u", "password": "p" }),
-        "grpc" => json!({ "host": target.ip(), "port": target.port() }),
         "grpc-keyword" => json!({
             "grpcUrl": target.to_string(), "grpcServiceName": "S", "grpcMethod": "M",
             "grpcProtobuf": "syntax = \"proto3\"; message E {} service S { rpc M(E) returns (E); }",
+        }),
+        "postgres" => json!({
+            "database_connection_string": format!("postgres://monitor:{PASSWORD}@{target}/app"),
+        }),
+        "mysql" => json!({ "connection_string": format!("mysql://monitor:{PASSWORD}@{target}/app") }),
+        "sqlserver" => json!({
+            "database_connection_string": format!(
+                "Server={},{};Database=app;User Id=monitor;Password={PASSWORD}", target.ip(), target.port(),
+            ),
+        }),
+        "mongodb" => json!({ "connectionString": format!("mongodb://monitor:{PASSWORD}@{target}/app") }),
+        "redis" => json!({ "databaseConnectionString": format!("redis://monitor:{PASSWORD}@{target}/1") }),
+        "mqtt" => json!({
+            "hostname": target.ip(), "port": target.port(), "topic": "t", "username": "monitor", "password": PASSWORD,
+        }),
+        "kafka-producer" => json!({
+            "brokers": [target.to_string()], "topic": "t", "message": "m",
+            "sasl_options": { "mechanism": "PLAIN", "username": "monitor", "password": PASSWORD },
         }),
         other => panic!("how is kind `{other}` pointed at an address? add it here"),
     }
@@ -98,6 +118,12 @@ impl Silent {
         };
         self.tcp.open() == 0 && !sockets.lines().any(remote)
     }
+}
+
+/// The value at `pointer`, whose last step need not be there.
+fn place<'a>(config: &'a mut Value, pointer: &str) -> &'a mut Value {
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    &mut config.pointer_mut(parent).unwrap()[field]
 }
 
 /// Accepts, and never says a word; ends with the client.
@@ -219,14 +245,14 @@ async fn a_secret_of_a_wrong_type_is_named_but_not_told() {
     };
     for kind in kinds() {
         for pointer in &kind.sensitive {
-            let field = pointer.trim_start_matches('/');
+            let field = pointer.trim_start_matches('/').replace('/', ".");
             for wrong in [
                 json!(987_654_321),
                 json!(["hunter2"]),
                 json!({ "X-Key": 987_654_321 }),
             ] {
                 let mut config = kind.example.clone().unwrap();
-                config[field] = wrong;
+                *place(&mut config, pointer) = wrong;
                 let text = refusal(&kind, config).await;
                 assert!(
                     text.contains(&format!("`{field}")) && text.contains("expected"),
@@ -286,7 +312,7 @@ fn every_schema_is_self_contained_2020_12_and_fits_its_example() {
             kind.kind
         );
         for pointer in &kind.sensitive {
-            let field = pointer.trim_start_matches('/');
+            let field = pointer.split('/').nth(1).unwrap();
             assert!(
                 kind.schema["properties"].get(field).is_some(),
                 "`{pointer}` of `{}`",

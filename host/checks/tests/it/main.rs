@@ -15,16 +15,29 @@ mod docker;
 mod egress;
 mod grpc;
 mod hostile;
+mod hostile_sessions;
 mod http;
-
+#[cfg(feature = "kafka")]
+mod kafka;
 mod login;
+#[cfg(feature = "mongodb")]
+mod mongodb;
+#[cfg(feature = "mqtt")]
+mod mqtt;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod oauth;
 mod ping;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod proxy;
 mod push;
 mod rabbitmq;
 mod redirect;
+mod redis;
 mod snmp;
+#[cfg(feature = "sqlserver")]
+mod sqlserver;
 mod starttls;
 mod support;
 mod tcp;

@@ -2,9 +2,11 @@
 
 pub(crate) mod apache;
 pub(crate) mod certificates;
+pub(crate) mod daemon;
 pub(crate) mod dns;
 pub(crate) mod proxy;
 pub(crate) mod rabbitmq;
+pub(crate) mod scram;
 pub(crate) mod server;
 pub(crate) mod servers;
 

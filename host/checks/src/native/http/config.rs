@@ -4,11 +4,10 @@ use super::{
     assertions::Assertions,
     auth::{Auth, AuthMethod, OAuthStyle},
     fields::{Headers, StatusRange},
-    query::Condition,
 };
 use crate::{
     CheckError, ProbeContext,
-    native::pattern::Pattern,
+    native::{condition::Condition, pattern::Pattern},
     net::{
         IpFamily,
         http::{HttpVersion, Request, Scheme},

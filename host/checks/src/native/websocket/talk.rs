@@ -3,10 +3,8 @@
 use crate::{
     CheckError,
     native::{
-        http::{
-            config::invalid,
-            query::{Condition, Query},
-        },
+        condition::Condition,
+        http::{config::invalid, query::Query},
         pattern::Pattern,
     },
     net::{NetError, Stream},

@@ -163,17 +163,14 @@ impl Net {
             server.port,
             path.trim_start_matches('/')
         ));
+        let url = url.map_err(|error| NetError::InvalidInput(format!("`{bracketed}`: {error}")))?;
         let request = Request {
             method: Method::POST,
-            url: url.map_err(|error| NetError::InvalidInput(format!("`{bracketed}`: {error}")))?,
             headers: HeaderMap::from_iter([(header::CONTENT_TYPE, MEDIA_TYPE), (header::ACCEPT, MEDIA_TYPE)]),
             body: bytes.into(),
-            max_redirects: 0,
-            family: IpFamily::Any,
-            version: HttpVersion::Any,
             tls: tls.clone(),
-            proxy: None,
             max_body_bytes: Some(usize::from(u16::MAX)),
+            ..Request::get(url)
         };
         let response = self
             .send(request, deadline)

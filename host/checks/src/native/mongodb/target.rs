@@ -1,0 +1,174 @@
+//! What the connection string says.
+
+use super::MongoDbConfig;
+use crate::{
+    ProbeContext,
+    native::{
+        connection::{ConnectionUrl, host_and_port},
+        session::{identity, text},
+    },
+    net::{NetError, tls::TlsOptions},
+};
+use std::collections::VecDeque;
+
+const PORT: u16 = 27017;
+/// Most servers to try: a DNS answer must not send us around the world.
+pub(super) const MOST_SERVERS: usize = 16;
+
+/// Where to go, and as whom.
+pub(super) struct Target {
+    pub(super) url: ConnectionUrl,
+    pub(super) tls: Option<TlsOptions>,
+    /// Whether a server that is no primary will do.
+    pub(super) any_member: bool,
+}
+
+impl Target {
+    /// The error is the message.
+    pub(super) fn parse(config: &MongoDbConfig) -> Result<Self, String> {
+        let unfit = |why: &str| format!("connection string validation failed: {why}");
+        let url = ConnectionUrl::parse(&config.connection_string).map_err(|why| unfit(&why))?;
+        let srv = url.scheme == "mongodb+srv";
+        if !srv && url.scheme != "mongodb" {
+            return Err(unfit(
+                "connection string must use mongodb:// or mongodb+srv:// scheme",
+            ));
+        }
+        if url.host().is_none() {
+            return Err(unfit("connection string must include host"));
+        }
+        if srv && (url.hosts.len() > 1 || url.hosts.iter().any(|(_, port)| port.is_some())) {
+            return Err(unfit("mongodb+srv:// takes one host and no port"));
+        }
+        if url.database.is_empty() {
+            return Err(unfit("connection string must include database name"));
+        }
+        if url.user.is_some() && url.password.is_none() {
+            return Err(unfit("a username needs a password"));
+        }
+        let is = |name: &str| url.param(name).map(|value| value == "true");
+        let secure = is("tls").or_else(|| is("ssl")).unwrap_or(srv);
+        let careless = [
+            "tlsInsecure",
+            "tlsAllowInvalidCertificates",
+            "tlsAllowInvalidHostnames",
+        ];
+        let client_identity = identity(&config.tls_cert, &config.tls_key)
+            .map_err(|why| format!("`tlsCert`, `tlsKey`: {why}"))?;
+        let tls = secure.then(|| TlsOptions {
+            server_name: text(&config.server_name),
+            verify: !careless.iter().any(|name| is(name) == Some(true)),
+            ca_pem: text(&config.tls_ca),
+            client_identity,
+            ..TlsOptions::default()
+        });
+        let preference = url.param("readPreference").unwrap_or("primary");
+        let alone = url.hosts.len() == 1 && !srv && url.param("replicaSet").is_none();
+        let any_member = alone || preference != "primary" || is("directConnection") == Some(true);
+        Ok(Self { url, tls, any_member })
+    }
+
+    /// The database that knows the user.
+    pub(super) fn auth_source(&self) -> &str {
+        self.url.param("authSource").unwrap_or("admin")
+    }
+
+    /// The servers to begin with.
+    pub(super) async fn servers(&self, cx: &ProbeContext) -> Result<VecDeque<(String, u16)>, NetError> {
+        if self.url.scheme != "mongodb+srv" {
+            let hosts = self.url.hosts.iter();
+            return Ok(hosts
+                .map(|(host, port)| (host.clone(), port.unwrap_or(PORT)))
+                .collect());
+        }
+        let (name, _) = self.url.host().cloned().unwrap_or_default();
+        let question = format!("_mongodb._tcp.{name}");
+        let reply = cx.net.query(&question, "SRV", None, cx.deadline).await?;
+        let servers = reply.answers.iter().filter(|record| record.rtype == "SRV");
+        let servers: VecDeque<_> = servers
+            .filter_map(|record| service(&record.data, &name))
+            .take(MOST_SERVERS)
+            .collect();
+        if servers.is_empty() {
+            return Err(NetError::DnsNotFound(format!(
+                "`{question}` has no SRV record that fits"
+            )));
+        }
+        Ok(servers)
+    }
+}
+
+/// Host and port of an SRV record's text (`priority weight port target`), whose target must be of the same domain as the
+/// name asked for: the specification of `mongodb+srv` wants it so, lest DNS send credentials elsewhere.
+fn service(text: &str, name: &str) -> Option<(String, u16)> {
+    let mut parts = text.split_whitespace().skip(2);
+    let (port, host) = (parts.next()?.parse().ok()?, parts.next()?.trim_end_matches('.'));
+    let domain = match name.matches('.').count() {
+        0 | 1 => name,
+        _ => name.split_once('.')?.1,
+    };
+    let domain = format!(".{}", domain.to_ascii_lowercase());
+    host.to_ascii_lowercase()
+        .ends_with(&domain)
+        .then(|| (host.to_owned(), port))
+}
+
+/// `host:port` as servers name each other.
+pub(super) fn member(text: &str) -> Option<(String, u16)> {
+    let (host, port) = host_and_port(text).ok()?;
+    Some((host, port.unwrap_or(PORT)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(url: &str) -> Result<Target, String> {
+        let config = serde_json::from_value(json!({ "connectionString": url })).unwrap();
+        Target::parse(&config)
+    }
+
+    #[test]
+    fn options_are_understood() {
+        let target =
+            parse("mongodb://u:p@a,b:2/db?authSource=x&tls=true&tlsInsecure=true&replicaSet=r").unwrap();
+        assert_eq!((target.auth_source(), target.url.hosts.len()), ("x", 2));
+        assert!(!target.tls.unwrap().verify && !target.any_member);
+        let target = parse("mongodb+srv://u:p@cluster.example.net/db").unwrap();
+        assert!(target.tls.unwrap().verify);
+        let target = parse("mongodb://a/db").unwrap();
+        assert!(target.tls.is_none() && target.any_member && target.auth_source() == "admin");
+        assert!(
+            parse("mongodb://a,b/db?readPreference=nearest")
+                .unwrap()
+                .any_member
+        );
+        for url in [
+            "x://a/db",
+            "mongodb:///db",
+            "mongodb://a",
+            "mongodb+srv://a.b.c:1/db",
+            "mongodb://hunter2@a/db",
+            "mongodb://a:0/db",
+        ] {
+            let error = parse(url).map(|_| ()).unwrap_err();
+            assert!(
+                error.starts_with("connection string validation failed: ") && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn srv_records_of_another_domain_are_not_followed() {
+        let found = Some(("db1.example.net".to_owned(), 27018));
+        assert_eq!(
+            service("0 5 27018 db1.example.net.", "cluster.example.net"),
+            found
+        );
+        assert_eq!(service("0 5 27018 db1.evil.net.", "cluster.example.net"), None);
+        assert_eq!(service("0 5 27018 evilexample.net.", "cluster.example.net"), None);
+        assert_eq!(service("0 5", "cluster.example.net"), None);
+    }
+}

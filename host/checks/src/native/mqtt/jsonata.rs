@@ -1,0 +1,201 @@
+//! JSONata over a message, held to a time and a depth: neither the expression's author nor the message's is trusted
+//! with a thread of ours.
+
+use crate::CheckError;
+use jsonata_core::{
+    Expression,
+    evaluator::{CancelToken, EvaluatorOptions},
+    value::JValue,
+};
+use std::time::Duration;
+
+/// Longest expression, in bytes.
+const MOST_TEXT: usize = 1024;
+const MOST_DEPTH: usize = 500;
+const MOST_ITEMS: usize = 100_000;
+
+/// What is wrong with an expression.
+pub(super) fn review(expression: &str) -> Result<(), String> {
+    if expression.len() > MOST_TEXT {
+        return Err(format!("longer than {MOST_TEXT} bytes"));
+    }
+    let compiled = Expression::compile(expression);
+    compiled.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// The value of `expression` over the JSON text `message`, as Go prints it. The inner error is the message for a person.
+///
+/// Evaluated on a thread for such work, and cancelled when the future is dropped.
+pub(super) async fn evaluate(
+    expression: &str,
+    message: String,
+    most: Duration,
+) -> Result<Result<String, String>, CheckError> {
+    let cancel = CancelToken::new();
+    let dropped = Cancel(cancel.clone());
+    let options = EvaluatorOptions {
+        timeout_ms: u64::try_from(most.as_millis()).ok(),
+        cancel: Some(cancel),
+        max_stack_depth: Some(MOST_DEPTH),
+        max_sequence_length: Some(MOST_ITEMS),
+    };
+    let expression = expression.to_owned();
+    let value = tokio::task::spawn_blocking(move || value(&expression, &message, options)).await;
+    drop(dropped);
+    value.map_err(|error| CheckError::Internal(format!("JSONata evaluation ended early: {error}")))
+}
+
+/// Stops the evaluation.
+struct Cancel(CancelToken);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+fn value(expression: &str, message: &str, options: EvaluatorOptions) -> Result<String, String> {
+    let message =
+        JValue::from_json_str(message).map_err(|error| format!("Failed to parse JSON message: {error}"))?;
+    let expression =
+        Expression::compile(expression).map_err(|error| format!("Invalid JSONata expression: {error}"))?;
+    let value = expression.evaluate_with_options(&message, options);
+    let value = value.map_err(|error| format!("JSONata evaluation failed: {error}"))?;
+    let mut text = String::new();
+    print(&value, &mut text);
+    Ok(text)
+}
+
+/// As Go's `%v` prints: `map[a:1 b:[1 2]]`, numbers as [`number`] does.
+fn print(value: &JValue, out: &mut String) {
+    if let Some(items) = value.as_array() {
+        out.push('[');
+        for (at, item) in items.iter().enumerate() {
+            if at > 0 {
+                out.push(' ');
+            }
+            print(item, out);
+        }
+        out.push(']');
+    } else if let Some(fields) = value.as_object() {
+        let mut fields: Vec<_> = fields.iter().collect();
+        fields.sort_by_key(|(name, _)| name.as_str());
+        out.push_str("map[");
+        for (at, (name, field)) in fields.into_iter().enumerate() {
+            if at > 0 {
+                out.push(' ');
+            }
+            out.push_str(name);
+            out.push(':');
+            print(field, out);
+        }
+        out.push(']');
+    } else if let Some(text) = value.as_str() {
+        out.push_str(text);
+    } else if let Some(float) = value.as_f64() {
+        out.push_str(&number(float));
+    } else if let Some(truth) = value.as_bool() {
+        out.push_str(if truth { "true" } else { "false" });
+    } else {
+        out.push_str("<nil>");
+    }
+}
+
+/// As Go's `%v` prints a float64: the shortest digits, with an exponent below 1e-4 and from 1e+06 on.
+fn number(float: f64) -> String {
+    let plain = float.to_string();
+    let size = float.abs();
+    if size == 0.0 || !float.is_finite() || (1e-4..1e6).contains(&size) {
+        return plain;
+    }
+    let scientific = format!("{float:e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else {
+        return plain;
+    };
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn run(expression: &str, message: &str) -> Result<String, String> {
+        evaluate(expression, message.to_owned(), Duration::from_secs(2))
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn values_are_printed_as_go_prints_them() {
+        let message = r#"{"status":"ok","n":1000000,"big":1e21,"x":2.50,"tiny":0.00001,"l":[1,2],"o":{"b":true,"a":null}}"#;
+        for (expression, text) in [
+            ("status", "ok"),
+            ("n", "1e+06"),
+            ("big", "1e+21"),
+            ("x", "2.5"),
+            ("tiny", "1e-05"),
+            ("l", "[1 2]"),
+            ("o", "map[a:<nil> b:true]"),
+            ("nothing", "<nil>"),
+            ("$sum(l)", "3"),
+            ("l[$ > 1]", "2"),
+            ("$uppercase(status) & '!'", "OK!"),
+            ("n > 5", "true"),
+        ] {
+            assert_eq!(
+                run(expression, message).await.as_deref(),
+                Ok(text),
+                "{expression}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_or_evaluated_is_told_apart() {
+        for (expression, message, part) in [
+            ("a", "<html>", "Failed to parse JSON message: "),
+            ("a[", "{}", "Invalid JSONata expression: "),
+            ("$nope()", "{}", "JSONata evaluation failed: "),
+            (
+                "($f := function($n) { $f($n + 1) + 1 }; $f(0))",
+                "{}",
+                "JSONata evaluation failed: ",
+            ),
+            ("[1..10000000]", "{}", "JSONata evaluation failed: "),
+        ] {
+            let error = run(expression, message).await.unwrap_err();
+            assert!(error.starts_with(part), "{expression}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn hostile_depth_breaks_nothing() {
+        assert!(review(&"(".repeat(MOST_TEXT)).is_err());
+        assert!(review(&"[".repeat(MOST_TEXT + 1)).is_err());
+        let deep = format!("{}1{}", "(".repeat(400), ")".repeat(400));
+        let _ = run(&deep, "{}").await;
+        let _ = run(&"-".repeat(900), "{}").await;
+        assert!(run("a", &"[".repeat(100_000)).await.is_err());
+        assert!(
+            run(
+                "$match(a, /(x+x+)+y/)",
+                &format!(r#"{{"a":"{}"}}"#, "x".repeat(2000))
+            )
+            .await
+            .is_ok()
+        );
+    }
+
+    #[tokio::test]
+    async fn an_endless_expression_ends_at_its_time() {
+        let endless = "($f := function() { $f() }; $f())";
+        let error = evaluate(endless, "{}".to_owned(), Duration::from_millis(50))
+            .await
+            .unwrap();
+        assert!(error.unwrap_err().starts_with("JSONata evaluation failed: "));
+    }
+}

@@ -1,0 +1,196 @@
+//! Kind `mysql`: connects to MySQL or MariaDB, authenticates, and runs one read-only statement (client/server protocol
+//! 4.1, text results).
+//!
+//! Several statements at once are never asked for (`CLIENT_MULTI_STATEMENTS`), and the one there is runs in a read-only
+//! transaction.
+
+mod auth;
+mod wire;
+
+use crate::{
+    Check, CheckError, ProbeContext,
+    native::{
+        condition::Condition,
+        connection::ConnectionUrl,
+        session::{Fault, Trace, identity, text},
+        sql::{Expectation, begins_with, word_among},
+    },
+    net::{IpFamily, tls::TlsOptions},
+};
+use lapwing_model::Observation;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use wire::MySql as Server;
+
+/// First words of a statement that are let through.
+const ALLOWED: [&str; 5] = ["select", "show", "describe", "explain", "desc"];
+
+/// Kind `mysql`.
+#[derive(Debug, Clone, Copy)]
+pub struct MySql;
+
+/// Configuration of kind `mysql`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MySqlConfig {
+    /// `mysql://user:password@host:3306/database?tls=true`. `tls`: `false` (the default) speaks plain text, `preferred`
+    /// uses TLS where the server offers it, `skip-verify` insists on TLS and accepts any certificate, `true` verifies
+    /// it. Other parameters have no effect.
+    #[schemars(length(min = 1))]
+    pub connection_string: String,
+    /// One statement that begins with SELECT, SHOW, DESCRIBE, EXPLAIN or DESC; run in a read-only transaction. Default:
+    /// `SELECT 1`. Of its result, at most 100000 rows or 64 MiB are read.
+    #[serde(default)]
+    pub query: String,
+    /// What the first column of the first row must be, as text. Default: anything.
+    #[serde(default)]
+    pub expected_value: Option<String>,
+    /// How it is compared with `expected_value`. Default: `==`.
+    #[serde(default)]
+    pub value_condition: Condition,
+    /// Fewest rows to accept, 0 to 100000. Default: 0.
+    #[serde(default)]
+    #[schemars(range(max = 100_000))]
+    pub min_rows: u32,
+    /// Address family to use. Default: `any`.
+    #[serde(default)]
+    pub ip_family: IpFamily,
+    /// Name for SNI and for the certificate's verification. Default: the host.
+    #[serde(default)]
+    pub server_name: String,
+    /// Root certificates to trust instead of the system's, PEM.
+    #[serde(default)]
+    pub tls_ca: String,
+    /// Client certificate chain, PEM; with `tls_key`.
+    #[serde(default)]
+    pub tls_cert: String,
+    /// Key of `tls_cert`, PEM.
+    #[serde(default)]
+    pub tls_key: String,
+}
+
+/// Whether to speak TLS, from `tls`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TlsMode {
+    Never,
+    WhereOffered,
+    Always,
+}
+
+impl Check for MySql {
+    const KIND: &'static str = "mysql";
+    const ALIASES: &'static [&'static str] = &["mariadb"];
+    const SUMMARY: &'static str = "Logs in to a MySQL or MariaDB server and runs a read-only statement";
+    const EXAMPLE: &'static str = r#"{"connection_string": "mysql://monitor:secret@db.example.com:3306/app?tls=true", "query": "SELECT 1"}"#;
+    const SENSITIVE: &'static [&'static str] = &["/connection_string", "/tls_key"];
+    type Config = MySqlConfig;
+
+    async fn probe(&self, config: MySqlConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
+        let url = target(&config.connection_string)?;
+        let query = match config.query.trim() {
+            "" => "SELECT 1",
+            query => query,
+        };
+        let unfit = |why: &str| {
+            Err(CheckError::InvalidConfig(format!(
+                "query validation failed: {why}"
+            )))
+        };
+        if !begins_with(query, &ALLOWED) {
+            return unfit(
+                "only SELECT, SHOW, DESCRIBE, and EXPLAIN statements are allowed for monitoring queries",
+            );
+        }
+        // A read-only transaction does not mind files.
+        if word_among(query, &["into"]).is_some() {
+            return unfit("SELECT ... INTO writes, and is not allowed for monitoring queries");
+        }
+        let tls = tls(&config, &url)?;
+        let password = url.password.clone().unwrap_or_default();
+        let mut trace = Trace::start(&[&password]);
+        let verdict = run(&config, &url, query, tls, cx, &mut trace).await;
+        trace.finish(verdict)
+    }
+}
+
+async fn run(
+    config: &MySqlConfig,
+    url: &ConnectionUrl,
+    query: &str,
+    (mode, tls): (TlsMode, TlsOptions),
+    cx: &ProbeContext,
+    trace: &mut Trace,
+) -> Result<Observation, Fault> {
+    let start = tokio::time::Instant::now();
+    let mut server = Server::connect(cx, trace, url, config.ip_family, mode, &tls).await?;
+    server.start_reading().await?;
+    let rows = server.query(query).await?;
+    let expected = Expectation {
+        value: config.expected_value.as_deref(),
+        condition: config.value_condition,
+        min_rows: config.min_rows.into(),
+    };
+    expected.check(&rows)?;
+    server.leave().await;
+    Ok(Observation::up(format!(
+        "Query successful, ping: {}ms, Rows: {}",
+        start.elapsed().as_millis(),
+        rows.told()
+    )))
+}
+
+/// Reads the connection string as Peekaping does.
+fn target(text: &str) -> Result<ConnectionUrl, CheckError> {
+    let unfit = |why: &str| {
+        Err(CheckError::InvalidConfig(format!(
+            "connection string validation failed: {why}"
+        )))
+    };
+    if text.trim().is_empty() {
+        return unfit("connection string cannot be empty");
+    }
+    let url = match ConnectionUrl::parse(text) {
+        Ok(url) => url,
+        Err(why) if why == "invalid port: 0" => return unfit(&why),
+        Err(why) => return unfit(&format!("invalid connection string format: {why}")),
+    };
+    if url.scheme != "mysql" {
+        return unfit(&format!(
+            "connection string must use mysql:// scheme, got: {}",
+            url.scheme
+        ));
+    }
+    if url.hosts.len() > 1 {
+        return unfit("connection string must include one host only");
+    }
+    match (url.host(), &url.user, url.database.as_str()) {
+        (None, ..) => unfit("connection string must include host"),
+        (_, None, _) => unfit("connection string must include username"),
+        (_, _, "") => unfit("connection string must include database name"),
+        _ => Ok(url),
+    }
+}
+
+fn tls(config: &MySqlConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOptions), CheckError> {
+    let (mode, verify) = match url.param("tls").unwrap_or_default().to_ascii_lowercase().as_str() {
+        "" | "false" | "0" => (TlsMode::Never, false),
+        "preferred" => (TlsMode::WhereOffered, false),
+        "skip-verify" => (TlsMode::Always, false),
+        "true" | "1" => (TlsMode::Always, true),
+        _ => {
+            return Err(CheckError::InvalidConfig(
+                "connection string validation failed: `tls` is not one of false, preferred, skip-verify, true".to_owned(),
+            ));
+        }
+    };
+    let client_identity = identity(&config.tls_cert, &config.tls_key)
+        .map_err(|why| CheckError::InvalidConfig(format!("`tls_cert`, `tls_key`: {why}")))?;
+    let options = TlsOptions {
+        server_name: text(&config.server_name),
+        verify,
+        ca_pem: text(&config.tls_ca),
+        client_identity,
+        ..TlsOptions::default()
+    };
+    Ok((mode, options))
+}

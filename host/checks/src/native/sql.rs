@@ -1,0 +1,204 @@
+//! What the SQL kinds have in common: which statements are let through, and what is expected of a result.
+
+use super::{condition::Condition, session::Fault};
+use lapwing_model::Reason;
+
+/// Rows that are read of a result at most; the rest is left with the server.
+pub(super) const MOST_ROWS: u64 = 100_000;
+/// Bytes that are read of a result at most.
+pub(super) const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// Whether `query` begins with one of `allowed`, letter case, white space, comments and brackets before it aside.
+pub(super) fn begins_with(query: &str, allowed: &[&str]) -> bool {
+    let start = first_word(query);
+    allowed.iter().any(|word| start.eq_ignore_ascii_case(word))
+}
+
+/// The first word of a statement.
+fn first_word(query: &str) -> &str {
+    let mut rest = query.trim_start();
+    loop {
+        rest = if let Some(comment) = rest.strip_prefix("--") {
+            comment.split_once('\n').map_or("", |(_, rest)| rest)
+        } else if let Some(comment) = rest.strip_prefix("/*").filter(|comment| !is_executable(comment)) {
+            comment.split_once("*/").map_or("", |(_, rest)| rest)
+        } else if let Some(inner) = rest.strip_prefix('(') {
+            inner
+        } else {
+            break;
+        }
+        .trim_start();
+    }
+    let end = rest.find(|letter: char| !letter.is_ascii_alphabetic());
+    rest.get(..end.unwrap_or(rest.len())).unwrap_or_default()
+}
+
+/// Whether MySQL (`/*!`) or MariaDB (`/*M!`) runs what stands in this comment.
+fn is_executable(comment: &str) -> bool {
+    comment.starts_with('!') || comment.starts_with("M!")
+}
+
+/// The first of `words` that stands in `query` outside of strings, quoted names and comments.
+pub(super) fn word_among<'a>(query: &str, words: &[&'a str]) -> Option<&'a str> {
+    let mut rest = query;
+    while let Some(letter) = rest.chars().next() {
+        let length = match letter {
+            '\'' | '"' | '`' => quoted(rest, letter),
+            '[' => quoted(rest, ']'),
+            '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest
+                .strip_prefix("/*")
+                .is_some_and(|comment| !is_executable(comment)) =>
+            {
+                rest.find("*/").map_or(rest.len(), |end| end + 2)
+            }
+            letter if letter.is_alphanumeric() || matches!(letter, '_' | '@' | '#' | '$') => {
+                let end = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '@' | '#' | '$')));
+                let word = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+                if let Some(found) = words.iter().find(|known| word.eq_ignore_ascii_case(known)) {
+                    return Some(found);
+                }
+                word.len()
+            }
+            other => other.len_utf8(),
+        };
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    None
+}
+
+/// The length of a quoted piece that ends with `end`; one that is doubled ends it and begins another, which is the same.
+fn quoted(text: &str, end: char) -> usize {
+    let inner = text.get(1..).unwrap_or_default();
+    inner.find(end).map_or(text.len(), |at| at + 2)
+}
+
+/// What is expected of a result.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expectation<'a> {
+    pub(super) value: Option<&'a str>,
+    pub(super) condition: Condition,
+    pub(super) min_rows: u64,
+}
+
+/// A result as far as it was read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Rows {
+    pub(super) columns: usize,
+    pub(super) count: u64,
+    /// There are more that were not read.
+    pub(super) more: bool,
+    /// The first column of the first row, as text; `None` is NULL, or that there is none.
+    pub(super) first: Option<String>,
+}
+
+impl Rows {
+    /// How many, for people.
+    pub(super) fn told(&self) -> String {
+        format!("{}{}", self.count, if self.more { "+" } else { "" })
+    }
+}
+
+impl Expectation<'_> {
+    /// Whether it is met; else why not.
+    pub(super) fn check(&self, rows: &Rows) -> Result<(), Fault> {
+        let fail = |text: String| Err(Fault::Told(Reason::AssertionFailed, text));
+        if rows.count < self.min_rows {
+            return fail(format!(
+                "Query returned {} rows, expected at least {}",
+                rows.count, self.min_rows
+            ));
+        }
+        let Some(expected) = self.value else { return Ok(()) };
+        let symbol = self.condition.symbol();
+        match &rows.first {
+            Some(value) if self.condition.compare(value, expected) => Ok(()),
+            Some(value) => {
+                let value: String = value.chars().take(200).collect();
+                fail(format!(
+                    "Query returned '{value}', expected {symbol} '{expected}'"
+                ))
+            }
+            None if rows.count == 0 => fail(format!("Query returned no row, expected {symbol} '{expected}'")),
+            None => fail(format!("Query returned NULL, expected {symbol} '{expected}'")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_decides_whatever_stands_before_it() {
+        let allowed = ["select", "with"];
+        for query in [
+            "SELECT 1",
+            " \n select(1)",
+            "-- why\nSELECT 1",
+            "/* a */ /* b */ (SELECT 1)",
+            "With x as (select 1) select * from x",
+            "select",
+        ] {
+            assert!(begins_with(query, &allowed), "{query}");
+        }
+        for query in [
+            "",
+            "DELETE FROM t",
+            "/* SELECT */ DROP TABLE t",
+            "selection",
+            "/*! DELETE FROM t */ SELECT 1",
+            "-- SELECT",
+            "; SELECT 1",
+        ] {
+            assert!(!begins_with(query, &allowed), "{query}");
+        }
+    }
+
+    #[test]
+    fn words_are_found_in_the_statement_and_not_in_what_it_quotes() {
+        let words = ["into", "DELETE"];
+        for (query, found) in [
+            ("SELECT 1 delete FROM t", Some("DELETE")),
+            ("select * InTo outfile '/x' from t", Some("into")),
+            ("SELECT 'it''s into', \"into\", `into`, [into] -- into", None),
+            ("SELECT 1 /* into */ -- delete\n", None),
+            ("SELECT 1 /*! into */", Some("into")),
+            ("SELECT @into, _into, into1, #delete", None),
+            ("WITH x AS (SELECT 1)DELETE FROM x", Some("DELETE")),
+            ("SELECT 'unended into", None),
+        ] {
+            assert_eq!(word_among(query, &words), found, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_null_value_meets_no_expectation() {
+        let rows = |count, first: Option<&str>| Rows {
+            columns: 1,
+            count,
+            more: false,
+            first: first.map(str::to_owned),
+        };
+        let expect = |condition, value, min_rows| Expectation {
+            value,
+            condition,
+            min_rows,
+        };
+        for (expected, rows, holds) in [
+            (expect(Condition::Unset, None, 0), rows(0, None), true),
+            (expect(Condition::Unset, None, 1), rows(0, None), false),
+            (expect(Condition::Unset, Some("1"), 0), rows(1, Some("1")), true),
+            (expect(Condition::NotEqual, Some("1"), 0), rows(1, None), false),
+            (expect(Condition::NotEqual, Some("1"), 0), rows(0, None), false),
+            (expect(Condition::Less, Some("10"), 0), rows(1, Some("9")), true),
+            (
+                expect(Condition::Greater, Some("10"), 0),
+                rows(1, Some("9")),
+                false,
+            ),
+        ] {
+            assert_eq!(expected.check(&rows).is_ok(), holds, "{expected:?} {rows:?}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Kind `sqlserver`: connects to Microsoft SQL Server (or Azure SQL), authenticates, and runs one statement that only
+//! reads (TDS 7.2; the client is `tiberius`, over a connection and a TLS session of ours).
+//!
+//! SQL Server has no read-only transactions. The words that write are reserved ones, so a statement in which none of
+//! them stands outside of quotes cannot write; and what it may have done all the same is rolled back.
+
+mod settings;
+mod tls;
+mod wire;
+
+use crate::{
+    Check, CheckError, ProbeContext,
+    native::{
+        condition::Condition,
+        session::{Fault, Trace},
+        sql::{Expectation, begins_with, word_among},
+    },
+    net::IpFamily,
+};
+use lapwing_model::Observation;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use settings::Settings;
+
+/// First words of a statement that are let through.
+const ALLOWED: [&str; 7] = ["select", "show", "describe", "desc", "explain", "with", "values"];
+
+/// Reserved words of Transact-SQL that change something.
+const WRITING: [&str; 26] = [
+    "alter",
+    "backup",
+    "begin",
+    "bulk",
+    "commit",
+    "create",
+    "dbcc",
+    "delete",
+    "deny",
+    "drop",
+    "exec",
+    "execute",
+    "grant",
+    "insert",
+    "into",
+    "kill",
+    "merge",
+    "reconfigure",
+    "restore",
+    "revoke",
+    "rollback",
+    "save",
+    "shutdown",
+    "truncate",
+    "update",
+    "writetext",
+];
+
+/// Kind `sqlserver`.
+#[derive(Debug, Clone, Copy)]
+pub struct SqlServer;
+
+/// Configuration of kind `sqlserver`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqlServerConfig {
+    /// `Server=host,1433;Database=master;User Id=monitor;Password=secret;Encrypt=true;TrustServerCertificate=false`, or
+    /// `sqlserver://monitor:secret@host:1433/master?encrypt=true`. `Encrypt`: `true` insists on TLS and verifies the
+    /// certificate unless `TrustServerCertificate=true`; `false` (the default) uses TLS where the server has it, without
+    /// verification; `strict` begins with TLS (TDS 8.0); `disable` never uses it. Other settings have no effect.
+    #[schemars(length(min = 1))]
+    pub database_connection_string: String,
+    /// One statement that begins with SELECT, SHOW, DESCRIBE, DESC, EXPLAIN, WITH or VALUES and has no word that writes.
+    /// Default: `SELECT 1`. Of its result, at most 100000 rows or 64 MiB are read.
+    #[serde(default)]
+    pub database_query: String,
+    /// What the first column of the first row must be, as text. Default: anything.
+    #[serde(default)]
+    pub expected_value: Option<String>,
+    /// How it is compared with `expected_value`. Default: `==`.
+    #[serde(default)]
+    pub value_condition: Condition,
+    /// Fewest rows to accept, 0 to 100000. Default: 0.
+    #[serde(default)]
+    #[schemars(range(max = 100_000))]
+    pub min_rows: u32,
+    /// Address family to use. Default: `any`.
+    #[serde(default)]
+    pub ip_family: IpFamily,
+    /// Name for SNI and for the certificate's verification. Default: the host.
+    #[serde(default)]
+    pub server_name: String,
+    /// Root certificates to trust instead of the system's, PEM.
+    #[serde(default)]
+    pub tls_ca: String,
+}
+
+impl Check for SqlServer {
+    const KIND: &'static str = "sqlserver";
+    const ALIASES: &'static [&'static str] = &["mssql"];
+    const SUMMARY: &'static str = "Logs in to a Microsoft SQL Server and runs a statement that only reads";
+    const EXAMPLE: &'static str = r#"{"database_connection_string": "Server=db.example.com,1433;Database=master;User Id=monitor;Password=secret;Encrypt=true", "database_query": "SELECT 1"}"#;
+    const SENSITIVE: &'static [&'static str] = &["/database_connection_string"];
+    type Config = SqlServerConfig;
+
+    async fn probe(&self, config: SqlServerConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
+        let settings = Settings::parse(&config.database_connection_string).map_err(|why| {
+            CheckError::InvalidConfig(format!("connection string validation failed: {why}"))
+        })?;
+        let query = match config.database_query.trim() {
+            "" => "SELECT 1",
+            query => query,
+        };
+        let unfit = |why: &str| {
+            Err(CheckError::InvalidConfig(format!(
+                "query validation failed: {why}"
+            )))
+        };
+        if !begins_with(query, &ALLOWED) {
+            return unfit(
+                "query must start with one of: SELECT, SHOW, DESCRIBE, DESC, EXPLAIN, WITH, VALUES",
+            );
+        }
+        if let Some(word) = word_among(query, &WRITING) {
+            return unfit(&format!(
+                "`{word}` is not allowed for monitoring queries; put it in brackets if it is a name"
+            ));
+        }
+        let mut trace = Trace::start(&[&settings.password]);
+        let verdict = run(&config, &settings, query, cx, &mut trace).await;
+        trace.finish(verdict)
+    }
+}
+
+async fn run(
+    config: &SqlServerConfig,
+    settings: &Settings,
+    query: &str,
+    cx: &ProbeContext,
+    trace: &mut Trace,
+) -> Result<Observation, Fault> {
+    let start = tokio::time::Instant::now();
+    let rows = wire::query(config, settings, query, cx, trace).await?;
+    let expected = Expectation {
+        value: config.expected_value.as_deref(),
+        condition: config.value_condition,
+        min_rows: config.min_rows.into(),
+    };
+    expected.check(&rows)?;
+    Ok(Observation::up(format!(
+        "Query successful, ping: {}ms, columns: {}, rows: {}",
+        start.elapsed().as_millis(),
+        rows.columns,
+        rows.told()
+    )))
+}

@@ -1,0 +1,153 @@
+//! What databases and brokers owe whoever answers on their port: the right word, in time, in little memory, and never the
+//! password.
+
+use crate::{
+    contract::{PASSWORD, target_config},
+    support::{Probe, reason, registry, server::Server},
+};
+use lapwing_model::Status;
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time,
+};
+
+const WORDS: [&str; 4] = [
+    "protocol_error",
+    "connection_closed",
+    "connection_reset",
+    "response_timeout",
+];
+
+/// The kinds whose protocols are spoken here.
+fn kinds() -> Vec<String> {
+    let spoken = [
+        "kafka-producer",
+        "mongodb",
+        "mqtt",
+        "mysql",
+        "postgres",
+        "redis",
+        "sqlserver",
+    ];
+    let registry = registry();
+    let kinds: Vec<String> = registry.kinds().map(|info| info.kind.clone()).collect();
+    let kinds: Vec<String> = kinds
+        .into_iter()
+        .filter(|kind| spoken.contains(&kind.as_str()))
+        .collect();
+    assert!(!kinds.is_empty());
+    kinds
+}
+
+/// Runs every kind against a server that says `speech` at once, or after it was spoken to.
+async fn against(speech: &'static [u8], at_once: bool, patience: Duration) {
+    for kind in kinds() {
+        let server = Server::raw(move |mut stream| async move {
+            if !at_once {
+                let _ = stream.read(&mut [0; 1024]).await;
+            }
+            let _ = stream.write_all(speech).await;
+            // Until the client leaves.
+            while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+        })
+        .await;
+        let probe = Probe::new().within(patience);
+        let seen = probe.seen(&kind, target_config(&kind, server.address)).await;
+        assert_eq!(seen.status, Status::Down, "{kind}: {}", seen.message);
+        assert!(
+            WORDS.contains(&reason(&seen)),
+            "{kind}: {} {}",
+            reason(&seen),
+            seen.message
+        );
+        assert!(!seen.message.contains(PASSWORD), "{kind}: {}", seen.message);
+        server.drained().await;
+    }
+}
+
+#[tokio::test]
+async fn a_web_server_is_no_database() {
+    let page =
+        b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>no</html>";
+    against(page, false, Duration::from_secs(2)).await;
+    against(page, true, Duration::from_secs(2)).await;
+}
+
+#[tokio::test]
+async fn a_length_of_gibibytes_is_not_believed() {
+    for speech in [
+        &[0xFF; 64][..],
+        &[0x7F; 64],
+        &[0; 64],
+        b"R\x7f\xff\xff\xff\0\0\0\0",
+        b"$2147483647\r\nx",
+        b"\xff\xff\xff\0\x0a",
+    ] {
+        against(speech, false, Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_is_told_as_such() {
+    for kind in kinds() {
+        for wait in [false, true] {
+            let server = Server::raw(move |mut stream| async move {
+                // Who speaks first is told of no end before it has spoken; MySQL's client waits for the server.
+                if wait {
+                    let mut heard = [0; 1024];
+                    let _ = time::timeout(Duration::from_millis(50), stream.read(&mut heard)).await;
+                }
+            })
+            .await;
+            let seen = Probe::new()
+                .seen(&kind, target_config(&kind, server.address))
+                .await;
+            assert!(
+                ["connection_closed", "connection_reset"].contains(&reason(&seen)),
+                "{kind}: {}",
+                seen.message
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_byte_at_a_time_ends_at_the_deadline() {
+    for kind in kinds() {
+        let server = Server::raw(|mut stream| async move {
+            while stream.write_all(&[0]).await.is_ok() {
+                time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+        let budget = Duration::from_millis(1500);
+        let seen = Probe::new()
+            .within(budget)
+            .seen(&kind, target_config(&kind, server.address))
+            .await;
+        assert!(
+            ["response_timeout", "protocol_error"].contains(&reason(&seen)),
+            "{kind}: {}",
+            seen.message
+        );
+        server.drained().await;
+    }
+}
+
+#[tokio::test]
+async fn an_echo_is_no_server_and_learns_us_no_password() {
+    for kind in kinds() {
+        let server = Server::raw(|mut stream| async move {
+            let mut heard = vec![0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut heard).await {
+                let _ = stream.write_all(&heard[..length]).await;
+            }
+        })
+        .await;
+        let probe = Probe::new().within(Duration::from_secs(1));
+        let seen = probe.seen(&kind, target_config(&kind, server.address)).await;
+        assert_eq!(seen.status, Status::Down, "{kind}");
+        assert!(!format!("{seen:?}").contains(PASSWORD), "{kind}: {seen:?}");
+    }
+}
