@@ -1,11 +1,7 @@
 //! One question to one name server by one transport, for checks whose target is that server.
 
 use super::{RETRY_AFTER, answers, framed, message, over_udp, parsed};
-use crate::net::{
-    Connection, IpFamily, Net, NetError,
-    http::{HttpVersion, Request},
-    tls::TlsOptions,
-};
+use crate::net::{Connection, IpFamily, Net, NetError, http::Request, tls::TlsOptions};
 use hickory_resolver::proto::{
     op::{Message, Query},
     rr::{Name, RecordType},
