@@ -326,6 +326,12 @@ async fn a_storm_leaves_a_host_as_it_was() {
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let bound = memory + memory / 20 + WARM + if reloads < 100 { FIRST } else { 0 };
+    // What was freed goes back to the system a moment later.
+    let limit = Instant::now() + PLENTY;
+    while resident() > bound && Instant::now() < limit {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let after = resident();
 
     let mut late = std::mem::take(&mut *late.0.lock().unwrap());
@@ -355,8 +361,5 @@ async fn a_storm_leaves_a_host_as_it_was() {
         percentile(&late, 50),
         percentile(&late, 99)
     );
-    assert!(
-        after <= memory + memory / 20 + WARM + if reloads < 100 { FIRST } else { 0 },
-        "{memory} bytes before, {after} after"
-    );
+    assert!(after <= bound, "{memory} bytes before, {after} after");
 }
