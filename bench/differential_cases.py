@@ -10,22 +10,20 @@ import peers
 
 # What is meant to differ; docs/semantics.md has the same keys, with the reasons for readers.
 DIFFERENCES = {
-    "redirect-without-location": "a 3xx that leads nowhere is an answer like any other, and judged by the accepted codes",
-    "redirect-limit": "the limit is `max_redirects` (10 follow); blackbox stops before its tenth, check_http at 15",
-    "redirect-not-followed": "check_http looks at the first answer, and takes a redirect for a success",
-    "plugin-trusts-anybody": "check_http and check_tcp encrypt, and neither verify the chain nor the name",
-    "plugin-trusts-starttls": "check_smtp does not verify the certificate after STARTTLS",
-    "old-root": "the dates of a root that was named as trusted do not count, as in most browsers; Go has them count",
-    "weak-certificate": "rustls refuses keys and signatures that Go or OpenSSL still take",
-    "expiring": "a certificate about to end is degraded; blackbox has only a metric for it",
-    "body-cap": "a body larger than `max_body_bytes` is down where the body is looked at, and not read where it is not",
-    "body-not-needed": "a body that nothing looks at is not read, so that what is wrong with it is not seen",
-    "decompression": "bodies are decoded for the assertions; a plugin looks at the bytes as they were sent",
+    "redirect-not-followed": "check_http does not follow by default, and takes a redirect for a success",
+    "redirect-limit": "10 redirects are followed unless `max_redirects` says otherwise; check_http follows 15",
+    "plugin-trusts-anybody": "check_http, check_tcp and check_smtp encrypt, and verify neither the chain nor the name",
+    "plugin-takes-broken-answers": "check_http does not mind an answer that is cut off or wrongly encoded",
+    "plugin-unknown": "check_http says UNKNOWN of what the target did",
+    "head-limit": "a head that is larger than a client needs to take is down",
+    "body-not-needed": "a body that no condition looks at is not read, and nothing is said of it",
+    "decompression": "conditions see the decoded body; check_http looks at the bytes as they were sent",
     "header-case": "check_http compares header lines as text, with case",
-    "status-line": "check_http takes a 404 for a warning, which counts as not good",
-    "any-dns-answer": "an answer without the records asked for is down; blackbox and dig look at the response code alone",
-    "dns-cname": "records at the end of a CNAME count; check_dig wants the name it asked about in the answer",
-    "first-bytes": "check_tcp without `-s` and `-e` does not read; a mismatch is its warning",
+    "old-root": "the dates of a root that is trusted do not count; Go has them count",
+    "expiring": "a certificate about to end is degraded, where that is watched; blackbox has only a metric for it",
+    "dns-without-records": "NOERROR without the records asked for is down unless allowed",
+    "dig-wants-records": "check_dig cannot be told that no record is what is wanted",
+    "lines": "`expect` looks at bytes as they come; blackbox waits for a line end",
 }
 
 
@@ -57,6 +55,20 @@ class Stubs:
         self.listeners.append(listener)
         threading.Thread(target=self._accept, args=(listener, talk), daemon=True).start()
         return listener.getsockname()[1]
+
+    def fail_dns(self):
+        """A name server that answers SERVFAIL to everything."""
+        server = socket.socket(type=socket.SOCK_DGRAM)
+        server.bind(("127.0.0.1", 0))
+        self.listeners.append(server)
+
+        def answer():
+            while True:
+                query, peer = server.recvfrom(4096)
+                server.sendto(query[:2] + b"\x81\x82" + query[4:], peer)
+
+        threading.Thread(target=answer, daemon=True).start()
+        return server.getsockname()[1]
 
     def _accept(self, listener, talk):
         while True:
@@ -179,7 +191,8 @@ server {
   location = /head-only { if ($request_method != HEAD) { return 405; } return 200 "ok\\n"; }
   location = /auth { auth_basic "here"; auth_basic_user_file ROOT/users; try_files /page.txt =404; }
   location = /virtual { if ($http_host != "shop.example") { return 421; } return 200 "shop\\n"; }
-  location = /gzip { gzip on; gzip_types *; gzip_min_length 1; try_files /page.txt =404; }
+  location = /gzip { add_header Content-Encoding gzip; try_files /page.gz =404; }
+  location = /bomb { add_header Content-Encoding gzip; try_files /bomb.gz =404; }
   location = /not-gzip { add_header Content-Encoding gzip; return 200 "this is no gzip\\n"; }
   CHAIN
 }
@@ -211,32 +224,28 @@ class Certificates:
             "expired root": past.issue("old-root", here),
         }
         self.past = past.certificate
-        own = peers.Authority(folder, "self-signed")
+        own = peers.Issued(folder, "self-signed")
         peers.openssl(
             "req", "-x509", *peers.NEW_KEY, "-nodes", "-keyout", own.key, "-out", own.certificate, "-days", "90", "-subj",
             "/CN=localhost", "-addext", f"subjectAltName={','.join(here)}", "-addext", "basicConstraints=critical,CA:FALSE",
         )  # fmt: skip
         self.served["self-signed"] = own
-        # Below an authority of the old times that has another certificate, by the new one: what a change of roots looks like.
         self.served["no intermediate"] = authority.issue("between", [], authority=True).issue("below", here)
-        below = self.served["with intermediate"] = self._chained(authority, folder, here)
-        crossed = self._crossed(folder, past, here)
-        self.served["old root crossed"] = crossed
-        self.fresh = peers.pathlib.Path(folder) / "fresh.pem"
-        assert below and self.fresh.exists()
+        self.served["with intermediate"] = self._chained(authority, here)
+        fresh = peers.Authority(folder, "fresh")
+        self.served["old root crossed"] = self._crossed(fresh, past, here)
+        self.fresh = fresh.certificate
 
     @staticmethod
-    def _chained(authority, folder, here):
+    def _chained(authority, here):
         between = authority.issue("middle", [], authority=True)
         leaf = between.issue("chained", here)
         leaf.certificate.write_text(leaf.certificate.read_text() + between.certificate.read_text())
         return leaf
 
     @staticmethod
-    def _crossed(folder, past, here):
-        """A leaf of a root that is trusted, sent with that root's certificate by an authority that has ended: chains as they
-        were when a well-known root ended in 2021."""
-        fresh = peers.Authority(folder, "fresh")
+    def _crossed(fresh, past, here):
+        """A leaf of a root that is trusted, sent with that root's certificate by an authority that has ended."""
         leaf = fresh.issue("crossed", here)
         request, cross = fresh.folder / "cross.csr", fresh.folder / "cross.pem"
         extensions = fresh.folder / "cross.ext"
@@ -256,9 +265,10 @@ class Targets:
     def __init__(self, folder, programs):
         root = programs.folder / "root"
         root.mkdir()
-        (root / "page.txt").write_text("the quick brown fox\n" * 20)
+        (root / "page.txt").write_text("the quick brown fox\n")
+        (root / "page.gz").write_bytes(gzip.compress(b"the quick brown fox\n" * 20))
         (root / "large.txt").write_bytes(b"0123456789abcde\n" * (11 << 16))
-        (root / "bomb.txt").write_bytes(gzip.compress(bytes(32 << 20)))
+        (root / "bomb.gz").write_bytes(gzip.compress(bytes(32 << 20)))
         (root / "users").write_text("jo:{PLAIN}secret\n")
         self.certificates = Certificates(folder)
         self.stubs = Stubs()
@@ -274,13 +284,13 @@ class Targets:
                 f'ssl_certificate_key {served[name].key}; location / {{ return 200 "ok\\n"; }} }}'
             )
         programs.nginx("\n".join(servers), ports=(self.http, *self.tls.values()))
-        more = ' local-zone: "test." nodefault\n local-zone: "refused.example." always_refuse\n do-not-query-localhost: no\n'
-        forward = 'forward-zone:\n name: "."\n forward-addr: 127.0.0.1@9\n'
-        self.dns = programs.unbound("lapwing.test", ZONE, more + forward)
+        more = ' local-zone: "test." nodefault\n local-zone: "refused.example." always_refuse\n'
+        self.dns = programs.unbound("lapwing.test", ZONE, more)
         self.nobody = peers.free_port()
         # Bound, and never read.
         self.deaf = socket.socket(type=socket.SOCK_DGRAM)
         self.deaf.bind(("127.0.0.1", 0))
+        self.broken = self.stubs.fail_dns()
 
 
 def cases(at):
@@ -304,7 +314,8 @@ def http_cases(at):
     not_body = {"fail_if_body_matches_regexp": ["quick.*fox"]}
     rule = lambda pattern: {"header_must_match": [{"header": "x-build", "pattern": pattern}]}
     header = lambda pattern: {"fail_if_header_not_matches": [{"header": "X-Build", "regexp": pattern}]}
-    follow = ("-f", "follow")
+    follow = ("-f", "follow", "--max-redirs=10")
+    anybody = {"plugin": "plugin-trusts-anybody"}
     yield http(at, "200", "/ok", "up")
     yield http(at, "204", "/empty", "up")
     yield http(at, "404", "/404", "down http_status")
@@ -325,14 +336,16 @@ def http_cases(at):
         at, "302, not followed, accepted", "/302", "up", none | {"accepted_statuscodes": ["3XX"]},
         stay | {"valid_status_codes": [302]}, ("-e", "302"),
     )  # fmt: skip
-    yield http(at, "302, as configured by default", "/to-404", "down http_status", differs={"plugin": "redirect-not-followed"})
+    yield http(at, "302 to 404, default settings", "/to-404", "down http_status", differs={"plugin": "redirect-not-followed"})
     yield http(at, "redirect loop", "/loop", "down too_many_redirects", plugin=follow)
-    for hops in (9, 10, 11, 15):
+    for hops in (9, 10, 11):
         ours = "up" if hops <= 10 else "down too_many_redirects"
         yield http(at, f"{hops} redirects", f"/chain/{hops}", ours, plugin=follow)
+    yield http(at, "15 redirects, default settings", "/chain/15", "down too_many_redirects", plugin=("-f", "follow"),
+        differs={"plugin": "redirect-limit"})  # fmt: skip
     trust = {"tls_ca": at.certificates.trusted.read_text()}
     yield http(at, "redirect to https", "/to-tls", "up", trust, {"tls_config": {"ca_file": str(at.certificates.trusted)}}, follow)
-    yield http(at, "redirect to https, not trusted", "/to-tls", "down tls_certificate", plugin=follow)
+    yield http(at, "redirect to https, not trusted", "/to-tls", "down tls_certificate", plugin=follow, differs=anybody)
     yield http(at, "body matches", "/ok", "up", {"body_must_match": ["quick.*fox"]}, body, ("-r", "quick.*fox"))
     yield http(at, "body does not match", "/404", "down assertion_failed",
         {"body_must_match": ["quick.*fox"], "accepted_statuscodes": ["404"]}, body | {"valid_status_codes": [404]},
@@ -353,7 +366,8 @@ def http_cases(at):
     yield http(at, "header matches", "/ok", "up", rule("^build-[0-9]+$"), header("^build-[0-9]+$"), ("-d", "X-Build: build-42"))
     yield http(at, "header does not match", "/ok", "down assertion_failed", rule("^release"), header("^release"), ("-d", "X-Build: release"))
     yield http(at, "header missing", "/empty", "down assertion_failed", rule("."), header("."), ("-d", "X-Build:"))
-    yield http(at, "header, other case", "/ok", "up", rule("build"), header("build"), ("-d", "x-build: build-42"))
+    yield http(at, "header, other case", "/ok", "up", rule("build"), header("build"), ("-d", "x-build: build-42"),
+        {"plugin": "header-case"})  # fmt: skip
     yield http(at, "Host of our own", "/virtual", "up", {"headers": {"Host": "shop.example"}}, {"headers": {"Host": "shop.example"}},
         ("-H", "shop.example", "-k", "Host: shop.example"))  # fmt: skip
     yield http(at, "HEAD", "/head-only", "up", {"method": "HEAD"}, {"method": "HEAD"}, ("-j", "HEAD"))
@@ -368,101 +382,117 @@ def http_cases(at):
     yield http(at, "basic auth, none given", "/auth", "down http_status")
     zipped = {"compression": "gzip", "headers": {"Accept-Encoding": "gzip"}}
     ask = ("-k", "Accept-Encoding: gzip", "-r", "quick.*fox")
-    yield http(at, "gzip body matches", "/gzip", "up", {"body_must_match": ["quick.*fox"]}, zipped | body, ask)
+    yield http(at, "gzip body matches", "/gzip", "up", {"body_must_match": ["quick.*fox"]}, zipped | body, ask,
+        {"plugin": "decompression"})  # fmt: skip
     yield http(at, "gzip that is none", "/not-gzip", "down body_invalid", {"body_must_match": ["gzip"]},
-        zipped | {"fail_if_body_not_matches_regexp": ["gzip"]}, ("-r", "gzip"))  # fmt: skip
-    yield http(at, "gzip that is none, body not needed", "/not-gzip", "up", module=zipped)
-    large = {"fail_if_body_not_matches_regexp": ["fox"], "body_size_limit": "10MB"}
+        zipped | {"fail_if_body_not_matches_regexp": ["gzip"]}, ("-r", "gzip"), {"plugin": "plugin-takes-broken-answers"})  # fmt: skip
+    yield http(at, "gzip that is none, body not needed", "/not-gzip", "up", module=zipped,
+        differs={"blackbox": "body-not-needed"})  # fmt: skip
+    large = {"body_size_limit": "10MB"}
+    yield http(at, "gzip bomb", "/bomb", "down body_too_large", {"body_must_not_match": ["fox"]},
+        zipped | large | {"fail_if_body_matches_regexp": ["fox"]}, None)  # fmt: skip
     yield http(at, "body too large", "/large.txt", "down body_too_large", {"body_must_match": ["^0123"]},
         large | {"fail_if_body_not_matches_regexp": ["^0123"]}, ("-m", "1:10485760", "-r", "0123"))  # fmt: skip
-    yield http(at, "body too large, not needed", "/large.txt", "up", module={"body_size_limit": "10MB"}, plugin=("-N",))
+    yield http(at, "body too large, not needed", "/large.txt", "up", module=large, plugin=("-N",),
+        differs={"blackbox": "body-not-needed"})  # fmt: skip
     yield http(at, "large body within the limit", "/large.txt", "up", {"body_must_match": ["^0123"], "max_body_bytes": 20_000_000},
         {"fail_if_body_not_matches_regexp": ["^0123"]}, ("-r", "0123"))  # fmt: skip
-    yield http(at, "wrong version", "/ok", "down version_mismatch", {"http_version": "2"}, {"valid_http_versions": ["HTTP/2.0"]},
-        ("-e", "HTTP/2"))  # fmt: skip
 
 
 def odd_http_cases(at):
     stub = lambda answer: at.stubs.serve(says(answer))
     ok = b"HTTP/1.1 200 OK\r\n"
+    broken, unknown = {"plugin": "plugin-takes-broken-answers"}, {"plugin": "plugin-unknown"}
+    fox = {"keyword": "fox"}
     odd = [
-        ("no reason phrase", ok.replace(b" OK", b"") + b"Content-Length: 2\r\n\r\nok", "up", {}),
-        ("HTTP/1.0, body ends with the connection", b"HTTP/1.0 200 OK\r\n\r\nok", "up", {}),
-        ("redirect without Location", b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "down http_status", {}),
-        ("another protocol's banner", b"SSH-2.0-OpenSSH_9.2\r\n", "down protocol_error", {}),
-        ("closed without an answer", b"", "down connection_closed", {}),
-        ("cut in the head", ok + b"Content-Le", "down connection_closed", {}),
-        ("header line of 1 MiB", ok + b"X: " + b"x" * (1 << 20) + b"\r\nContent-Length: 2\r\n\r\nok", "down protocol_error", {}),
-        ("body shorter than announced", ok + b"Content-Length: 99\r\n\r\nfox", "down connection_closed", {"keyword": "fox"}),
-        ("body shorter than announced, not needed", ok + b"Content-Length: 99\r\n\r\nfox", "up", {}),
-        ("broken chunks", ok + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nfox\r\n", "down protocol_error", {"keyword": "fox"}),
-        ("status 999", b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", "down http_status", {}),
-    ]
-    for name, answer, ours, config in odd:
+        ("no reason phrase", ok.replace(b" OK", b"") + b"Content-Length: 2\r\n\r\nok", "up", {}, {}),
+        ("HTTP/1.0, body ends with the connection", b"HTTP/1.0 200 OK\r\n\r\nok", "up", {}, {}),
+        ("redirect without Location", b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "down http_status", {}, unknown),
+        ("another protocol's banner", b"SSH-2.0-OpenSSH_9.2\r\n", "down protocol_error", {}, {}),
+        ("closed without an answer", b"", "down connection_closed", {}, {}),
+        ("cut in the head", ok + b"Content-Le", "down connection_closed", {}, broken),
+        (
+            "header line of 1 MiB", ok + b"X: " + b"x" * (1 << 20) + b"\r\nContent-Length: 2\r\n\r\nok", "down protocol_error",
+            {}, {"blackbox": "head-limit", "plugin": "head-limit"},
+        ),
+        ("body cut short", ok + b"Content-Length: 99\r\n\r\nfox", "down connection_closed", fox, broken),
+        ("body cut short, not needed", ok + b"Content-Length: 99\r\n\r\nfox", "up", {}, {"blackbox": "body-not-needed"}),
+        ("broken chunks", ok + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nfox\r\n", "down protocol_error", fox, unknown),
+        ("status 999", b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", "down http_status", {}, {}),
+    ]  # fmt: skip
+    for name, answer, ours, config, differs in odd:
         kind = "http-keyword" if config else "http"
         module = {"fail_if_body_not_matches_regexp": ["fox"]} if config else {}
         plugin = ("-s", "fox") if config else ("-f", "follow")
-        yield http(at, name, "/", ours, config, module, plugin, kind=kind, port=stub(answer))
+        yield http(at, name, "/", ours, config, module, plugin, differs, kind, stub(answer))
     yield http(at, "refused", "/", "down connection_refused", port=at.nobody)
     yield http(at, "silent server", "/", "down response_timeout", port=at.stubs.serve(silent))
 
 
 def tls_cases(at):
-    trusted = at.certificates.trusted
-    expected = {
-        "good": "up",
-        "with intermediate": "up",
-        "expired": "down tls_certificate",
-        "not yet valid": "down tls_certificate",
-        "another name": "down tls_certificate",
-        "self-signed": "down tls_certificate",
-        "unknown authority": "down tls_certificate",
-        "no intermediate": "down tls_certificate",
-        "expiring": "up",
-        "TLS 1.2": "up",
-        "expired root": "up",
-        "old root crossed": "up",
-    }
     roots = {"expired root": at.certificates.past, "old root crossed": at.certificates.fresh}
+    anybody, refused = {"plugin": "plugin-trusts-anybody"}, "down tls_certificate"
 
-    def case(name, ours, certificate, config=None, module=None, plugin=()):
-        port, root = at.tls[certificate], roots.get(certificate, trusted)
-        url = f"https://127.0.0.1:{port}/"
-        checked = {"tls_config": {"ca_file": str(root)} | (module or {}), "fail_if_not_ssl": True}
-        return Case(
-            f"https: {name}", "http", {"url": url, "tls_ca": root.read_text(), **(config or {})}, ours,
-            ({"prober": "http", "http": IP4 | checked}, url),
-            ["check_http", "-I", "127.0.0.1", "-p", port, "-S", *plugin],
-        )  # fmt: skip
+    def trusts(certificate):
+        root = roots.get(certificate, at.certificates.trusted)
+        return {"tls_ca": root.read_text()}, {"ca_file": str(root)}
 
-    for name, ours in expected.items():
-        yield case(name, ours, name)
+    def case(name, ours, certificate, config=None, module=None, plugin=(), differs=None, more=None):
+        port = at.tls[certificate]
+        url, (trust, checked) = f"https://127.0.0.1:{port}/", trusts(certificate)
+        module = {"tls_config": checked | (module or {}), "fail_if_not_ssl": True, **(more or {})}
+        command = ["check_http", "-I", "127.0.0.1", "-p", port, "-S", *plugin] if plugin is not None else None
+        asked = {"url": url, **trust, **(config or {})}
+        return Case(f"https: {name}", "http", asked, ours, ({"prober": "http", "http": IP4 | module}, url), command, differs or {})
+
+    def handshake(name, ours, certificate, plugin=(), differs=None):
+        port, (trust, checked) = at.tls[certificate], trusts(certificate)
+        module = {"prober": "tcp", "tcp": IP4 | {"tls": True, "tls_config": checked}}
+        command = ["check_tcp", "-H", "127.0.0.1", "-p", port, "-S", *plugin]
+        asked = {"host": "127.0.0.1", "port": port, **trust}
+        return Case(f"tls: {name}", "tls", asked, ours, (module, f"127.0.0.1:{port}"), command, differs or {})
+
+    for name in ("good", "with intermediate", "TLS 1.2", "expiring", "old root crossed"):
+        yield case(name, "up", name)
+    yield case("expired root", "up", "expired root", differs={"blackbox": "old-root"})
+    for name in ("expired", "not yet valid", "another name", "self-signed", "unknown authority", "no intermediate"):
+        yield case(name, refused, name, differs=anybody)
+        yield handshake(name, refused, name, differs=anybody)
     for name in ("expired", "another name", "self-signed"):
         yield case(f"{name}, errors ignored", "up", name, {"ignore_tls_errors": True}, {"insecure_skip_verify": True})
-    yield case("certificate's name asked for", "up", "another name", {"server_name": "shop.example"}, {"server_name": "shop.example"})
-    yield case("TLS 1.3 wanted of a TLS 1.2 server", "down tls_failed", "TLS 1.2", {"min_tls_version": "1.3"}, {"min_version": "TLS13"})
-    yield case("expiring, watched", "degraded certificate_expiring", "expiring", {"cert_expiry_warn_days": 14}, plugin=("-C", "14"))
-    yield case("good, watched", "up", "good", {"cert_expiry_warn_days": 14}, plugin=("-C", "14"))
-    url = f"https://127.0.0.1:{at.http}/ok"
-    yield Case("https: server without TLS", "http", {"url": url}, "down tls_failed", ({"prober": "http", "http": IP4}, url),
-        ["check_http", "-I", "127.0.0.1", "-p", at.http, "-S"])  # fmt: skip
-    silence = at.stubs.serve(silent)
-    url = f"https://127.0.0.1:{silence}/"
-    yield Case("https: silent server", "http", {"url": url}, "down tls_timeout", ({"prober": "http", "http": IP4}, url),
-        ["check_http", "-I", "127.0.0.1", "-p", silence, "-S"])  # fmt: skip
+    shop = {"server_name": "shop.example"}
+    yield case("certificate's name asked for", "up", "another name", shop, shop)
+    yield case("TLS 1.3 wanted of TLS 1.2", "down tls_failed", "TLS 1.2", {"min_tls_version": "1.3"}, {"min_version": "TLS13"}, None)
+    yield case("HTTP/2 wanted of HTTP/1.1", "down tls_failed", "good", {"http_version": "2"}, plugin=("-e", "HTTP/2"),
+        more={"valid_http_versions": ["HTTP/2.0"]})  # fmt: skip
+    watched, metric = {"cert_expiry_warn_days": 14}, {"blackbox": "expiring"}
+    yield case("good, watched", "up", "good", watched, plugin=("-C", "14"))
+    yield case("expiring, watched", "degraded certificate_expiring", "expiring", watched, plugin=("-C", "14"), differs=metric)
+    yield case("expired, watched", refused, "expired", watched, plugin=("-C", "14"))
+    yield handshake("good", "up", "good", ("-D", "14"))
+    yield handshake("expiring", "degraded certificate_expiring", "expiring", ("-D", "14"), metric)
+    yield handshake("expired, watched", refused, "expired", ("-D", "14"))
+    for name, port, ours in (
+        ("server without TLS", at.http, "down tls_failed"),
+        ("silent server", at.stubs.serve(silent), "down tls_timeout"),
+    ):
+        url = f"https://127.0.0.1:{port}/"
+        module, command = {"prober": "http", "http": IP4}, ["check_http", "-I", "127.0.0.1", "-p", port, "-S"]
+        yield Case(f"https: {name}", "http", {"url": url}, ours, (module, url), command)
 
 
 def dns_cases(at):
-    def case(name, host, record, ours, config=None, module=None, expect=None, port=None, plugin=()):
+    def case(name, host, record, ours, config=None, module=None, expect=None, port=None, plugin=(), differs=None):
         port = port or at.dns
         query = {"query_name": host, "query_type": record, **IP4, **(module or {})}
         command = ["check_dig", "-H", "127.0.0.1", "-p", port, "-l", host, "-T", record, *plugin]
         command += ["-a", expect] if expect else []
         return Case(
             f"dns: {name}", "dns", {"host": host, "resolver_server": "127.0.0.1", "port": port, "resolve_type": record, **(config or {})},
-            ours, ({"prober": "dns", "dns": query}, f"127.0.0.1:{port}"), command,
+            ours, ({"prober": "dns", "dns": query}, f"127.0.0.1:{port}"), command, differs or {},
         )  # fmt: skip
 
+    empty, dig = {"blackbox": "dns-without-records"}, {"plugin": "dig-wants-records"}
     answer = lambda pattern: {"validate_answer_rrs": {"fail_if_none_matches_regexp": [pattern]}}
     yield case("A", "www.lapwing.test", "A", "up")
     yield case("AAAA", "www.lapwing.test", "AAAA", "up")
@@ -472,13 +502,15 @@ def dns_cases(at):
         answer("192\\.0\\.2\\.9"), "192.0.2.9")  # fmt: skip
     yield case("A by CNAME", "alias.lapwing.test", "A", "up", {"records_contain": ["192.0.2.1"]}, answer("192\\.0\\.2\\.1"), "192.0.2.1")
     yield case("CNAME", "alias.lapwing.test", "CNAME", "up", expect="www.lapwing.test")
-    yield case("CNAME that leads nowhere", "dangling.lapwing.test", "A", "down dns_not_found")
-    yield case("no record of the type", "mail.lapwing.test", "AAAA", "down dns_not_found")
-    yield case("no record of the type, allowed", "mail.lapwing.test", "AAAA", "up", {"allow_empty": True})
+    yield case("CNAME that leads nowhere", "dangling.lapwing.test", "A", "down dns_not_found",
+        differs=empty | {"plugin": "dns-without-records"})  # fmt: skip
+    yield case("no record of the type", "mail.lapwing.test", "AAAA", "down dns_not_found", differs=empty)
+    yield case("no record of the type, allowed", "mail.lapwing.test", "AAAA", "up", {"allow_empty": True}, differs=dig)
     yield case("NXDOMAIN", "missing.lapwing.test", "A", "down dns_not_found")
-    yield case("NXDOMAIN, expected", "missing.lapwing.test", "A", "up", {"expected_rcode": "NXDOMAIN"}, {"valid_rcodes": ["NXDOMAIN"]})
+    yield case("NXDOMAIN, expected", "missing.lapwing.test", "A", "up", {"expected_rcode": "NXDOMAIN"}, {"valid_rcodes": ["NXDOMAIN"]},
+        differs=dig)  # fmt: skip
     yield case("REFUSED", "www.refused.example", "A", "down dns_failed")
-    yield case("SERVFAIL", "www.shop.example", "A", "down dns_failed")
+    yield case("SERVFAIL", "www.lapwing.test", "A", "down dns_failed", port=at.broken)
     yield case("larger than a datagram", "big.lapwing.test", "TXT", "up")
     yield case("by TCP", "www.lapwing.test", "A", "up", {"transport": "tcp"}, {"transport_protocol": "tcp"}, plugin=("-A", "+tcp"))
     yield case("nobody listens", "www.lapwing.test", "A", "down connection_refused", port=at.nobody)
@@ -486,11 +518,11 @@ def dns_cases(at):
 
 
 def tcp_cases(at):
-    def case(name, port, ours, steps=None, module=None, plugin=(), config=None):
+    def case(name, port, ours, steps=None, module=None, plugin=(), config=None, differs=None):
         asked = {"host": "127.0.0.1", "port": port, **(config or {})} | ({"steps": steps} if steps else {})
         return Case(
             f"tcp: {name}", "tcp", asked, ours, ({"prober": "tcp", "tcp": IP4 | (module or {})}, f"127.0.0.1:{port}"),
-            ["check_tcp", "-H", "127.0.0.1", "-p", port, *plugin] if plugin is not None else None,
+            ["check_tcp", "-H", "127.0.0.1", "-p", port, *plugin], differs or {},
         )  # fmt: skip
 
     ready, quiet = at.stubs.serve(banner(b"220 mail.lapwing.test ESMTP\r\n")), at.stubs.serve(silent)
@@ -504,7 +536,8 @@ def tcp_cases(at):
     yield case("another banner", at.stubs.serve(banner(b"554 go away\r\n")), "down assertion_failed", *expect("^220 "), ("-e", "220 "))
     yield case("banner and goodbye", at.stubs.serve(lambda connection: connection.sendall(b"554 go away\r\n")),
         "down assertion_failed", *expect("^220 "), ("-e", "220 "))  # fmt: skip
-    yield case("banner without a line end", at.stubs.serve(banner(b"220 ready")), "up", *expect("^220 "), ("-e", "220 "))
+    yield case("banner without a line end", at.stubs.serve(banner(b"220 ready")), "up", *expect("^220 "), ("-e", "220 "),
+        differs={"blackbox": "lines"})  # fmt: skip
     yield case("no banner", quiet, "down response_timeout", *expect("^220 "), ("-e", "220 "))
     yield case("closes before its banner", at.stubs.serve(closes), "down connection_closed", *expect("^220 "), ("-e", "220 "))
     port = at.stubs.serve(ping_pong)
@@ -512,18 +545,19 @@ def tcp_cases(at):
         say({"send": "PING\r"}, {"expect": "PONG"}), ("-E", "-s", "PING\\r\\n", "-e", "+PONG"))  # fmt: skip
     yield case("question and another answer", port, "down assertion_failed", [{"send": "PANG\r\n"}, {"expect": "^\\+PONG"}],
         say({"send": "PANG\r"}, {"expect": "^\\+PONG"}), ("-E", "-s", "PANG\\r\\n", "-e", "+PONG"))  # fmt: skip
-    for name, certificate, ours in (
-        ("STARTTLS", "good", "up"),
-        ("STARTTLS, expired", "expired", "down tls_certificate"),
-        ("STARTTLS, another name", "another name", "down tls_certificate"),
-    ):
-        port = at.stubs.serve(smtp(at.certificates.served[certificate]))
-        steps = [{"expect": "^220 "}, {"send": "EHLO probe\r\n"}, {"expect": "250 STARTTLS"}, {"send": "STARTTLS\r\n"}, {"expect": "220 "}, "starttls"]
-        module = say({"expect": "^220 "}, {"send": "EHLO probe\r"}, {"expect": "^250[ -]STARTTLS"}, {"send": "STARTTLS\r"},
-            {"expect": "^220 "}, {"starttls": True}) | {"tls_config": {"ca_file": str(at.certificates.trusted)}}  # fmt: skip
-        found = case(name, port, ours, steps, module, None, {"tls_ca": at.certificates.trusted.read_text()})
-        found.plugin = ["check_smtp", "-H", "127.0.0.1", "-p", port, "-S"]
-        yield found
+    line = "[ -].*\r\n$"
+    steps = [{"expect": f"^220{line}"}, {"send": "EHLO probe\r\n"}, {"expect": f"250[ -]STARTTLS\r\n"}, {"send": "STARTTLS\r\n"},
+        {"expect": f"^220{line}"}, "starttls", {"send": "EHLO probe\r\n"}, {"expect": "^250 "}]  # fmt: skip
+    talk = say({"expect": "^220 "}, {"send": "EHLO probe\r"}, {"expect": "^250[ -]STARTTLS"}, {"send": "STARTTLS\r"},
+        {"expect": "^220 "}, {"starttls": True}, {"send": "EHLO probe\r"}, {"expect": "^250 "})  # fmt: skip
+    trust, checked = {"tls_ca": at.certificates.trusted.read_text()}, {"tls_config": {"ca_file": str(at.certificates.trusted)}}
+    for certificate in ("good", "expired", "another name"):
+        port, good = at.stubs.serve(smtp(at.certificates.served[certificate])), certificate == "good"
+        ours = "up" if good else "down tls_certificate"
+        asked = case(f"STARTTLS, {certificate}", port, ours, steps, talk | checked, config=trust)
+        asked.plugin = ["check_smtp", "-H", "127.0.0.1", "-p", port, "-S"]
+        asked.differs = {} if good else {"plugin": "plugin-trusts-anybody"}
+        yield asked
 
 
 def ping_cases():

@@ -1,6 +1,7 @@
 """Servers and certificates of a run's own, and the programs that stand beside Lapwing; for the scripts of this folder."""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -22,6 +23,13 @@ def free_port(kind=socket.SOCK_STREAM):
 def program(name):
     """Where a program is, or `None`; servers are often where only root looks."""
     return shutil.which(name, path=os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def needed(*names):
+    """Ends the run where one of these programs is not there."""
+    absent = [name for name in names if not program(name)]
+    if absent:
+        raise SystemExit(f"this cannot run without {', '.join(absent)}; `./just servers` names the packages of most")
 
 
 def plugin(name):
@@ -124,8 +132,6 @@ class Programs:
 
     def blackbox(self, modules):
         """prometheus-blackbox-exporter with these modules; gives its port and process."""
-        import json
-
         port, config = free_port(), self.folder / "blackbox.yml"
         # JSON is YAML.
         config.write_text(json.dumps({"modules": modules}))
@@ -145,16 +151,11 @@ def fetch(url):
         return answer.read().decode()
 
 
-class Authority:
-    """A certificate authority in a folder, by openssl."""
+class Issued:
+    """A certificate and its key, in a folder."""
 
-    def __init__(self, folder, name, at=None):
+    def __init__(self, folder, name):
         self.folder, self.name = pathlib.Path(folder), name
-        extensions = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
-        openssl(
-            "req", "-x509", *NEW_KEY, "-nodes", "-keyout", self.key, "-out", self.certificate, "-days", "3650",
-            "-subj", f"/CN={name}", *extensions, at=at,
-        )  # fmt: skip
 
     @property
     def certificate(self):
@@ -165,11 +166,10 @@ class Authority:
         return self.folder / f"{self.name}.key"
 
     def issue(self, name, subjects, days=90, at=None, authority=False):
-        """A certificate for these subjects (`DNS:…`, `IP:…`), begun `at` a date if one is given; an authority below this one,
-        if asked for."""
+        """A certificate below this one for these subjects (`DNS:…`, `IP:…`), begun `at` a date if one is given; one that may
+        issue others, if asked for."""
         request, extensions = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
-        below = Authority.__new__(Authority)
-        below.folder, below.name = self.folder, name
+        below = Issued(self.folder, name)
         openssl("req", *NEW_KEY, "-nodes", "-keyout", below.key, "-out", request, "-subj", f"/CN={name}")
         extensions.write_text(
             "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n"
@@ -181,6 +181,18 @@ class Authority:
             "-out", below.certificate, "-extfile", extensions, at=at,
         )  # fmt: skip
         return below
+
+
+class Authority(Issued):
+    """A certificate authority, by openssl."""
+
+    def __init__(self, folder, name, at=None):
+        super().__init__(folder, name)
+        extensions = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+        openssl(
+            "req", "-x509", *NEW_KEY, "-nodes", "-keyout", self.key, "-out", self.certificate, "-days", "3650",
+            "-subj", f"/CN={name}", *extensions, at=at,
+        )  # fmt: skip
 
 
 NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
