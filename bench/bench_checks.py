@@ -7,7 +7,7 @@ TLS handshake, verified) for every check:
   lapwing    one worker, fed by Redis as Peekaping feeds it: task decoded, probe, result encoded and enqueued;
   blackbox   its /probe endpoint, asked by wrk over connections that are kept, so many at once; each answer is looked at;
   plugin     fork and exec of check_http, check_tcp, check_dig (check_dns takes no port) and check_ping; four at once;
-  limit      the least that can be done: wrk with `Connection: close` against the same nginx.
+  limit      the least that can be done: wrk with `Connection: close` against the same nginx; it verifies nothing.
 
 Processor time is user and system of the prober's processes alone. Every result must be up, or the run fails.
 """
@@ -163,13 +163,13 @@ def of_plugin(command, count, at_once=4):
 
 
 def memory(pid, field="VmRSS"):
-    """In MiB."""
+    """In MB."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(f"{field}:"))) / 1024
+    return int(next(line.split()[1] for line in lines if line.startswith(f"{field}:"))) * 1024 / 1e6
 
 
 def in_flight(binary, count, folder):
-    """Memory of a worker with so many checks in flight: before, then, and at most; in MiB."""
+    """Memory of a worker with so many checks in flight: before, then, and at most; in MB."""
     late = subprocess.Popen(
         [sys.executable, HERE / "late_server.py", str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -210,6 +210,7 @@ def main():
     # A connection is a file.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    peers.needed("nginx", "unbound", "openssl", "redis-server")
     packages = {peers.BLACKBOX: peers.BLACKBOX, "wrk": "wrk", "check_ping": "monitoring-plugins-basic iputils-ping"}
     packages |= {"check_http": "monitoring-plugins-basic", "check_tcp": "monitoring-plugins-basic"}
     absent = peers.missing(packages | {"check_dig": "monitoring-plugins-standard bind9-dnsutils"})
@@ -255,8 +256,8 @@ def main():
         if wanted("memory"):
             before, held, peak = in_flight(args.lapwing, args.in_flight, folder)
             print(
-                f"{args.in_flight:,} http checks in flight: {held:,.0f} MiB resident ({before:,.0f} before, {peak:,.0f} at most; aim: 400), "
-                f"{(held - before) * 1024 / args.in_flight:.1f} KiB a check"
+                f"{args.in_flight:,} http checks in flight: {held:,.0f} MB resident ({before:,.0f} before, {peak:,.0f} at most; aim: 400), "
+                f"{(held - before) * 1000 / args.in_flight:.1f} KB a check"
             )
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import pathlib
 import pickle
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,15 +18,10 @@ import time
 import uuid
 
 import redis as redis_py
+from peers import free_port
 
 TICK = os.sysconf("SC_CLK_TCK")
 HERE = pathlib.Path(__file__).resolve().parent
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class Redis:

@@ -105,6 +105,7 @@ def main():
     standard = "monitoring-plugins-basic"
     packages = {peers.BLACKBOX: peers.BLACKBOX, "check_http": standard, "check_tcp": standard, "check_smtp": standard}
     packages |= {"check_ping": f"{standard} iputils-ping", "check_dig": "monitoring-plugins-standard bind9-dnsutils"}
+    peers.needed("nginx", "unbound", "openssl", "faketime")
     absent = peers.missing(packages)
     with tempfile.TemporaryDirectory() as folder, peers.Programs(folder) as programs:
         targets = Targets(folder, programs)
@@ -131,13 +132,15 @@ def main():
                     print(verdict.details())
                 if verdict.faults:
                     faulty.append(verdict)
+    used = {key for case in every for key in case.differs.values()}
+    for key in sorted(used):
+        print(f"    {key}: {DIFFERENCES[key]}")
     print(f"{count} cases, {sum(bool(case.differs) for case in every)} with a difference that is meant to be, {len(faulty)} at fault")
     for verdict in faulty:
         print(verdict.details())
     lost = undocumented()
     if lost:
         print(f"not in both DIFFERENCES and docs/semantics.md: {', '.join(lost)}")
-    used = {key for case in every for key in case.differs.values()}
     idle = set() if args.only else set(DIFFERENCES) - used
     if idle:
         print(f"listed, and of no case: {', '.join(sorted(idle))}")

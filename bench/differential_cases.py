@@ -416,12 +416,13 @@ def odd_http_cases(at):
             {}, {"blackbox": "head-limit", "plugin": "head-limit"},
         ),
         ("body cut short", ok + b"Content-Length: 99\r\n\r\nfox", "down connection_closed", fox, broken),
+        ("body cut short, read all the same", ok + b"Content-Length: 99\r\n\r\nfox", "down connection_closed", {"body_must_match": [""]}, broken),
         ("body cut short, not needed", ok + b"Content-Length: 99\r\n\r\nfox", "up", {}, {"blackbox": "body-not-needed"}),
         ("broken chunks", ok + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nfox\r\n", "down protocol_error", fox, unknown),
         ("status 999", b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", "down http_status", {}, {}),
     ]  # fmt: skip
     for name, answer, ours, config, differs in odd:
-        kind = "http-keyword" if config else "http"
+        kind = "http-keyword" if "keyword" in config else "http"
         module = {"fail_if_body_not_matches_regexp": ["fox"]} if config else {}
         plugin = ("-s", "fox") if config else ("-f", "follow")
         yield http(at, name, "/", ours, config, module, plugin, differs, kind, stub(answer))

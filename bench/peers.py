@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import shutil
 import socket
 import subprocess
@@ -14,10 +15,14 @@ PLUGINS = pathlib.Path("/usr/lib/nagios/plugins")
 BLACKBOX = "prometheus-blackbox-exporter"
 
 
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(type=kind) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def free_port():
+    """A port nobody has, by TCP or UDP; outside of the range that connections take theirs from, as a bench makes thousands."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams, contextlib.suppress(OSError):
+            stream.bind(("127.0.0.1", port))
+            datagrams.bind(("127.0.0.1", port))
+            return port
 
 
 def program(name):
@@ -29,7 +34,7 @@ def needed(*names):
     """Ends the run where one of these programs is not there."""
     absent = [name for name in names if not program(name)]
     if absent:
-        raise SystemExit(f"this cannot run without {', '.join(absent)}; `./just servers` names the packages of most")
+        raise SystemExit(f"this cannot run without {', '.join(absent)}; `./just peers servers` installs what is missing")
 
 
 def plugin(name):
@@ -117,7 +122,7 @@ class Programs:
 
     def unbound(self, zone_name, zone, more=""):
         """unbound, the authority of one zone; gives its port."""
-        port = free_port(socket.SOCK_DGRAM)
+        port = free_port()
         (self.folder / "zone").write_text(zone)
         config = self.folder / "unbound.conf"
         config.write_text(
