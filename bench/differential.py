@@ -17,7 +17,8 @@ import tempfile
 import urllib.parse
 
 import peers
-from differential_cases import DIFFERENCES, Targets, cases
+from differential_cases import DIFFERENCES, cases
+from differential_targets import Targets
 
 # Seconds that a check may take.
 LIMIT = 5
@@ -123,10 +124,10 @@ def main():
             return Verdict(case, seen)
 
         print(f"{'case':46} {'lapwing':34} {'blackbox':9} {'plugin':9} agree?")
-        faulty, count = [], 0
+        faulty, count, compared = [], 0, 0
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             for verdict in pool.map(ask, enumerate(every)):
-                count += 1
+                count, compared = count + 1, compared + len(verdict.seen) - 1
                 print(verdict.row(), flush=True)
                 if args.verbose:
                     print(verdict.details())
@@ -135,7 +136,8 @@ def main():
     used = {key for case in every for key in case.differs.values()}
     for key in sorted(used):
         print(f"    {key}: {DIFFERENCES[key]}")
-    print(f"{count} cases, {sum(bool(case.differs) for case in every)} with a difference that is meant to be, {len(faulty)} at fault")
+    meant = sum(bool(case.differs) for case in every)
+    print(f"{count} cases, {compared} answers of others; {meant} cases differ as they are meant to, {len(faulty)} are at fault")
     for verdict in faulty:
         print(verdict.details())
     lost = undocumented()
