@@ -108,6 +108,13 @@ bench-queue *arguments: servers
     PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$(host/queue/tests/stock/install.sh '{{ target }}/lapwing-tools')" \
         python3 bench/bench_queue.py --lapwing '{{ target }}/release/lapwing' --proxy '{{ target }}/release/examples/delay' {{ arguments }}
 
+# What a check costs: http, https, tcp, dns and ping beside blackbox and monitoring-plugins, and 10,000 in flight. `--only https`
+[group('bench')]
+bench-checks *arguments: peers
+    cargo build --release --package lapwing --bin lapwing
+    PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$(host/queue/tests/stock/install.sh '{{ target }}/lapwing-tools')" \
+        python3 bench/bench_checks.py --lapwing '{{ target }}/release/lapwing' {{ arguments }}
+
 # A hundred thousand runs, a tenth of them hostile, a thousand reloads, and native checks beside them: what stays behind
 [group('bench')]
 storm runs="100000" reloads="1000": build-plugins
@@ -138,6 +145,12 @@ clients:
     cargo build --quiet --package lapwing --bin lapwing
     PYTHONPATH=$(host/queue/tests/stock/install.sh '{{ target }}/lapwing-tools') \
         examples/clients/check.sh '{{ target }}/debug/lapwing'
+
+# Do blackbox and monitoring-plugins say the same of the same targets? Fails at differences docs/semantics.md does not have
+[group('check')]
+differential *arguments: peers
+    cargo build --quiet --package lapwing --bin lapwing
+    PYTHONDONTWRITEBYTECODE=1 python3 bench/differential.py --lapwing '{{ target }}/debug/lapwing' {{ arguments }}
 
 # Format the code
 [group('check')]
@@ -171,9 +184,16 @@ test *filter: servers build-plugins
         cargo test --workspace --doc
     fi
 
-# The servers that the tests start themselves: the program (or a file), and the Debian package that has it
+# What Lapwing is compared with; peers that cannot be had are told, and left out
 [private]
-servers:
+peers: (servers "nginx=nginx")
+    -@'{{ just_executable() }}' --justfile '{{ justfile() }}' servers wrk=wrk ping=iputils-ping dig=bind9-dnsutils \
+        prometheus-blackbox-exporter=prometheus-blackbox-exporter \
+        /usr/lib/nagios/plugins/check_http=monitoring-plugins-basic /usr/lib/nagios/plugins/check_dig=monitoring-plugins-standard
+
+# The servers that the tests start themselves: the program (or a file), and the Debian package that has it; `more` as `program=package`
+[private]
+servers *more:
     #!/usr/bin/env bash
     set -euo pipefail
     PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -181,8 +201,9 @@ servers:
     for folder in /usr/lib/postgresql/*/bin; do PATH=$PATH:$folder; done
     missing=()
     while read -r program package; do
-        command -v "$program" >/dev/null || [ -e "$program" ] || missing+=("$package")
-    done <<'LIST'
+        [ -z "$program" ] || command -v "$program" >/dev/null || [ -e "$program" ] || missing+=("$package")
+    done <<LIST
+    $(printf '%s\n' {{ more }} | tr = ' ')
     redis-server redis-server
     sshd openssh-server
     chronyd chrony

@@ -11,7 +11,6 @@ import json
 import os
 import pathlib
 import pickle
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,15 +18,10 @@ import time
 import uuid
 
 import redis as redis_py
+from peers import free_port
 
 TICK = os.sysconf("SC_CLK_TCK")
 HERE = pathlib.Path(__file__).resolve().parent
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class Redis:
@@ -74,21 +68,30 @@ def text(field, value):
     return varint(field << 3 | 2) + varint(len(value)) + value
 
 
-class Asynq:
+class Dialect:
+    """How tasks are laid out, made visible and counted."""
+
+    def judge(self, client, count):
+        """Ends the run if a result is wrong; those of no-ops cannot be."""
+
+
+class Asynq(Dialect):
     """Peekaping's checks; each result becomes a task of its own, on the ingester's queue."""
 
     name = "asynq"
     config = 'dialect = "asynq"\nname = "healthcheck"\nload_test = true\n'
+    # What is checked, and how; of each task.
+    kind, check, timeout = "noop", {}, 16
 
     def lay_out(self, client, count):
         now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
         pipe = client.pipeline(transaction=False)
         for number in range(count):
-            payload = {"monitor_id": f"m{number}", "monitor_name": "m", "monitor_type": "noop", "interval": 3600}
-            payload |= {"timeout": 16, "config": "{}", "scheduled_at": now}
+            payload = {"monitor_id": f"m{number}", "monitor_name": "m", "monitor_type": self.kind, "interval": 3600}
+            payload |= {"timeout": self.timeout, "config": json.dumps(self.check), "scheduled_at": now}
             ident = f"healthcheck:m{number}"
             message = text(1, "monitor:healthcheck") + text(2, json.dumps(payload)) + text(3, ident)
-            message += text(4, "healthcheck") + varint(8 << 3) + varint(16)
+            message += text(4, "healthcheck") + varint(8 << 3) + varint(self.timeout)
             fields = {"msg": message, "state": "pending", "pending_since": time.time_ns()}
             pipe.hset("asynq:{healthcheck}:t:" + ident, mapping=fields)
             pipe.lpush("asynq:{healthcheck}:laid-out", ident)
@@ -103,7 +106,7 @@ class Asynq:
         return client.llen("asynq:{healthcheck}:pending") + client.llen("asynq:{healthcheck}:active")
 
 
-class Streams:
+class Streams(Dialect):
     """Lapwing's own; results go to a stream."""
 
     name = "streams"
@@ -125,7 +128,7 @@ class Streams:
         return client.xlen("lapwing:tasks")
 
 
-class Arq:
+class Arq(Dialect):
     """Jobs as a stock client pickles them; results are kept."""
 
     name = "arq"
@@ -186,6 +189,7 @@ def measure(dialect, count, start_worker, folder, proxy=None):
         took = time.monotonic() - start
         worker_us = (cpu(worker.pid) - before) / count * 1e6
         redis_us = (cpu(server.process.pid) - redis_before) / count * 1e6
+        dialect.judge(server.client, count)
         return count / took, worker_us, redis_us
     finally:
         for process in filter(None, [worker, relay]):

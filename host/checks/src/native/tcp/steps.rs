@@ -172,7 +172,7 @@ impl<'a> Talk<'a> {
         // Plain text that came before the handshake could be injected by anyone on the way (CVE-2011-0411).
         if !self.heard.is_empty() {
             return Err(Fault::Net(NetError::Protocol(format!(
-                "{} spoke on before the TLS handshake",
+                "{} spoke on before the TLS handshake (an `expect` before `starttls` takes in the line end, too)",
                 self.host
             ))));
         }
