@@ -39,6 +39,19 @@ use tokio::{
     time::{self, Instant},
 };
 
+/// As `timeout_at`, but the clock is looked at first: a peer that always has something ready would otherwise be heard for
+/// ever. Cancel safe if `work` is.
+pub(crate) async fn by<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, TimeIsUp> {
+    if Instant::now() >= deadline {
+        return Err(TimeIsUp);
+    }
+    time::timeout_at(deadline, work).await.map_err(|_| TimeIsUp)
+}
+
+/// The deadline came first.
+#[derive(Debug)]
+pub(crate) struct TimeIsUp;
+
 /// Which addresses of a name to use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum IpFamily {

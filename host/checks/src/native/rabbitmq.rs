@@ -115,6 +115,8 @@ impl RabbitMqConfig {
                 family: self.ip_family,
                 tls: tls.clone(),
                 max_redirects: MAX_REDIRECTS,
+                // Of another status, nobody looks at the body.
+                body_statuses: Some(vec![503..=503]),
                 max_body_bytes: Some(MAX_ANSWER),
                 ..Request::get(url)
             })

@@ -3,7 +3,7 @@
 
 use crate::{
     CheckError, ProbeContext,
-    net::{Connection, IpFamily, NetError, Stream, tls::TlsOptions},
+    net::{Connection, IpFamily, NetError, Stream, by, tls::TlsOptions},
 };
 use bytes::{Buf, BytesMut};
 use lapwing_model::{Observation, Phase, Reason, TlsInfo};
@@ -240,7 +240,7 @@ impl<'a> Session<'a> {
     pub(super) async fn hear(&mut self, deadline: Instant) -> Result<(), NetError> {
         let deadline = deadline.min(self.cx.deadline);
         let host = &self.host;
-        match time::timeout_at(deadline, self.stream.read_buf(&mut self.heard)).await {
+        match by(deadline, self.stream.read_buf(&mut self.heard)).await {
             Ok(Ok(0)) => Err(NetError::Closed(host.clone())),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(match NetError::from_io(&error, host) {

@@ -1,16 +1,13 @@
 //! UDP with one peer: the socket is connected, so that the kernel drops what others send and tells of a port that nobody
 //! listens on.
 
-use super::{IpFamily, Net, NetError, Resolved};
+use super::{IpFamily, Net, NetError, Resolved, by};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
-use tokio::{
-    net::UdpSocket,
-    time::{self, Instant},
-};
+use tokio::{net::UdpSocket, time::Instant};
 
 /// The largest payload of a datagram, in bytes.
 const LARGEST: usize = 65_535;
@@ -87,7 +84,7 @@ impl Datagrams {
     pub async fn receive(&self, deadline: Instant) -> Result<Vec<u8>, NetError> {
         let mut buffer = Vec::with_capacity(LARGEST);
         let receiving = self.socket.recv_buf(&mut buffer);
-        match time::timeout_at(deadline, receiving).await {
+        match by(deadline, receiving).await {
             Ok(Ok(_)) => Ok(buffer),
             Ok(Err(error)) => Err(self.fault(&error)),
             Err(_) => Err(NetError::ResponseTimeout(format!("{} says nothing", self.peer))),

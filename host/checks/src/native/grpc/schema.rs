@@ -114,16 +114,37 @@ impl Method {
     }
 }
 
-/// Bounds what the compiler may cost. Brackets in strings and comments count, too: nobody has so many.
+/// Bounds what the compiler may cost. Opening brackets in strings and comments count, too: nobody has so many. Closing ones do
+/// not: they would hide how deep the rest is, and the compiler's recursion has no bound of its own.
 fn bounded(text: &str) -> Result<(), &'static str> {
     if text.len() > MAX_TEXT {
         return Err("longer than 256 KiB");
     }
-    let mut depth: usize = 0;
-    for byte in text.bytes() {
-        match byte {
-            b'{' | b'[' | b'(' | b'<' => depth += 1,
-            b'}' | b']' | b')' | b'>' => depth = depth.saturating_sub(1),
+    let (mut depth, mut within, mut bytes) = (0_usize, Within::Code, text.bytes().peekable());
+    while let Some(byte) = bytes.next() {
+        within = match (within, byte, bytes.peek()) {
+            (Within::Code, b'"' | b'\'', _) => Within::String(byte),
+            (Within::Code, b'/', Some(b'/')) => Within::Line,
+            (Within::Code, b'/', Some(b'*')) => {
+                bytes.next();
+                Within::Block
+            }
+            (Within::String(_), b'\\', _) => {
+                bytes.next();
+                within
+            }
+            (Within::String(_), b'\n', _) => return Err("a string without its end"),
+            (Within::String(quote), _, _) if quote == byte => Within::Code,
+            (Within::Line, b'\n', _) => Within::Code,
+            (Within::Block, b'*', Some(b'/')) => {
+                bytes.next();
+                Within::Code
+            }
+            _ => within,
+        };
+        match (byte, within) {
+            (b'{' | b'[' | b'(' | b'<', _) => depth += 1,
+            (b'}' | b']' | b')' | b'>', Within::Code) => depth = depth.saturating_sub(1),
             _ => {}
         }
         if depth > MAX_DEPTH {
@@ -131,6 +152,16 @@ fn bounded(text: &str) -> Result<(), &'static str> {
         }
     }
     Ok(())
+}
+
+/// Where in a definition a byte stands.
+#[derive(Clone, Copy)]
+enum Within {
+    Code,
+    /// With its quotation mark.
+    String(u8),
+    Line,
+    Block,
 }
 
 /// The compiler's complaint in one line.
@@ -144,4 +175,25 @@ fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
         "the definition has no {what} `{name}`; it has: {}",
         known.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_brackets_in_strings_and_comments_do_not_hide_depth() {
+        for hidden in [
+            "a{s:\"}\" ",
+            "a{s:'}' ",
+            "a{ /* } */ ",
+            "a{ // }\n",
+            "a{s:\"\\\"}\" ",
+        ] {
+            assert!(bounded(&hidden.repeat(40)).is_err(), "{hidden}");
+            assert!(bounded(&hidden.repeat(20)).is_ok(), "{hidden}");
+        }
+        assert!(bounded("s: \"\n").is_err());
+        assert!(bounded(&"message M { string s = 1; } // (\n".repeat(20)).is_ok());
+    }
 }

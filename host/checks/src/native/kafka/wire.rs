@@ -8,7 +8,7 @@ use super::{
 use crate::{
     ProbeContext,
     native::session::{Fault, Session, Trace, share},
-    net::NetError,
+    net::{Host, NetError},
 };
 use bytes::Buf;
 use lapwing_model::Reason;
@@ -93,6 +93,13 @@ async fn attempt(
         let error = NetError::Protocol("the leader is none of the brokers".to_owned());
         return Err(Told::Final(Fault::at(CREATE)(error)));
     };
+    if Host::parse(&leader.0).is_err() {
+        let error = NetError::Protocol(format!(
+            "the leader calls itself `{}`, which is no host",
+            leader.0
+        ));
+        return Err(Told::Final(Fault::at(CREATE)(error)));
+    }
     let mut node = Node::connect(config, plan, &leader, cx, trace).await?;
     match node.produce(config, partition, cx).await? {
         (0, offset) => Ok((partition, offset)),

@@ -7,7 +7,7 @@ use crate::{
         connection::{ConnectionUrl, host_and_port},
         session::{identity, text},
     },
-    net::{NetError, tls::TlsOptions},
+    net::{Host, NetError, tls::TlsOptions},
 };
 use std::collections::VecDeque;
 
@@ -116,6 +116,7 @@ fn service(text: &str, name: &str) -> Option<(String, u16)> {
 /// `host:port` as servers name each other.
 pub(super) fn member(text: &str) -> Option<(String, u16)> {
     let (host, port) = host_and_port(text).ok()?;
+    Host::parse(&host).ok()?;
     Some((host, port.unwrap_or(PORT)))
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     CheckError, ProbeContext,
     native::payload::{Payload, Wanted, quote},
-    net::{NetError, Stream, tls::TlsOptions},
+    net::{NetError, Stream, by, tls::TlsOptions},
 };
 use lapwing_model::{Observation, Reason, TlsInfo};
 use schemars::JsonSchema;
@@ -103,7 +103,7 @@ impl<'a> Talk<'a> {
 
     async fn send(&mut self, payload: &Payload) -> Result<(), Fault> {
         let bytes = match payload {
-            Payload::Text(text) => self.filled_in(text).into_bytes(),
+            Payload::Text(text) => filled_in(text, &self.groups).into_bytes(),
             payload => payload.as_bytes().to_vec(),
         };
         let (host, deadline) = (self.host, self.cx.deadline);
@@ -118,14 +118,6 @@ impl<'a> Talk<'a> {
                 "{host} does not take what is sent"
             )))),
         }
-    }
-
-    /// With the groups of the last `expect` in their places.
-    fn filled_in(&self, text: &str) -> String {
-        let groups = self.groups.iter().enumerate();
-        groups.fold(text.to_owned(), |text, (index, group)| {
-            text.replace(&format!("${{{index}}}"), group)
-        })
     }
 
     async fn expect(&mut self, wanted: &Wanted) -> Result<(), Fault> {
@@ -149,7 +141,7 @@ impl<'a> Talk<'a> {
             }
             let (host, deadline) = (self.host, self.cx.deadline);
             let mut heard = std::mem::take(&mut self.heard);
-            let read = time::timeout_at(deadline, self.stream()?.read_buf(&mut heard)).await;
+            let read = by(deadline, self.stream()?.read_buf(&mut heard)).await;
             self.heard = heard;
             match read {
                 Ok(Ok(0)) if self.heard.is_empty() => {
@@ -216,4 +208,33 @@ fn closed() -> Fault {
         &io::ErrorKind::NotConnected.into(),
         "connection",
     ))
+}
+
+/// `text` with the groups of the last `expect` in their places. What a peer said is not looked into again: it could name
+/// other groups, and grow without end.
+fn filled_in(text: &str, groups: &[String]) -> String {
+    let mut parts = text.split("${");
+    let mut filled = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let group = part.split_once('}').and_then(|(index, rest)| {
+            let group = groups.get(index.parse::<usize>().ok()?)?;
+            Some((group.as_str(), rest))
+        });
+        let (start, rest) = group.unwrap_or(("${", part));
+        filled.extend([start, rest]);
+    }
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_said_is_filled_in_once_and_not_looked_into() {
+        let groups = ["all", "${2}${2}", "b"].map(str::to_owned);
+        let filled = |text| filled_in(text, &groups);
+        assert_eq!(filled("<${1}> ${2} ${0}"), "<${2}${2}> b all");
+        assert_eq!(filled("${9} ${x} ${1 $"), "${9} ${x} ${1 $");
+    }
 }

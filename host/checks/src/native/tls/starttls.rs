@@ -2,7 +2,7 @@
 
 use crate::{
     native::{ber, payload::quote},
-    net::NetError,
+    net::{NetError, by},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -253,11 +253,15 @@ impl<'a> Opening<'a> {
 
     /// The lines of one reply, with this code: `250-first`, …, `250 last`.
     async fn reply(&mut self, protocol: &str, code: &str) -> Result<Vec<String>, NetError> {
-        let mut lines = Vec::new();
+        let (mut lines, mut heard) = (Vec::new(), 0);
         loop {
             let line = self.line().await?;
+            heard += line.len();
             if !line.starts_with(code) {
                 return Err(self.another(protocol, line.as_bytes()));
+            }
+            if heard > MAX_HEARD {
+                return Err(self.too_much());
             }
             let last = line.as_bytes().get(3) != Some(&b'-');
             lines.push(line);
@@ -316,15 +320,16 @@ impl<'a> Opening<'a> {
         Ok(self.heard.drain(..count).collect())
     }
 
+    fn too_much(&self) -> NetError {
+        NetError::Protocol(format!("{} says too much before TLS", self.host))
+    }
+
     async fn more(&mut self) -> Result<(), NetError> {
         if self.heard.len() >= MAX_HEARD {
-            return Err(NetError::Protocol(format!(
-                "{} says too much before TLS",
-                self.host
-            )));
+            return Err(self.too_much());
         }
         let reading = self.stream.read_buf(&mut self.heard);
-        match time::timeout_at(self.deadline, reading).await {
+        match by(self.deadline, reading).await {
             Ok(Ok(0)) => Err(NetError::Closed(format!(
                 "{}, before the TLS handshake",
                 self.host

@@ -7,7 +7,7 @@ use crate::{
         http::{config::invalid, query::Query},
         pattern::Pattern,
     },
-    net::{NetError, Stream},
+    net::{NetError, Stream, by},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -260,7 +260,7 @@ impl<'a> Talk<'a> {
     }
 
     async fn next(&mut self, wanted: &str, last: Option<&str>) -> Result<Message, Fault> {
-        match time::timeout_at(self.deadline, self.socket.next()).await {
+        match by(self.deadline, self.socket.next()).await {
             Ok(Some(Ok(message))) => Ok(message),
             Ok(Some(Err(error))) => Err(self.sort(error)),
             Ok(None) => Err(Fault::Net(NetError::Closed(self.target.to_owned()))),
