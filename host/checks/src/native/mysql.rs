@@ -12,8 +12,9 @@ use crate::{
     native::{
         condition::Condition,
         connection::ConnectionUrl,
-        session::{Fault, Trace, identity, text},
+        session::{Fault, Trace},
         sql::{Expectation, begins_with, word_among},
+        trust::{Half, trust},
     },
     net::{IpFamily, tls::TlsOptions},
 };
@@ -183,14 +184,6 @@ fn tls(config: &MySqlConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOptions
             ));
         }
     };
-    let client_identity = identity(&config.tls_cert, &config.tls_key)
-        .map_err(|why| CheckError::InvalidConfig(format!("`tls_cert`, `tls_key`: {why}")))?;
-    let options = TlsOptions {
-        server_name: text(&config.server_name),
-        verify,
-        ca_pem: text(&config.tls_ca),
-        client_identity,
-        ..TlsOptions::default()
-    };
-    Ok((mode, options))
+    let trust = trust!(config, !verify);
+    Ok((mode, trust.options().map_err(Half::of_both)?))
 }

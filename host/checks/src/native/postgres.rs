@@ -10,8 +10,9 @@ use crate::{
     native::{
         condition::Condition,
         connection::ConnectionUrl,
-        session::{Fault, Trace, identity, text},
+        session::{Fault, Trace},
         sql::{Expectation, begins_with},
+        trust::{Half, trust},
     },
     net::{IpFamily, tls::TlsOptions},
 };
@@ -174,16 +175,11 @@ fn tls(config: &PostgresConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOpti
             ));
         }
     };
-    let client_identity = identity(&config.tls_cert, &config.tls_key)
-        .map_err(|why| CheckError::InvalidConfig(format!("`tls_cert`, `tls_key`: {why}")))?;
+    let trust = trust!(config, !verify);
     let options = TlsOptions {
-        server_name: text(&config.server_name),
-        verify,
-        ca_pem: text(&config.tls_ca),
-        client_identity,
         // PostgreSQL 17 asks for it in direct negotiation, and none minds.
         alpn: vec!["postgresql".to_owned()],
-        ..TlsOptions::default()
+        ..trust.options().map_err(Half::of_both)?
     };
     Ok((mode, options))
 }
