@@ -13,7 +13,7 @@ use crate::{
         condition::Condition,
         connection::ConnectionUrl,
         session::{Fault, Trace},
-        sql::{Expectation, begins_with, word_among},
+        sql::{self, Expectation, TlsMode, begins_with, word_among},
         trust::{Half, trust},
     },
     net::{IpFamily, tls::TlsOptions},
@@ -70,14 +70,6 @@ pub struct MySqlConfig {
     pub tls_key: String,
 }
 
-/// Whether to speak TLS, from `tls`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TlsMode {
-    Never,
-    WhereOffered,
-    Always,
-}
-
 impl Check for MySql {
     const KIND: &'static str = "mysql";
     const ALIASES: &'static [&'static str] = &["mariadb"];
@@ -88,10 +80,7 @@ impl Check for MySql {
 
     async fn probe(&self, config: MySqlConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let url = target(&config.connection_string)?;
-        let query = match config.query.trim() {
-            "" => "SELECT 1",
-            query => query,
-        };
+        let query = sql::statement(&config.query);
         let unfit = |why: &str| {
             Err(CheckError::InvalidConfig(format!(
                 "query validation failed: {why}"
@@ -140,36 +129,9 @@ async fn run(
     )))
 }
 
-/// Reads the connection string as Peekaping does.
 fn target(text: &str) -> Result<ConnectionUrl, CheckError> {
-    let unfit = |why: &str| {
-        Err(CheckError::InvalidConfig(format!(
-            "connection string validation failed: {why}"
-        )))
-    };
-    if text.trim().is_empty() {
-        return unfit("connection string cannot be empty");
-    }
-    let url = match ConnectionUrl::parse(text) {
-        Ok(url) => url,
-        Err(why) if why == "invalid port: 0" => return unfit(&why),
-        Err(why) => return unfit(&format!("invalid connection string format: {why}")),
-    };
-    if url.scheme != "mysql" {
-        return unfit(&format!(
-            "connection string must use mysql:// scheme, got: {}",
-            url.scheme
-        ));
-    }
-    if url.hosts.len() > 1 {
-        return unfit("connection string must include one host only");
-    }
-    match (url.host(), &url.user, url.database.as_str()) {
-        (None, ..) => unfit("connection string must include host"),
-        (_, None, _) => unfit("connection string must include username"),
-        (_, _, "") => unfit("connection string must include database name"),
-        _ => Ok(url),
-    }
+    // This fault Peekaping tells without an introduction.
+    sql::target(text, &["mysql"], "invalid port: 0")
 }
 
 fn tls(config: &MySqlConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOptions), CheckError> {
