@@ -77,7 +77,8 @@ impl Check for Docker {
         };
         let tls = trust.options().map_err(|error| {
             CheckError::InvalidConfig(format!(
-                "TLS configuration error: both certificate and key must be provided for client authentication: {error}"
+                "TLS configuration error: both certificate and key must be provided for client authentication: {}",
+                error.of_missing()
             ))
         })?;
         let daemon = Daemon::new(&config, tls)?;

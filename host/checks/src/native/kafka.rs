@@ -10,7 +10,8 @@ use crate::{
     Check, CheckError, ProbeContext,
     native::{
         connection::host_and_port,
-        session::{Fault, Trace, identity, text},
+        session::{Fault, Trace},
+        trust::{Half, trust},
     },
     net::{IpFamily, NetError, tls::TlsOptions},
 };
@@ -126,18 +127,11 @@ impl Plan {
             return Err(unfit("`message` has at most 1 MiB, `topic` 249 bytes".to_owned()));
         }
         let mechanism = Mechanism::parse(&config.sasl_options).map_err(unfit)?;
-        let client_identity = identity(&config.tls_cert, &config.tls_key)
-            .map_err(|why| unfit(format!("`tls_cert`, `tls_key`: {why}")))?;
-        let tls = config.ssl.then(|| TlsOptions {
-            server_name: text(&config.server_name),
-            verify: !config.ignore_tls_errors,
-            ca_pem: text(&config.tls_ca),
-            client_identity,
-            ..TlsOptions::default()
-        });
+        let trust = trust!(config, config.ignore_tls_errors);
+        let tls = trust.options().map_err(Half::of_both)?;
         Ok(Self {
             brokers,
-            tls,
+            tls: Some(tls).filter(|_| config.ssl),
             mechanism,
         })
     }

@@ -5,7 +5,10 @@ mod wire;
 
 use crate::{
     Check, CheckError, ProbeContext,
-    native::session::{Fault, Trace, identity, text},
+    native::{
+        session::{Fault, Trace},
+        trust::{Half, trust},
+    },
     net::{IpFamily, tls::TlsOptions},
 };
 use bytes::Bytes;
@@ -148,15 +151,8 @@ fn tls(config: &MqttConfig) -> Result<Option<TlsOptions>, CheckError> {
     if !config.hostname.trim().starts_with("mqtts://") {
         return Ok(None);
     }
-    let client_identity = identity(&config.tls_cert, &config.tls_key)
-        .map_err(|why| CheckError::InvalidConfig(format!("`tls_cert`, `tls_key`: {why}")))?;
-    Ok(Some(TlsOptions {
-        server_name: text(&config.server_name),
-        verify: !config.ignore_tls_errors,
-        ca_pem: text(&config.tls_ca),
-        client_identity,
-        ..TlsOptions::default()
-    }))
+    let trust = trust!(config, config.ignore_tls_errors);
+    trust.options().map(Some).map_err(Half::of_both)
 }
 
 async fn judge(config: &MqttConfig, message: &Bytes, cx: &ProbeContext) -> Result<Observation, Fault> {

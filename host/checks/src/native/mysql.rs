@@ -12,8 +12,9 @@ use crate::{
     native::{
         condition::Condition,
         connection::ConnectionUrl,
-        session::{Fault, Trace, identity, text},
-        sql::{Expectation, begins_with},
+        session::{Fault, Trace},
+        sql::{self, Expectation, TlsMode, begins_with},
+        trust::{Half, trust},
     },
     net::{IpFamily, tls::TlsOptions},
 };
@@ -69,14 +70,6 @@ pub struct MySqlConfig {
     pub tls_key: String,
 }
 
-/// Whether to speak TLS, from `tls`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TlsMode {
-    Never,
-    WhereOffered,
-    Always,
-}
-
 impl Check for MySql {
     const KIND: &'static str = "mysql";
     const ALIASES: &'static [&'static str] = &["mariadb"];
@@ -87,10 +80,7 @@ impl Check for MySql {
 
     async fn probe(&self, config: MySqlConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let url = target(&config.connection_string)?;
-        let query = match config.query.trim() {
-            "" => "SELECT 1",
-            query => query,
-        };
+        let query = sql::statement(&config.query);
         let unfit = |why: &str| {
             Err(CheckError::InvalidConfig(format!(
                 "query validation failed: {why}"
@@ -143,36 +133,9 @@ async fn run(
     )))
 }
 
-/// Reads the connection string as Peekaping does.
 fn target(text: &str) -> Result<ConnectionUrl, CheckError> {
-    let unfit = |why: &str| {
-        Err(CheckError::InvalidConfig(format!(
-            "connection string validation failed: {why}"
-        )))
-    };
-    if text.trim().is_empty() {
-        return unfit("connection string cannot be empty");
-    }
-    let url = match ConnectionUrl::parse(text) {
-        Ok(url) => url,
-        Err(why) if why == "invalid port: 0" => return unfit(&why),
-        Err(why) => return unfit(&format!("invalid connection string format: {why}")),
-    };
-    if url.scheme != "mysql" {
-        return unfit(&format!(
-            "connection string must use mysql:// scheme, got: {}",
-            url.scheme
-        ));
-    }
-    if url.hosts.len() > 1 {
-        return unfit("connection string must include one host only");
-    }
-    match (url.host(), &url.user, url.database.as_str()) {
-        (None, ..) => unfit("connection string must include host"),
-        (_, None, _) => unfit("connection string must include username"),
-        (_, _, "") => unfit("connection string must include database name"),
-        _ => Ok(url),
-    }
+    // This fault Peekaping tells without an introduction.
+    sql::target(text, &["mysql"], "invalid port: 0")
 }
 
 fn tls(config: &MySqlConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOptions), CheckError> {
@@ -187,14 +150,6 @@ fn tls(config: &MySqlConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOptions
             ));
         }
     };
-    let client_identity = identity(&config.tls_cert, &config.tls_key)
-        .map_err(|why| CheckError::InvalidConfig(format!("`tls_cert`, `tls_key`: {why}")))?;
-    let options = TlsOptions {
-        server_name: text(&config.server_name),
-        verify,
-        ca_pem: text(&config.tls_ca),
-        client_identity,
-        ..TlsOptions::default()
-    };
-    Ok((mode, options))
+    let trust = trust!(config, !verify);
+    Ok((mode, trust.options().map_err(Half::of_both)?))
 }

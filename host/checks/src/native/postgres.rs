@@ -10,8 +10,9 @@ use crate::{
     native::{
         condition::Condition,
         connection::ConnectionUrl,
-        session::{Fault, Trace, identity, text},
-        sql::{Expectation, begins_with},
+        session::{Fault, Trace},
+        sql::{self, Expectation, TlsMode, begins_with},
+        trust::{Half, trust},
     },
     net::{IpFamily, tls::TlsOptions},
 };
@@ -68,14 +69,6 @@ pub struct PostgresConfig {
     pub tls_key: String,
 }
 
-/// Whether to speak TLS, from `sslmode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TlsMode {
-    Never,
-    WhereOffered,
-    Always,
-}
-
 impl Check for Postgres {
     const KIND: &'static str = "postgres";
     const ALIASES: &'static [&'static str] = &["postgresql"];
@@ -86,10 +79,7 @@ impl Check for Postgres {
 
     async fn probe(&self, config: PostgresConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let url = target(&config.database_connection_string)?;
-        let query = match config.database_query.trim() {
-            "" => "SELECT 1",
-            query => query,
-        };
+        let query = sql::statement(&config.database_query);
         if !begins_with(query, &ALLOWED) {
             return Err(CheckError::InvalidConfig(
                 "query validation failed: only SELECT, SHOW, DESCRIBE, EXPLAIN, WITH, and VALUES statements are allowed for monitoring queries".to_owned(),
@@ -128,38 +118,14 @@ async fn run(
     )))
 }
 
-/// Reads the connection string as Peekaping does.
 fn target(text: &str) -> Result<ConnectionUrl, CheckError> {
-    let unfit = |why: &str| {
-        Err(CheckError::InvalidConfig(format!(
-            "connection string validation failed: {why}"
-        )))
-    };
-    if text.trim().is_empty() {
-        return unfit("connection string cannot be empty");
-    }
-    let url = match ConnectionUrl::parse(text) {
-        Ok(url) => url,
-        Err(why) => return unfit(&format!("invalid connection string format: {why}")),
-    };
-    if !matches!(url.scheme.as_str(), "postgres" | "postgresql") {
-        return unfit(&format!(
-            "connection string must use postgres:// or postgresql:// scheme, got: {}",
-            url.scheme
+    let url = sql::target(text, &["postgres", "postgresql"], "")?;
+    if url.password.as_deref().unwrap_or_default().is_empty() {
+        return Err(CheckError::InvalidConfig(
+            "failed to parse connection string: password is undefined".to_owned(),
         ));
     }
-    if url.hosts.len() > 1 {
-        return unfit("connection string must include one host only");
-    }
-    match (url.host(), &url.user, url.database.as_str()) {
-        (None, ..) => unfit("connection string must include host"),
-        (_, None, _) => unfit("connection string must include username"),
-        (_, _, "") => unfit("connection string must include database name"),
-        _ if url.password.as_deref().unwrap_or_default().is_empty() => Err(CheckError::InvalidConfig(
-            "failed to parse connection string: password is undefined".to_owned(),
-        )),
-        _ => Ok(url),
-    }
+    Ok(url)
 }
 
 fn tls(config: &PostgresConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOptions), CheckError> {
@@ -174,16 +140,11 @@ fn tls(config: &PostgresConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOpti
             ));
         }
     };
-    let client_identity = identity(&config.tls_cert, &config.tls_key)
-        .map_err(|why| CheckError::InvalidConfig(format!("`tls_cert`, `tls_key`: {why}")))?;
+    let trust = trust!(config, !verify);
     let options = TlsOptions {
-        server_name: text(&config.server_name),
-        verify,
-        ca_pem: text(&config.tls_ca),
-        client_identity,
         // PostgreSQL 17 asks for it in direct negotiation, and none minds.
         alpn: vec!["postgresql".to_owned()],
-        ..TlsOptions::default()
+        ..trust.options().map_err(Half::of_both)?
     };
     Ok((mode, options))
 }

@@ -105,7 +105,7 @@ impl RabbitMqConfig {
             ca: &self.tls_ca,
             ..Trust::default()
         };
-        let tls = trust.options()?;
+        let tls = trust.anonymous();
         let request = |node: &String| {
             let address = format!("{}/api/health/checks/alarms/", node.trim().trim_end_matches('/'));
             let url =

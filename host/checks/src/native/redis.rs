@@ -6,7 +6,8 @@ use crate::{
     Check, CheckError, ProbeContext,
     native::{
         connection::ConnectionUrl,
-        session::{Fault, Session, Trace, identity, text},
+        session::{Fault, Session, Trace},
+        trust::Trust,
     },
     net::{IpFamily, NetError, tls::TlsOptions},
 };
@@ -197,21 +198,22 @@ fn target(text: &str) -> Result<Target, String> {
 }
 
 fn tls(config: &RedisConfig) -> Result<TlsOptions, CheckError> {
-    let client_identity = identity(&config.client_cert, &config.client_key)
-        .map_err(|why| CheckError::InvalidConfig(format!("TLS configuration failed: {why}")))?;
-    let options = TlsOptions {
-        server_name: text(&config.server_name),
-        verify: !config.ignore_tls,
-        ..TlsOptions::default()
+    let trust = Trust {
+        ignore_errors: config.ignore_tls,
+        ca: &config.ca_cert,
+        cert: &config.client_cert,
+        key: &config.client_key,
+        server_name: &config.server_name,
+        ..Trust::default()
     };
+    let options = trust
+        .options()
+        .map_err(|why| CheckError::InvalidConfig(format!("TLS configuration failed: {why}")))?;
     if config.ignore_tls {
-        return Ok(options);
+        // A root certificate that cannot be read does not matter either.
+        return Ok(Trust { ca: "", ..trust }.anonymous());
     }
-    Ok(TlsOptions {
-        ca_pem: text(&config.ca_cert),
-        client_identity,
-        ..options
-    })
+    Ok(options)
 }
 
 #[cfg(test)]

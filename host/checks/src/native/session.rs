@@ -307,17 +307,3 @@ pub(super) fn share(cx: &ProbeContext, parts: usize) -> Instant {
     }
     Instant::now() + cx.remaining() / parts
 }
-
-/// Text of a configuration field, where there is any.
-pub(super) fn text(value: &str) -> Option<String> {
-    Some(value.to_owned()).filter(|value| !value.is_empty())
-}
-
-/// A client certificate and its key as configured: both or neither.
-pub(super) fn identity(certificate: &str, key: &str) -> Result<Option<(String, String)>, String> {
-    match (text(certificate), text(key)) {
-        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
-        (None, None) => Ok(None),
-        _ => Err("a client certificate needs its key, and a key its certificate".to_owned()),
-    }
-}

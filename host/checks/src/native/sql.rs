@@ -1,12 +1,65 @@
 //! What the SQL kinds have in common: which statements are let through, and what is expected of a result.
 
 use super::{condition::Condition, session::Fault};
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use crate::{CheckError, native::connection::ConnectionUrl};
 use lapwing_model::Reason;
 
 /// Rows that are read of a result at most; the rest is left with the server.
 pub(super) const MOST_ROWS: u64 = 100_000;
 /// Bytes that are read of a result at most.
 pub(super) const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// Whether to speak TLS.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TlsMode {
+    Never,
+    WhereOffered,
+    Always,
+}
+
+/// Reads a connection string as Peekaping does; of its faults, `bare` is told as it is.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(super) fn target(text: &str, schemes: &[&str], bare: &str) -> Result<ConnectionUrl, CheckError> {
+    let unfit = |why: &str| {
+        Err(CheckError::InvalidConfig(format!(
+            "connection string validation failed: {why}"
+        )))
+    };
+    if text.trim().is_empty() {
+        return unfit("connection string cannot be empty");
+    }
+    let url = match ConnectionUrl::parse(text) {
+        Ok(url) => url,
+        Err(why) if why == bare => return unfit(&why),
+        Err(why) => return unfit(&format!("invalid connection string format: {why}")),
+    };
+    if !schemes.contains(&url.scheme.as_str()) {
+        return unfit(&format!(
+            "connection string must use {}:// scheme, got: {}",
+            schemes.join(":// or "),
+            url.scheme
+        ));
+    }
+    if url.hosts.len() > 1 {
+        return unfit("connection string must include one host only");
+    }
+    match (url.host(), &url.user, url.database.as_str()) {
+        (None, ..) => unfit("connection string must include host"),
+        (_, None, _) => unfit("connection string must include username"),
+        (_, _, "") => unfit("connection string must include database name"),
+        _ => Ok(url),
+    }
+}
+
+/// The statement that was configured, or the one that any server answers.
+pub(super) fn statement(query: &str) -> &str {
+    match query.trim() {
+        "" => "SELECT 1",
+        query => query,
+    }
+}
 
 /// Whether `query` begins with one of `allowed`, letter case, white space, comments and brackets before it aside.
 pub(super) fn begins_with(query: &str, allowed: &[&str]) -> bool {

@@ -14,7 +14,7 @@ use crate::{
     native::{
         condition::Condition,
         session::{Fault, Trace},
-        sql::{Expectation, begins_with, word_among},
+        sql::{self, Expectation, begins_with, word_among},
     },
     net::IpFamily,
 };
@@ -113,10 +113,7 @@ impl Check for SqlServer {
         let settings = Settings::parse(&config.database_connection_string).map_err(|why| {
             CheckError::InvalidConfig(format!("connection string validation failed: {why}"))
         })?;
-        let query = match config.database_query.trim() {
-            "" => "SELECT 1",
-            query => query,
-        };
+        let query = sql::statement(&config.database_query);
         let unfit = |why: &str| {
             Err(CheckError::InvalidConfig(format!(
                 "query validation failed: {why}"

@@ -4,8 +4,8 @@ mod steps;
 
 use crate::{
     Check, CheckError, ProbeContext,
-    native::{http::TlsVersion, tls::expiry},
-    net::{Connection, IpFamily, tls::TlsOptions},
+    native::{http::TlsVersion, tls::expiry, trust::Trust},
+    net::{Connection, IpFamily},
 };
 use lapwing_model::{Observation, Phase, Reason};
 use schemars::JsonSchema;
@@ -80,15 +80,14 @@ impl Check for Tcp {
             Ok(connection) => connection,
             Err(error) => return error.into_verdict(|error| format!("TCP connection failed: {error}")),
         };
-        let text = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
-        let tls = TlsOptions {
-            server_name: text(&config.server_name),
-            verify: !config.ignore_tls_errors,
-            ca_pem: text(&config.tls_ca),
-            min_version_13: config.min_tls_version == TlsVersion::V13,
-            ..TlsOptions::default()
+        let trust = Trust {
+            ignore_errors: config.ignore_tls_errors,
+            ca: &config.tls_ca,
+            server_name: &config.server_name,
+            min_version: config.min_tls_version,
+            ..Trust::default()
         };
-        let mut talk = Talk::new(stream, &config.host, tls, cx);
+        let mut talk = Talk::new(stream, &config.host, trust.anonymous(), cx);
         let mut seen = match talk.hold(&config.steps).await {
             Ok(()) => {
                 let text = format!("TCP port {port} is open");

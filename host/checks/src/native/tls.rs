@@ -4,7 +4,10 @@ mod starttls;
 
 use crate::{
     Check, CheckError, ProbeContext,
-    native::http::TlsVersion,
+    native::{
+        http::TlsVersion,
+        trust::{Trust, trust},
+    },
     net::{Connection, IpFamily, NetError, tls::TlsOptions},
 };
 use lapwing_model::{Metric, Observation, Phase, Reason, TlsInfo};
@@ -144,23 +147,16 @@ fn fault(error: NetError) -> Result<Observation, CheckError> {
 
 impl TlsConfig {
     fn options(&self) -> Result<TlsOptions, CheckError> {
-        let text = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
-        let client_identity = match (text(&self.tls_cert), text(&self.tls_key)) {
-            (Some(chain), Some(key)) => Some((chain, key)),
-            (None, None) => None,
-            _ => {
-                return Err(CheckError::InvalidConfig(
-                    "`tlsCert` and `tlsKey`: one needs the other".to_owned(),
-                ));
-            }
+        let trust = Trust {
+            min_version: self.min_tls_version,
+            ..trust!(self, self.ignore_tls_errors)
         };
+        let options = trust.options().map_err(|_| {
+            CheckError::InvalidConfig("`tlsCert` and `tlsKey`: one needs the other".to_owned())
+        })?;
         Ok(TlsOptions {
-            server_name: text(&self.server_name),
-            verify: !self.ignore_tls_errors,
             alpn: self.alpn.clone(),
-            ca_pem: text(&self.tls_ca),
-            client_identity,
-            min_version_13: self.min_tls_version == TlsVersion::V13,
+            ..options
         })
     }
 

@@ -10,7 +10,7 @@ use super::{
         config::{TlsVersion, invalid},
         fields::Headers,
     },
-    trust::Trust,
+    trust::{Half, Trust, trust},
 };
 use crate::{
     Check, CheckError, ProbeContext,
@@ -174,16 +174,12 @@ impl Plan {
         let handshake = handshake(&url, config, credentials)?;
         let _ = url.set_scheme(scheme);
         let trust = Trust {
-            ignore_errors: config.ignore_tls_errors,
-            ca: &config.tls_ca,
-            cert: &config.tls_cert,
-            key: &config.tls_key,
-            server_name: &config.server_name,
             min_version: config.min_tls_version,
+            ..trust!(config, config.ignore_tls_errors)
         };
         Ok(Self {
             way: Request {
-                tls: trust.options()?,
+                tls: trust.options().map_err(Half::of_missing)?,
                 version: HttpVersion::Http11,
                 family: config.ip_family,
                 proxy: cx.task.proxy.clone(),

@@ -2,9 +2,10 @@
 
 use crate::support::{
     AMPLE, Probe,
-    daemon::{Daemon, program},
+    daemon::Daemon,
     reason,
     server::{Server, closed_port},
+    servers::path,
     with,
 };
 use bytes::BytesMut;
@@ -31,7 +32,7 @@ async fn mosquitto() -> Broker {
     let tls = closed_port().await;
     let mut daemon = Daemon::start(|folder, port| {
         folder.write("users", "");
-        let passwd = program("mosquitto_passwd", "mosquitto");
+        let passwd = path("mosquitto_passwd");
         folder.run(&passwd, &["-b", "users", "monitor", "hunter2x"]);
         folder.write(
             "acl",
@@ -43,7 +44,7 @@ async fn mosquitto() -> Broker {
         );
         folder.write("mosquitto.conf", &config);
         (
-            program("mosquitto", "mosquitto"),
+            path("mosquitto"),
             ["-c", "mosquitto.conf"].map(str::to_owned).to_vec(),
         )
     })

@@ -2,9 +2,10 @@
 
 use crate::support::{
     Probe,
-    daemon::{Daemon, program},
+    daemon::Daemon,
     reason,
     server::{Server, closed_port},
+    servers::path,
     with,
 };
 use lapwing_checks::CheckError;
@@ -29,9 +30,9 @@ CREATE USER bare@'%';
 GRANT SELECT ON app.* TO bare@'%';
 ";
 
-async fn mariadb() -> Daemon {
+pub(crate) async fn mariadb() -> Daemon {
     Daemon::start(|folder, port| {
-        let install = program("mariadb-install-db", "mariadb-server");
+        let install = path("mariadb-install-db");
         let own = [
             "--no-defaults",
             "--skip-test-db",
@@ -40,7 +41,7 @@ async fn mariadb() -> Daemon {
         let data = format!("--datadir={}", folder.path("data").display());
         folder.run(&install, &[&own[..], &[&data]].concat());
         folder.write("init.sql", INIT);
-        let server = program("mariadbd", "mariadb-server");
+        let server = path("mariadbd");
         let at = |name: &str| folder.path(name).display().to_string();
         let arguments = vec![
             "--no-defaults".to_owned(),
@@ -262,6 +263,14 @@ async fn an_unfit_configuration_is_told_in_peekapings_words_and_nobody_is_asked(
         ),
         (
             json!({ "connection_string": url, "query": "SELECT 1 INTO OUTFILE '/tmp/x'" }),
+            into,
+        ),
+        (
+            json!({ "connection_string": url, "query": "SELECT 1 --1 INTO OUTFILE '/tmp/x'" }),
+            into,
+        ),
+        (
+            json!({ "connection_string": url, "query": "SELECT '\\'' INTO OUTFILE '/tmp/x' -- '" }),
             into,
         ),
     ] {

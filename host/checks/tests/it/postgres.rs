@@ -1,12 +1,6 @@
 //! Kind `postgres`, against PostgreSQL.
 
-use crate::support::{
-    Probe,
-    daemon::{Daemon, program},
-    reason,
-    server::closed_port,
-    with,
-};
+use crate::support::{Probe, daemon::Daemon, reason, server::closed_port, servers::path, with};
 use lapwing_checks::CheckError;
 use lapwing_model::{Observation, Status};
 use serde_json::{Value, json};
@@ -19,11 +13,11 @@ host all clear all password
 host all all all scram-sha-256
 ";
 
-async fn postgres() -> Daemon {
+pub(crate) async fn postgres() -> Daemon {
     Daemon::start(|folder, port| {
-        let server = program("postgres", "postgresql");
+        let server = path("postgres");
         folder.write("password", "hunter2x");
-        let initdb = program("initdb", "postgresql");
+        let initdb = path("initdb");
         let own = ["-D", "data", "-U", "monitor", "--pwfile=password", "-A", "scram-sha-256", "-E", "UTF8"];
         folder.run(&initdb, &[&own[..], &["--no-sync", "--locale=C"]].concat());
         folder.write("data/pg_hba.conf", HBA);

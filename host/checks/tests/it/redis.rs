@@ -2,9 +2,10 @@
 
 use crate::support::{
     Probe,
-    daemon::{Daemon, program},
+    daemon::Daemon,
     reason,
     server::{Server, closed_port},
+    servers::path,
 };
 use lapwing_checks::CheckError;
 use lapwing_model::{Observation, Status};
@@ -16,7 +17,7 @@ async fn redis(more: &[&str]) -> Daemon {
         let port = port.to_string();
         let own = ["--port", &port, "--bind", "127.0.0.1", "--save", ""];
         let arguments = own.iter().chain(more).map(|&word| word.to_owned()).collect();
-        (program("redis-server", "redis-server"), arguments)
+        (path("redis-server"), arguments)
     })
     .await
 }

@@ -184,67 +184,18 @@ async fn vsftpd_by_ftp() {
     is_secure("ftp", port, &authority, &server).await;
 }
 
+#[cfg(feature = "postgres")]
 #[tokio::test]
 async fn postgresql_by_its_own_request() {
-    let Secured {
-        folder,
-        authority,
-        certificate,
-        key,
-    } = Secured::new();
-    let (data, port) = (folder.path("data"), free_port().await);
-    folder.give_away();
-    let mut init = program("initdb");
-    said_as_nobody(
-        init.args(["-A", "trust", "-U", "probe", "--no-sync", "-D"])
-            .arg(&data),
-    );
-    let mut command = program("postgres");
-    command.arg("-D").arg(&data).args([
-        "-h",
-        "127.0.0.1",
-        "-F",
-        "-c",
-        "ssl=on",
-        "-p",
-        &port.to_string(),
-        "-k",
-        "",
-    ]);
-    command
-        .arg("-c")
-        .arg(format!("ssl_cert_file={}", certificate.display()));
-    command.arg("-c").arg(format!("ssl_key_file={}", key.display()));
-    let server = folder.start(command, async || accepts(port).await).await;
-    is_secure("postgres", port, &authority, &server).await;
+    let server = crate::postgres::postgres().await;
+    is_secure("postgres", server.port, &server.authority, &server.running).await;
 }
 
+#[cfg(feature = "mysql")]
 #[tokio::test]
 async fn mariadb_by_its_own_request() {
-    let Secured {
-        folder,
-        authority,
-        certificate,
-        key,
-    } = Secured::new();
-    let (data, port) = (folder.make("data"), free_port().await);
-    let mut command = program("mariadbd");
-    // Without any table: the greeting and the handshake come before all else.
-    command.args([
-        "--no-defaults",
-        "--skip-grant-tables",
-        "--skip-networking=0",
-        "--bind-address=127.0.0.1",
-    ]);
-    command
-        .arg(format!("--port={port}"))
-        .arg(format!("--datadir={}", data.display()));
-    command.arg(format!("--socket={}", folder.path("socket").display()));
-    command
-        .arg(format!("--ssl-cert={}", certificate.display()))
-        .arg(format!("--ssl-key={}", key.display()));
-    let server = folder.start(command, async || accepts(port).await).await;
-    is_secure("mysql", port, &authority, &server).await;
+    let server = crate::mysql::mariadb().await;
+    is_secure("mysql", server.port, &server.authority, &server.running).await;
 }
 
 /// No XMPP server is small enough to be started by a test: what is said is RFC 6120 §5.4's.

@@ -3,11 +3,8 @@
 use super::records::Conditions;
 use crate::{
     CheckError, ProbeContext,
-    native::pattern::Pattern,
-    net::{
-        dns::{NameServer, Transport},
-        tls::TlsOptions,
-    },
+    native::{pattern::Pattern, trust::Trust},
+    net::dns::{NameServer, Transport},
 };
 use hickory_resolver::proto::{
     op::ResponseCode,
@@ -286,18 +283,17 @@ impl DnsConfig {
     }
 
     fn transport(&self) -> (Transport, u16) {
-        let text = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
-        let tls = TlsOptions {
-            server_name: text(&self.server_name),
-            verify: !self.ignore_tls_errors,
-            ca_pem: text(&self.tls_ca),
-            ..TlsOptions::default()
+        let trust = Trust {
+            ignore_errors: self.ignore_tls_errors,
+            ca: &self.tls_ca,
+            server_name: &self.server_name,
+            ..Trust::default()
         };
         match self.transport {
             By::Udp => (Transport::Udp, 53),
             By::Tcp => (Transport::Tcp, 53),
-            By::Tls => (Transport::Tls(tls), 853),
-            By::Https => (Transport::Https(tls, self.https_path.clone()), 443),
+            By::Tls => (Transport::Tls(trust.anonymous()), 853),
+            By::Https => (Transport::Https(trust.anonymous(), self.https_path.clone()), 443),
         }
     }
 }

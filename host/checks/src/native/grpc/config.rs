@@ -8,7 +8,7 @@ use crate::{
             config::{TlsVersion, invalid},
             fields::Headers,
         },
-        trust::Trust,
+        trust::{Half, Trust, trust},
     },
     net::{Host, IpFamily},
 };
@@ -121,16 +121,12 @@ macro_rules! call {
     ($config:expr, $authority:expr) => {{
         let config = $config;
         let trust = Trust {
-            ignore_errors: config.ignore_tls_errors,
-            ca: &config.tls_ca,
-            cert: &config.tls_cert,
-            key: &config.tls_key,
-            server_name: &config.server_name,
             min_version: config.min_tls_version,
+            ..trust!(config, config.ignore_tls_errors)
         };
         Ok(Call {
             authority: $authority,
-            tls: Some(trust.options()?).filter(|_| config.tls),
+            tls: Some(trust.options().map_err(Half::of_missing)?).filter(|_| config.tls),
             family: config.ip_family,
             path: String::new(),
             metadata: admit(config.metadata.0.clone(), "metadata")?,

@@ -5,7 +5,7 @@ use crate::{
     ProbeContext,
     native::{
         connection::{ConnectionUrl, host_and_port},
-        session::{identity, text},
+        trust::trust,
     },
     net::{Host, NetError, tls::TlsOptions},
 };
@@ -53,15 +53,11 @@ impl Target {
             "tlsAllowInvalidCertificates",
             "tlsAllowInvalidHostnames",
         ];
-        let client_identity = identity(&config.tls_cert, &config.tls_key)
+        let trust = trust!(config, careless.iter().any(|name| is(name) == Some(true)));
+        let tls = trust
+            .options()
             .map_err(|why| format!("`tlsCert`, `tlsKey`: {why}"))?;
-        let tls = secure.then(|| TlsOptions {
-            server_name: text(&config.server_name),
-            verify: !careless.iter().any(|name| is(name) == Some(true)),
-            ca_pem: text(&config.tls_ca),
-            client_identity,
-            ..TlsOptions::default()
-        });
+        let tls = Some(tls).filter(|_| secure);
         let preference = url.param("readPreference").unwrap_or("primary");
         let alone = url.hosts.len() == 1 && !srv && url.param("replicaSet").is_none();
         let any_member = alone || preference != "primary" || is("directConnection") == Some(true);

@@ -1,15 +1,12 @@
 //! The conversation with a MySQL or MariaDB server.
 
-use super::{
-    TlsMode,
-    auth::{Greeting, Login},
-};
+use super::auth::{Greeting, Login};
 use crate::{
     CheckError, ProbeContext,
     native::{
         connection::ConnectionUrl,
         session::{Fault, Session, Trace},
-        sql::{MOST_BYTES, MOST_ROWS, Rows},
+        sql::{MOST_BYTES, MOST_ROWS, Rows, TlsMode},
     },
     net::{IpFamily, NetError, tls::TlsOptions},
 };

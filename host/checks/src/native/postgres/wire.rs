@@ -1,13 +1,12 @@
 //! The conversation with a PostgreSQL server.
 
-use super::TlsMode;
 use crate::{
     CheckError, ProbeContext,
     native::{
         connection::ConnectionUrl,
         scram::{self, Hash, Scram},
         session::{Fault, Session, Trace},
-        sql::Rows,
+        sql::{Rows, TlsMode},
     },
     net::{IpFamily, NetError, tls::TlsOptions},
 };

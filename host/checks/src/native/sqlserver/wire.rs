@@ -8,8 +8,9 @@ use super::{
 use crate::{
     CheckError, ProbeContext,
     native::{
-        session::{Fault, Session, Trace, text},
+        session::{Fault, Session, Trace},
         sql::{MOST_BYTES, MOST_ROWS, Rows},
+        trust::Trust,
     },
     net::{NetError, Stream, tls::TlsOptions},
 };
@@ -125,12 +126,13 @@ async fn encrypted<'a>(
     config: &SqlServerConfig,
     settings: &Settings,
 ) -> Result<Session<'a>, NetError> {
-    let options = TlsOptions {
-        server_name: text(&config.server_name),
-        verify: matches!(settings.encrypt, Encrypt::Mandatory | Encrypt::Strict) && !settings.trust,
-        ca_pem: text(&config.tls_ca),
-        ..TlsOptions::default()
+    let trust = Trust {
+        ignore_errors: settings.trust || !matches!(settings.encrypt, Encrypt::Mandatory | Encrypt::Strict),
+        ca: &config.tls_ca,
+        server_name: &config.server_name,
+        ..Trust::default()
     };
+    let options = trust.anonymous();
     if settings.encrypt == Encrypt::Strict {
         let alpn = vec!["tds/8.0".to_owned()];
         let mut session = session.secure(&TlsOptions { alpn, ..options }).await?;

@@ -9,7 +9,7 @@ use std::{
         fs::{PermissionsExt, chown},
         process::CommandExt,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -72,17 +72,14 @@ impl Folder {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}; `just servers` installs it"));
         let mut server = Running { child, folder: self };
-        let limit = Instant::now() + BEGIN;
-        while !ready().await {
-            let ended = server.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && Instant::now() < limit,
-                "{command:?} does not serve: {ended:?}\n{}",
-                server.log()
-            );
-            sleep(Duration::from_millis(20)).await;
-        }
+        server.until(ready).await;
         server
+    }
+
+    /// Runs `program` as nobody to its end, which must be a good one.
+    pub(crate) fn run(&self, program: &Path, arguments: &[&str]) {
+        self.give_away();
+        said_as_nobody(Command::new(program).args(arguments).current_dir(self.0.path()));
     }
 
     /// Everything here belongs to who runs the server.
@@ -101,6 +98,25 @@ impl Running {
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path("log")).unwrap_or_default()
     }
+
+    /// Waits until `ready` says that it serves.
+    pub(crate) async fn until(&mut self, ready: impl AsyncFn() -> bool) {
+        let limit = Instant::now() + BEGIN;
+        while !ready().await {
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < limit,
+                "does not serve: {ended:?}\n{}",
+                self.log()
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends it without asking.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+    }
 }
 
 impl Drop for Running {
@@ -116,6 +132,11 @@ impl Drop for Running {
 
 /// A command for the program of this name, also where only root's PATH has it.
 pub(crate) fn program(name: &str) -> Command {
+    Command::new(path(name))
+}
+
+/// The path of the program of this name.
+pub(crate) fn path(name: &str) -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
     // PostgreSQL's own programs lie in a folder of their version.
     let versions = fs::read_dir("/usr/lib/postgresql")
@@ -129,7 +150,7 @@ pub(crate) fn program(name: &str) -> Command {
         .into_iter()
         .map(|folder| folder.join(name))
         .find(|file| file.is_file());
-    Command::new(found.unwrap_or_else(|| panic!("`{name}` is missing: `just servers` installs it")))
+    found.unwrap_or_else(|| panic!("`{name}` is missing: `just servers` installs it"))
 }
 
 /// Gives up root's rights, where there are any.
