@@ -38,7 +38,6 @@ pub(super) struct Half {
 
 impl Half {
     /// Blames the field that is missing.
-    #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
     pub(super) fn of_missing(self) -> CheckError {
         if self.has_key {
             return invalid("tls_cert", "`tls_key` needs it");
@@ -48,7 +47,6 @@ impl Half {
 
     /// Blames both fields.
     #[cfg(any(feature = "kafka", feature = "mqtt", feature = "mysql", feature = "postgres"))]
-    #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
     pub(super) fn of_both(self) -> CheckError {
         CheckError::InvalidConfig(format!("`tls_cert`, `tls_key`: {self}"))
     }
