@@ -11,7 +11,7 @@ use crate::{
         condition::Condition,
         connection::ConnectionUrl,
         session::{Fault, Trace, identity, text},
-        sql::{Expectation, begins_with},
+        sql::{Expectation, admit_min_rows, begins_with},
     },
     net::{IpFamily, tls::TlsOptions},
 };
@@ -28,7 +28,7 @@ const ALLOWED: [&str; 7] = ["select", "show", "describe", "explain", "desc", "wi
 pub struct Postgres;
 
 /// Configuration of kind `postgres`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostgresConfig {
     /// `postgres://user:password@host:5432/database?sslmode=verify-full`; `postgresql://` means the same. `sslmode`:
@@ -97,6 +97,7 @@ impl Check for Postgres {
         }
         let tls = tls(&config, &url)?;
         let password = url.password.clone().unwrap_or_default();
+        admit_min_rows(config.min_rows)?;
         let mut trace = Trace::start(&[&password]);
         let verdict = run(&config, &url, query, tls, cx, &mut trace).await;
         trace.finish(verdict)

@@ -23,7 +23,7 @@ const EXPECTED: &str = "invalid connection string format. Expected: redis://[use
 pub struct Redis;
 
 /// Configuration of kind `redis`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:6379][/db]`, or `rediss://` for TLS. Characters with a meaning in URLs are
@@ -73,7 +73,12 @@ impl Check for Redis {
         let target = target(&config.database_connection_string).map_err(|why| {
             CheckError::InvalidConfig(format!("connection string validation failed: {why}"))
         })?;
-        let tls = tls(&config)?;
+        // What is said of TLS is judged where it is spoken.
+        let tls = if target.tls {
+            tls(&config)?
+        } else {
+            TlsOptions::default()
+        };
         let mut trace = Trace::start(&[target.password.as_deref().unwrap_or_default()]);
         let verdict = ping(&target, &tls, config.ip_family, cx, &mut trace).await;
         trace.finish(verdict.map_err(told))
@@ -197,8 +202,6 @@ fn target(text: &str) -> Result<Target, String> {
 }
 
 fn tls(config: &RedisConfig) -> Result<TlsOptions, CheckError> {
-    let client_identity = identity(&config.client_cert, &config.client_key)
-        .map_err(|why| CheckError::InvalidConfig(format!("TLS configuration failed: {why}")))?;
     let options = TlsOptions {
         server_name: text(&config.server_name),
         verify: !config.ignore_tls,
@@ -207,6 +210,8 @@ fn tls(config: &RedisConfig) -> Result<TlsOptions, CheckError> {
     if config.ignore_tls {
         return Ok(options);
     }
+    let client_identity = identity(&config.client_cert, &config.client_key)
+        .map_err(|why| CheckError::InvalidConfig(format!("TLS configuration failed: {why}")))?;
     Ok(TlsOptions {
         ca_pem: text(&config.ca_cert),
         client_identity,
