@@ -24,6 +24,9 @@ pub trait Check: Send + Sync + 'static {
     const EXAMPLE: &'static str;
     /// JSON pointers to the configuration's secrets.
     const SENSITIVE: &'static [&'static str] = &[];
+    /// Whether runs take any `config`, even one that is no JSON, and probe as with `{}`: for a kind that needs nothing of
+    /// it. Where a monitor is set up, the schema holds all the same.
+    const TAKES_ANY_CONFIG: bool = false;
     /// The monitor's `config`. Its doc comments become the schema's descriptions; unknown fields are refused.
     type Config: DeserializeOwned + JsonSchema + Send;
 

@@ -14,6 +14,9 @@ use serde_path_to_error::Path;
 use std::{pin::Pin, sync::OnceLock};
 use tokio::time::Instant;
 
+/// Longest message of a result, in bytes: a peer's text may have mebibytes.
+const MOST_MESSAGE: usize = 2048;
+
 /// A boxed, sendable future.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -124,7 +127,11 @@ impl<C: Check> Native<C> {
 
     /// Reads the configuration as Peekaping's worker does: keys without regard to case, `null` as unset.
     fn config(&self, text: &str) -> Result<C::Config, CheckError> {
-        let object = self.object(text).map_err(|why| unparsed(&why))?;
+        let object = if C::TAKES_ANY_CONFIG {
+            Map::new()
+        } else {
+            self.object(text).map_err(|why| unparsed(&why))?
+        };
         serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
             // Only a fault inside the object has a place to name.
             let path = Some(error.path().to_string()).filter(|path| path != ".");
@@ -226,7 +233,7 @@ impl<C: Check> Executor for Native<C> {
                 CheckError::InvalidConfig(own) => self.with_others(own, config),
                 other => other,
             })?;
-            seen.message = text::visible(&seen.message);
+            seen.message = text::clipped(text::visible(&seen.message), MOST_MESSAGE);
             Ok(seen)
         })
     }

@@ -13,6 +13,15 @@ pub(crate) fn visible(text: &str) -> String {
     shown
 }
 
+/// `text` in at most `most` bytes, and an ellipsis where some of it is left out.
+pub(crate) fn clipped(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most.saturating_sub('…'.len_utf8())));
+        text.push('…');
+    }
+    text
+}
+
 /// The one of `known` that `word` may be a slip of the fingers for.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distances = known.into_iter().map(|name| (distance(word, name), name));
@@ -55,6 +64,14 @@ mod tests {
             visible("grüße 'x' \u{1b}[31m\r\n\u{9b}"),
             r"grüße 'x' \u{1b}[31m\r\n\u{9b}"
         );
+    }
+
+    #[test]
+    fn a_long_text_is_clipped_between_characters() {
+        assert_eq!(clipped("grüße".to_owned(), 7), "grüße");
+        assert_eq!(clipped("grüße".to_owned(), 6), "gr…");
+        let long = clipped("ü".repeat(9_000_000), 2048);
+        assert!(long.len() <= 2048 && long.len() > 2040 && long.ends_with('…'));
     }
 
     #[test]

@@ -6,7 +6,10 @@ mod daemon;
 mod state;
 
 use super::{http::config::invalid, trust::Trust};
-use crate::{Check, CheckError, ProbeContext, net::NetError};
+use crate::{
+    Check, CheckError, ProbeContext,
+    net::{NetError, tls::TlsOptions},
+};
 use daemon::Daemon;
 use lapwing_model::{Observation, Reason};
 use schemars::JsonSchema;
@@ -19,7 +22,7 @@ use tokio::time::Instant;
 pub struct Docker;
 
 /// Configuration of kind `docker`. Peekaping's fields have Peekaping's names and meanings.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DockerConfig {
     /// The container's name, its id, or the beginning of its id that no other container's id has.
@@ -75,12 +78,17 @@ impl Check for Docker {
             key: &config.tls_key,
             ..Trust::default()
         };
-        let tls = trust.options().map_err(|error| {
-            CheckError::InvalidConfig(format!(
-                "TLS configuration error: both certificate and key must be provided for client authentication: {}",
-                error.of_missing()
-            ))
-        })?;
+        // What is said of TLS is judged where it is spoken.
+        let tls = if config.connection_type == ConnectionType::Tcp && config.tls_enabled {
+            trust.options().map_err(|error| {
+                CheckError::InvalidConfig(format!(
+                    "TLS configuration error: both certificate and key must be provided for client authentication: {}",
+                    error.of_missing()
+                ))
+            })?
+        } else {
+            TlsOptions::default()
+        };
         let daemon = Daemon::new(&config, tls)?;
         let answer = match daemon.inspect(id, cx).await {
             Ok(answer) => answer,

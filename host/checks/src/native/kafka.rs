@@ -25,7 +25,7 @@ use serde::Deserialize;
 pub struct KafkaProducer;
 
 /// Configuration of kind `kafka-producer`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaProducerConfig {
     /// Brokers to begin with, each `host:port`; the first that answers tells of the others.
@@ -67,7 +67,7 @@ pub struct KafkaProducerConfig {
 }
 
 /// How to log in.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SaslOptions {
     /// `None` (the default), `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.

@@ -24,7 +24,7 @@ use target::Target;
 pub struct MongoDb;
 
 /// Configuration of kind `mongodb`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MongoDbConfig {
     /// `mongodb://[user:password@]host[:27017][,host…]/database[?options]`, or `mongodb+srv://` with one name that SRV

@@ -22,7 +22,7 @@ use std::time::Duration;
 pub struct Mqtt;
 
 /// Configuration of kind `mqtt`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MqttConfig {
     /// Name or address of the broker; `mqtts://` before it speaks TLS, `mqtt://` or nothing plain text.
@@ -106,7 +106,7 @@ impl Check for Mqtt {
         let mut trace = Trace::start(&[&config.password]);
         let heard = wire::first_message(&config, tls.as_ref(), cx, &mut trace).await;
         let verdict = match heard {
-            Ok(message) => judge(&config, &message, cx).await,
+            Ok(message) => judge(&config, &message, &trace, cx).await,
             Err(fault) => Err(fault),
         };
         trace.finish(verdict)
@@ -155,7 +155,12 @@ fn tls(config: &MqttConfig) -> Result<Option<TlsOptions>, CheckError> {
     trust.options().map(Some).map_err(Half::of_both)
 }
 
-async fn judge(config: &MqttConfig, message: &Bytes, cx: &ProbeContext) -> Result<Observation, Fault> {
+async fn judge(
+    config: &MqttConfig,
+    message: &Bytes,
+    trace: &Trace,
+    cx: &ProbeContext,
+) -> Result<Observation, Fault> {
     let topic = &config.topic;
     let payload = String::from_utf8_lossy(message);
     let fail = |text: String| Err(Fault::Told(Reason::AssertionFailed, text));
@@ -166,7 +171,7 @@ async fn judge(config: &MqttConfig, message: &Bytes, cx: &ProbeContext) -> Resul
         CheckType::Unset | CheckType::Any => Ok(Observation::up(format!("Topic: {topic}; Message received"))),
         CheckType::Keyword if payload.contains(&config.success_keyword) => Ok(Observation::up(format!(
             "Topic: {topic}; Message: {}",
-            shown(&payload)
+            shown(&trace.redact(&payload))
         ))),
         CheckType::Keyword => fail(format!(
             "Message Mismatch - Topic: {topic}; Message: {}",

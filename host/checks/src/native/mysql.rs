@@ -13,7 +13,7 @@ use crate::{
         condition::Condition,
         connection::ConnectionUrl,
         session::{Fault, Trace},
-        sql::{self, Expectation, TlsMode, begins_with},
+        sql::{self, Expectation, TlsMode, admit_min_rows, begins_with},
         trust::{Half, trust},
     },
     net::{IpFamily, tls::TlsOptions},
@@ -31,7 +31,7 @@ const ALLOWED: [&str; 5] = ["select", "show", "describe", "explain", "desc"];
 pub struct MySql;
 
 /// Configuration of kind `mysql`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MySqlConfig {
     /// `mysql://user:password@host:3306/database?tls=true`. `tls`: `false` (the default) speaks plain text, `preferred`
@@ -101,6 +101,7 @@ impl Check for MySql {
         }
         let tls = tls(&config, &url)?;
         let password = url.password.clone().unwrap_or_default();
+        admit_min_rows(config.min_rows)?;
         let mut trace = Trace::start(&[&password]);
         let verdict = run(&config, &url, query, tls, cx, &mut trace).await;
         trace.finish(verdict)

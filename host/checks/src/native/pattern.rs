@@ -12,16 +12,22 @@ const MAX_SIZE: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Pattern(pub(super) Regex);
 
+impl Pattern {
+    /// The error is the message.
+    pub(super) fn compile(text: &str) -> Result<Self, String> {
+        let regex = RegexBuilder::new(text).size_limit(MAX_SIZE).build();
+        regex.map(Self).map_err(|error| match error {
+            regex::Error::CompiledTooBig(limit) => format!(
+                "the pattern takes more than {limit} bytes once compiled; use smaller or fewer repetitions"
+            ),
+            error => error.to_string(),
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let regex = RegexBuilder::new(&text).size_limit(MAX_SIZE).build();
-        regex.map(Self).map_err(|error| match error {
-            regex::Error::CompiledTooBig(limit) => D::Error::custom(format_args!(
-                "the pattern takes more than {limit} bytes once compiled; use smaller or fewer repetitions"
-            )),
-            error => D::Error::custom(error),
-        })
+        Self::compile(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -115,9 +115,7 @@ impl<'de> Deserialize<'de> for Payload {
 impl<'de> Deserialize<'de> for Wanted {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Either::deserialize(deserializer)? {
-            Either::Text(text) => Regex::new(&text)
-                .map(|regex| Self::Match(Pattern(regex)))
-                .map_err(D::Error::custom),
+            Either::Text(text) => Pattern::compile(&text).map(Self::Match).map_err(D::Error::custom),
             Either::Written(written) => written.bytes().map(Self::Bytes).map_err(D::Error::custom),
         }
     }
@@ -190,6 +188,12 @@ mod tests {
                 "{broken}"
             );
         }
+    }
+
+    #[test]
+    fn a_pattern_that_is_short_only_to_read_is_refused() {
+        let error = serde_json::from_value::<Wanted>(json!("x{1000}{100}")).unwrap_err();
+        assert!(error.to_string().contains("once compiled"), "{error}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
         condition::Condition,
         connection::ConnectionUrl,
         session::{Fault, Trace},
-        sql::{self, Expectation, TlsMode, begins_with},
+        sql::{self, Expectation, TlsMode, admit_min_rows, begins_with},
         trust::{Half, trust},
     },
     net::{IpFamily, tls::TlsOptions},
@@ -29,7 +29,7 @@ const ALLOWED: [&str; 7] = ["select", "show", "describe", "explain", "desc", "wi
 pub struct Postgres;
 
 /// Configuration of kind `postgres`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostgresConfig {
     /// `postgres://user:password@host:5432/database?sslmode=verify-full`; `postgresql://` means the same. `sslmode`:
@@ -87,6 +87,7 @@ impl Check for Postgres {
         }
         let tls = tls(&config, &url)?;
         let password = url.password.clone().unwrap_or_default();
+        admit_min_rows(config.min_rows)?;
         let mut trace = Trace::start(&[&password]);
         let verdict = run(&config, &url, query, tls, cx, &mut trace).await;
         trace.finish(verdict)

@@ -17,7 +17,7 @@ const UP: i64 = 1;
 pub struct Push;
 
 /// Configuration of kind `push`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PushConfig {
     /// What a pusher names the monitor by, where pushes are taken in; no effect on the check.
@@ -30,6 +30,8 @@ impl Check for Push {
     const SUMMARY: &'static str = "Waits for the target to report by itself";
     const EXAMPLE: &'static str = r#"{"pushToken": "k3yThatOnlyTheTargetKnows"}"#;
     const SENSITIVE: &'static [&'static str] = &["/pushToken"];
+    // Peekaping's worker does not read it.
+    const TAKES_ANY_CONFIG: bool = true;
     type Config = PushConfig;
 
     async fn probe(&self, _: PushConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {

@@ -30,7 +30,7 @@ const MAX_REDIRECTS: u8 = 10;
 pub struct RabbitMq;
 
 /// Configuration of kind `rabbitmq`. Peekaping's fields have Peekaping's names and meanings.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RabbitMqConfig {
     /// The management API of each node: `http://…` or `https://…`. Asked in this order, until one is well; each has an
@@ -108,8 +108,8 @@ impl RabbitMqConfig {
         let tls = trust.anonymous();
         let request = |node: &String| {
             let address = format!("{}/api/health/checks/alarms/", node.trim().trim_end_matches('/'));
-            let url =
-                Url::parse(&address).map_err(|error| invalid("nodes", format_args!("`{node}`: {error}")))?;
+            let url = Url::parse(&address)
+                .map_err(|error| invalid("nodes", format_args!("not all are URLs: {error}")))?;
             Ok(Request {
                 headers: headers.clone(),
                 family: self.ip_family,

@@ -24,7 +24,7 @@ const EXPECTED: &str = "invalid connection string format. Expected: redis://[use
 pub struct Redis;
 
 /// Configuration of kind `redis`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:6379][/db]`, or `rediss://` for TLS. Characters with a meaning in URLs are
@@ -74,7 +74,12 @@ impl Check for Redis {
         let target = target(&config.database_connection_string).map_err(|why| {
             CheckError::InvalidConfig(format!("connection string validation failed: {why}"))
         })?;
-        let tls = tls(&config)?;
+        // What is said of TLS is judged where it is spoken.
+        let tls = if target.tls {
+            tls(&config)?
+        } else {
+            TlsOptions::default()
+        };
         let mut trace = Trace::start(&[target.password.as_deref().unwrap_or_default()]);
         let verdict = ping(&target, &tls, config.ip_family, cx, &mut trace).await;
         trace.finish(verdict.map_err(told))
@@ -206,14 +211,13 @@ fn tls(config: &RedisConfig) -> Result<TlsOptions, CheckError> {
         server_name: &config.server_name,
         ..Trust::default()
     };
-    let options = trust
-        .options()
-        .map_err(|why| CheckError::InvalidConfig(format!("TLS configuration failed: {why}")))?;
     if config.ignore_tls {
-        // A root certificate that cannot be read does not matter either.
+        // As Peekaping: no certificate matters then, neither ours nor the authority's.
         return Ok(Trust { ca: "", ..trust }.anonymous());
     }
-    Ok(options)
+    trust
+        .options()
+        .map_err(|why| CheckError::InvalidConfig(format!("TLS configuration failed: {why}")))
 }
 
 #[cfg(test)]

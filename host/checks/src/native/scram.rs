@@ -5,7 +5,7 @@ use ring::{digest, hmac};
 use std::num::NonZeroU32;
 
 /// A server that asks for more rounds wants to keep this processor busy, not to protect a password.
-const MOST_ROUNDS: u32 = 10_000_000;
+const MOST_ROUNDS: u32 = 1_000_000;
 /// Rounds between two chances for others: some milliseconds.
 const ROUNDS_AT_ONCE: u32 = 4096;
 

@@ -19,7 +19,6 @@ pub(super) const MOST_FRAME: usize = 16 * 1024 * 1024;
 const LEAST_SECRET: usize = 4;
 
 /// What is told of a probe beside its verdict, whatever that is.
-#[derive(Debug)]
 pub(super) struct Trace {
     start: Instant,
     peer: Option<SocketAddr>,
@@ -47,10 +46,19 @@ impl Fault {
         move |error| Self::Net { stage, error }
     }
 
-    fn verdict(self) -> Result<Observation, CheckError> {
+    /// `redact` is asked for what is not our own words: all after the stage.
+    fn verdict(self, redact: impl Fn(&str) -> String) -> Result<Observation, CheckError> {
         match self {
-            Self::Net { stage, error } => error.into_verdict(|error| format!("{stage}: {error}")),
-            Self::Told(reason, message) => Ok(Observation::down(reason, message)),
+            Self::Net { stage, error } => {
+                error.into_verdict(|error| format!("{stage}: {}", redact(&error.to_string())))
+            }
+            Self::Told(reason, message) => {
+                let message = match message.split_once(": ") {
+                    Some((stage, theirs)) => format!("{stage}: {}", redact(theirs)),
+                    None => redact(&message),
+                };
+                Ok(Observation::down(reason, message))
+            }
             Self::Ours(error) => Err(error),
         }
     }
@@ -82,16 +90,22 @@ impl Trace {
         self.start.elapsed()
     }
 
+    /// A peer's text without the secrets. A verdict of `Ok` has to ask for it; faults are seen to by
+    /// [`Trace::finish`].
+    pub(super) fn redact(&self, text: &str) -> String {
+        let secrets = self.secrets.iter();
+        secrets.fold(text.to_owned(), |text, secret| {
+            text.replace(secret.as_str(), "***")
+        })
+    }
+
     /// The verdict, with all that was seen on the way.
     pub(super) fn finish(self, verdict: Result<Observation, Fault>) -> Result<Observation, CheckError> {
         let latency = self.elapsed();
         let mut seen = match verdict {
             Ok(seen) => seen,
-            Err(fault) => fault.verdict()?,
+            Err(fault) => fault.verdict(|text| self.redact(text))?,
         };
-        for secret in &self.secrets {
-            seen.message = seen.message.replace(secret.as_str(), "***");
-        }
         let known = self.resolve + self.connect + self.handshake;
         seen.phases = [
             ("resolve", self.resolve),

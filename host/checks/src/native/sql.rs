@@ -1,8 +1,9 @@
 //! What the SQL kinds have in common: which statements are let through, and what is expected of a result.
 
-use super::{condition::Condition, session::Fault};
+use super::{condition::Condition, http::config::invalid, session::Fault};
+use crate::CheckError;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
-use crate::{CheckError, native::connection::ConnectionUrl};
+use crate::native::connection::ConnectionUrl;
 use lapwing_model::Reason;
 
 /// Rows that are read of a result at most; the rest is left with the server.
@@ -126,6 +127,14 @@ fn quoted(text: &str, end: char) -> usize {
     inner.find(end).map_or(text.len(), |at| at + 2)
 }
 
+/// Refuses a `min_rows` that no result could be read to.
+pub(super) fn admit_min_rows(min_rows: u32) -> Result<(), CheckError> {
+    if u64::from(min_rows) > MOST_ROWS {
+        return Err(invalid("min_rows", format_args!("expected 0 to {MOST_ROWS}")));
+    }
+    Ok(())
+}
+
 /// What is expected of a result.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expectation<'a> {
@@ -156,6 +165,13 @@ impl Expectation<'_> {
     /// Whether it is met; else why not.
     pub(super) fn check(&self, rows: &Rows) -> Result<(), Fault> {
         let fail = |text: String| Err(Fault::Told(Reason::AssertionFailed, text));
+        if rows.count < self.min_rows && rows.more {
+            let text = format!(
+                "Query returned more than {MOST_BYTES} bytes, and {} rows in them, expected at least {}",
+                rows.count, self.min_rows
+            );
+            return Err(Fault::Told(Reason::BodyTooLarge, text));
+        }
         if rows.count < self.min_rows {
             return fail(format!(
                 "Query returned {} rows, expected at least {}",
@@ -223,6 +239,25 @@ mod tests {
         ] {
             assert_eq!(word_among(query, &words), found, "{query}");
         }
+    }
+
+    #[test]
+    fn more_rows_than_are_read_cannot_be_asked_for() {
+        assert!(admit_min_rows(100_000).is_ok() && admit_min_rows(100_001).is_err());
+        let expected = Expectation {
+            value: None,
+            condition: Condition::Unset,
+            min_rows: 10,
+        };
+        let cut = Rows {
+            count: 9,
+            more: true,
+            ..Rows::default()
+        };
+        assert!(matches!(
+            expected.check(&cut),
+            Err(Fault::Told(Reason::BodyTooLarge, _))
+        ));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     native::{
         condition::Condition,
         session::{Fault, Trace},
-        sql::{self, Expectation, begins_with, word_among},
+        sql::{self, Expectation, admit_min_rows, begins_with, word_among},
     },
     net::IpFamily,
 };
@@ -67,7 +67,7 @@ const WRITING: [&str; 32] = [
 pub struct SqlServer;
 
 /// Configuration of kind `sqlserver`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqlServerConfig {
     /// `Server=host,1433;Database=master;User Id=monitor;Password=secret;Encrypt=true;TrustServerCertificate=false`, or
@@ -129,6 +129,7 @@ impl Check for SqlServer {
                 "`{word}` is not allowed for monitoring queries; put it in brackets if it is a name"
             ));
         }
+        admit_min_rows(config.min_rows)?;
         let mut trace = Trace::start(&[&settings.password]);
         let verdict = run(&config, &settings, query, cx, &mut trace).await;
         trace.finish(verdict)

@@ -39,7 +39,7 @@ use url::Url;
 pub struct WebSocket;
 
 /// Configuration of kind `websocket`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebSocketConfig {
     /// Where to connect: `ws://…` or `wss://…`. Userinfo becomes basic authentication.
@@ -80,6 +80,9 @@ pub struct WebSocketConfig {
     #[serde(default)]
     pub ip_family: IpFamily,
 }
+
+/// The most that `max_message_bytes` may be.
+const MOST_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
 fn one_mebibyte() -> usize {
     1024 * 1024
@@ -177,6 +180,10 @@ impl Plan {
             min_version: config.min_tls_version,
             ..trust!(config, config.ignore_tls_errors)
         };
+        if !(1..=MOST_MESSAGE_BYTES).contains(&config.max_message_bytes) {
+            let why = format_args!("expected 1 to {MOST_MESSAGE_BYTES}");
+            return Err(invalid("max_message_bytes", why));
+        }
         Ok(Self {
             way: Request {
                 tls: trust.options().map_err(Half::of_missing)?,

@@ -106,6 +106,14 @@ impl EgressPolicy {
                 "`{socket}` is denied by the network policy: mode `public-only` forbids sockets of this machine"
             ));
         }
+        // A rule about anything is about this, too; one about networks or names is not.
+        let denies = |all: &str| {
+            let all = all.parse::<Rule>().ok()?;
+            self.deny.iter().find(|rule| rule.covers(&all))
+        };
+        if let Some((rule, _)) = denies("0.0.0.0/0").zip(denies("::/0")) {
+            return Err(denied(&format!("`{socket}`"), rule));
+        }
         Ok(())
     }
 

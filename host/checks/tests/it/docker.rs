@@ -539,3 +539,22 @@ async fn a_real_daemon_is_understood() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn over_a_socket_what_is_said_of_tls_is_not_judged() {
+    let daemon = Daemon::start();
+    let config = crate::support::with(config(&daemon.socket(), "plain"), json!({ "tls_cert": "stale" }));
+    assert_eq!(Probe::new().seen("docker", config).await.status, Status::Up);
+}
+
+#[tokio::test]
+async fn an_unfit_place_is_not_repeated_with_its_password() {
+    let config = json!({
+        "container_id": "c", "connection_type": "tcp", "docker_daemon": "tcp://u:hunter2@h",
+    });
+    let error = Probe::new().run("docker", config).await.unwrap_err().to_string();
+    assert!(
+        error.contains("`docker_daemon`") && !error.contains("hunter2"),
+        "{error}"
+    );
+}

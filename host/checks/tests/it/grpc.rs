@@ -420,3 +420,18 @@ async fn an_unfit_definition_is_told_and_nothing_is_sent() {
     }
     assert_eq!(server.accepted(), 0);
 }
+
+#[tokio::test]
+async fn what_is_said_of_tls_is_not_judged_where_none_is_spoken() {
+    let server = serve(health().await, None).await;
+    let seen = healthy(&server, json!({ "tls_cert": "stale" })).await;
+    assert_eq!(seen.status, Status::Up, "{}", seen.message);
+    let error = keyword(&server, json!({ "grpcUrl": "u:hunter2@h:1" }))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`grpcUrl`") && !error.contains("hunter2"),
+        "{error}"
+    );
+}

@@ -10,6 +10,7 @@ use crate::support::{
     with,
 };
 use bson::{Document, doc, spec::BinarySubtype};
+use hickory_resolver::proto::op::ResponseCode;
 use lapwing_checks::{CheckError, Net};
 use lapwing_model::{Observation, Status};
 use md5::{Digest, Md5};
@@ -381,4 +382,19 @@ async fn srv_records_lead_to_the_servers_and_tls_is_on() {
         "{}",
         seen.message
     );
+}
+
+#[tokio::test]
+async fn a_name_server_that_fails_is_not_told_as_a_name_that_is_not_there() {
+    for (code, word) in [
+        (ResponseCode::ServFail, "dns_failed"),
+        (ResponseCode::Refused, "dns_failed"),
+        (ResponseCode::NXDomain, "dns_not_found"),
+    ] {
+        let names = NameServer::start(move |_, _| Answer::Code(code)).await;
+        let net = Net::with_name_servers(policy_of(json!({ "mode": "open" })), &[names.address]);
+        let config = json!({ "connectionString": "mongodb+srv://u:p@cluster.example.net/app" });
+        let seen = Probe::through(net).seen("mongodb", config).await;
+        assert_eq!(reason(&seen), word, "{}", seen.message);
+    }
 }

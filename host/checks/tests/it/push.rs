@@ -55,3 +55,17 @@ async fn in_time_is_no_news_and_late_is_down() {
         assert_eq!(seen.latency, None);
     }
 }
+
+#[tokio::test]
+async fn a_config_that_does_not_fit_is_of_no_account() {
+    for config in ["", "no JSON", r#"{"pushToken": 7, "old": 1}"#] {
+        let cx = Probe::new().context();
+        let seen = registry()
+            .executor("push")
+            .unwrap()
+            .execute(config, &cx)
+            .await
+            .unwrap();
+        assert_eq!(seen.message, "No push received yet", "{config}");
+    }
+}

@@ -194,3 +194,27 @@ async fn a_password_that_a_server_repeats_is_not_told_on() {
         ("auth_failed", "Redis ping failed: ERR no, not ***!")
     );
 }
+
+#[tokio::test]
+async fn a_password_that_is_a_word_of_ours_does_not_change_our_words() {
+    let redis = redis(&["--requirepass", "ping"]).await;
+    let seen = ping(&format!("redis://:ping@127.0.0.1:{}", redis.port), json!({})).await;
+    assert_eq!(seen.message, "Redis ping successful: PONG");
+}
+
+#[tokio::test]
+async fn what_is_said_of_tls_is_not_judged_where_none_is_spoken_or_verified() {
+    let closed = closed_port().await;
+    for (url, more) in [
+        (
+            format!("redis://127.0.0.1:{closed}"),
+            json!({ "clientCert": "stale" }),
+        ),
+        (
+            format!("rediss://127.0.0.1:{closed}"),
+            json!({ "clientCert": "stale", "ignoreTls": true }),
+        ),
+    ] {
+        assert_eq!(reason(&ping(&url, more).await), "connection_refused");
+    }
+}

@@ -385,3 +385,16 @@ async fn a_server_that_pings_is_answered_while_a_message_is_awaited() {
     assert_eq!(seen.status, Status::Up, "{}", seen.message);
     eventually("ponged", || *ponged.lock().unwrap()).await;
 }
+
+#[tokio::test]
+async fn a_cap_without_bounds_is_refused() {
+    for bytes in [0, 67_108_865] {
+        let config = json!({ "url": "ws://127.0.0.1:9/", "max_message_bytes": bytes });
+        let error = Probe::new()
+            .run("websocket", config)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("`max_message_bytes`"), "{error}");
+    }
+}

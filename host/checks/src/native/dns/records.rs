@@ -36,7 +36,7 @@ impl Records {
             let has_address = answer
                 .answers
                 .iter()
-                .any(|record| matches!(record.data, RData::A(_) | RData::AAAA(_)));
+                .any(|record| record.name == owner && matches!(record.data, RData::A(_) | RData::AAAA(_)));
             let own = Record::plain(owner.to_ascii());
             // Go's rule: an alias is an answer, and so is a name with addresses of its own.
             (has_address || owner != *name)
@@ -47,7 +47,7 @@ impl Records {
             let of_kind = answer
                 .answers
                 .iter()
-                .filter(|record| record.record_type() == kind.rtype());
+                .filter(|record| record.name == owner && record.record_type() == kind.rtype());
             of_kind.filter_map(|record| Record::of(&record.data)).collect()
         };
         let mut found = Self {
@@ -231,6 +231,30 @@ mod tests {
                 .map(|value| Record::plain((*value).to_owned()))
                 .collect(),
         }
+    }
+
+    #[test]
+    fn only_records_that_the_question_leads_to_are_an_answer() {
+        use hickory_resolver::proto::{
+            op::{MessageType, OpCode},
+            rr::{self, rdata},
+        };
+        let name = |text: &str| Name::from_ascii(text).unwrap();
+        let address =
+            |owner: &str| rr::Record::from_rdata(name(owner), 60, RData::A(rdata::A::new(192, 0, 2, 1)));
+        let mut answer = Message::new(1, MessageType::Response, OpCode::Query);
+        answer.add_answer(address("other.test."));
+        let asked = name("example.com.");
+        for kind in [RecordKind::A, RecordKind::Cname] {
+            assert!(Records::of(kind, &asked, &answer).is_empty());
+        }
+        let alias = RData::CNAME(rdata::CNAME(name("OTHER.test.")));
+        answer.add_answer(rr::Record::from_rdata(asked.clone(), 60, alias));
+        answer.add_answer(address("third.test."));
+        assert_eq!(
+            Records::of(RecordKind::A, &asked, &answer).values(),
+            ["192.0.2.1"]
+        );
     }
 
     #[test]

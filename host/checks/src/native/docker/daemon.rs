@@ -30,7 +30,7 @@ pub(super) struct Daemon {
 impl Daemon {
     pub(super) fn new(config: &DockerConfig, tls: TlsOptions) -> Result<Self, CheckError> {
         let place = config.docker_daemon.trim();
-        let unfit = |why: &dyn fmt::Display| invalid("docker_daemon", format_args!("`{place}`: {why}"));
+        let unfit = |why: &dyn fmt::Display| invalid("docker_daemon", why);
         let (socket, shown, url) = match config.connection_type {
             ConnectionType::Socket => {
                 let path = place.strip_prefix("unix://").unwrap_or(place);

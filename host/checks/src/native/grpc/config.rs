@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Configuration of kind `grpc`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrpcConfig {
     /// Name or address; an IPv6 address may be in brackets.
@@ -59,7 +59,7 @@ pub struct GrpcConfig {
 }
 
 /// Configuration of kind `grpc-keyword`. Peekaping's fields have Peekaping's names and meanings.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrpcKeywordConfig {
     /// Where to call: `host:port`.
@@ -126,7 +126,11 @@ macro_rules! call {
         };
         Ok(Call {
             authority: $authority,
-            tls: Some(trust.options().map_err(Half::of_missing)?).filter(|_| config.tls),
+            tls: config
+                .tls
+                .then(|| trust.options())
+                .transpose()
+                .map_err(Half::of_missing)?,
             family: config.ip_family,
             path: String::new(),
             metadata: admit(config.metadata.0.clone(), "metadata")?,
@@ -158,7 +162,7 @@ impl GrpcKeywordConfig {
             .rsplit_once(':')
             .and_then(|(_, port)| port.parse::<u16>().ok());
         if port.is_none_or(|port| port == 0) || place.contains(['/', '@', '?', '#']) {
-            return Err(invalid("grpcUrl", format_args!("`{place}` is no `host:port`")));
+            return Err(invalid("grpcUrl", "expected `host:port`"));
         }
         call!(self, place.to_owned())
     }

@@ -30,7 +30,7 @@ pub(super) const SENSITIVE: &[&str] = &[
 ];
 
 /// Configuration of the `http` kinds. Peekaping's fields have Peekaping's names and meanings.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConfig {
     /// What to request: `http://…` or `https://…`. Userinfo becomes basic authentication.

@@ -80,6 +80,13 @@ impl Target {
         let (name, _) = self.url.host().cloned().unwrap_or_default();
         let question = format!("_mongodb._tcp.{name}");
         let reply = cx.net.query(&question, "SRV", None, cx.deadline).await?;
+        // NOERROR and NXDOMAIN tell what there is; anything else tells nothing.
+        if !matches!(reply.rcode, 0 | 3) {
+            return Err(NetError::DnsFailed(format!(
+                "the name server answers the SRV question for `{question}` with code {}",
+                reply.rcode
+            )));
+        }
         let servers = reply.answers.iter().filter(|record| record.rtype == "SRV");
         let servers: VecDeque<_> = servers
             .filter_map(|record| service(&record.data, &name))

@@ -12,7 +12,7 @@ use serde::Deserialize;
 const SHORTEST_PASSWORD: usize = 8;
 
 /// Configuration of kind `snmp`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SnmpConfig {
     /// Name or address; an IPv6 address may be in brackets.

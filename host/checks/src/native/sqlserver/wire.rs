@@ -99,7 +99,19 @@ fn login(settings: &Settings) -> Config {
 async fn run(client: &mut Client<Compat<Greeted>>, batch: &str) -> Result<Rows, Error> {
     let mut stream = client.simple_query(batch).await?;
     let (mut rows, mut results) = (Rows::default(), 0);
-    while let Some(item) = stream.try_next().await? {
+    loop {
+        let item = match stream.try_next().await {
+            Ok(Some(item)) => item,
+            Ok(None) => return Ok(rows),
+            // As much as is ever read: an answer all the same.
+            Err(Error::Io {
+                kind: io::ErrorKind::FileTooLarge,
+                ..
+            }) if rows.count > 0 => {
+                return Ok(Rows { more: true, ..rows });
+            }
+            Err(error) => return Err(error),
+        };
         match item {
             QueryItem::Metadata(result) => {
                 results += 1;
@@ -117,7 +129,6 @@ async fn run(client: &mut Client<Compat<Greeted>>, batch: &str) -> Result<Rows, 
             }
         }
     }
-    Ok(rows)
 }
 
 /// Says what encryption is wanted, hears what there is, and does accordingly (MS-TDS §3.2.5.1).

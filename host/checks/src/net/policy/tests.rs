@@ -209,3 +209,20 @@ proptest! {
         let _ = EgressPolicy::default().judge("h", Ipv6Addr::from_bits(bits).into());
     }
 }
+
+#[test]
+fn a_socket_is_denied_by_what_denies_everything() {
+    let judge = |deny: &str| policy(&format!(r#"{{"deny": {deny}}}"#)).judge_socket("unix:///run/x.sock");
+    for deny in [r#"["*"]"#, r#"["**"]"#, r#"["0.0.0.0/0", "::/0"]"#] {
+        let error = judge(deny).unwrap_err();
+        assert!(error.contains("of `network.deny`"), "{error}");
+    }
+    for deny in [
+        "[]",
+        r#"["0.0.0.0/0"]"#,
+        r#"["::/0"]"#,
+        r#"["*.example", "10.0.0.0/8"]"#,
+    ] {
+        assert_eq!(judge(deny), Ok(()), "{deny}");
+    }
+}
