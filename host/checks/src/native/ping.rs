@@ -159,7 +159,7 @@ impl Tally {
                     Ok(sequence) => tally.answered(sequence),
                     Err(error) => {
                         refused += 1;
-                        tally.error = Some(error);
+                        tally.refused(error);
                     }
                 },
                 _ = ticks.tick(), if sent < usize::from(config.count) => {
@@ -167,12 +167,19 @@ impl Tally {
                     tally.packets.push(Packet { sent: Instant::now(), took: None });
                     if let Err(error) = echoes.send(sequence).await {
                         refused += 1;
-                        tally.error = Some(error);
+                        tally.refused(error);
                     }
                 }
             }
         }
         tally
+    }
+
+    /// What our own machine failed in outweighs what the way said.
+    fn refused(&mut self, error: NetError) {
+        if self.error.as_ref().is_none_or(NetError::blames_target) {
+            self.error = Some(error);
+        }
     }
 
     /// A second reply to one packet (a duplicate) says nothing.
@@ -196,6 +203,10 @@ impl Tally {
     }
 
     fn verdict(&self, config: &PingConfig) -> Result<Observation, CheckError> {
+        // A packet that never left is not lost.
+        if let Some(error) = self.error.as_ref().filter(|error| !error.blames_target()) {
+            return error.clone().into_verdict(ToString::to_string);
+        }
         let Some(mean) = self.mean() else {
             return match &self.error {
                 Some(error) => error
@@ -274,6 +285,26 @@ fn decimal(number: u128, digits: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_packet_that_our_own_machine_kept_is_not_lost() {
+        let config: PingConfig = serde_json::from_str(r#"{"host": "h", "count": 2}"#).unwrap();
+        let mut tally = Tally::default();
+        let took = Some(Duration::from_millis(1));
+        tally.packets = vec![
+            Packet {
+                sent: Instant::now(),
+                took
+            };
+            2
+        ];
+        tally.refused(NetError::Unreachable("way".into()));
+        assert!(tally.verdict(&config).is_ok());
+        tally.refused(NetError::Local("no buffers".into()));
+        tally.refused(NetError::Unreachable("way".into()));
+        let error = tally.verdict(&config).unwrap_err();
+        assert!(matches!(&error, CheckError::Internal(_)), "{error}");
+    }
 
     #[test]
     fn durations_are_printed_as_go_prints_them() {

@@ -14,6 +14,9 @@ use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The most a datagram has room for over IPv4, in bytes.
+const MAX_PAYLOAD: usize = 65_507;
+
 /// Kind `udp`.
 #[derive(Debug, Clone, Copy)]
 pub struct Udp;
@@ -28,7 +31,7 @@ pub struct UdpConfig {
     /// Port, 1 to 65535.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
-    /// What to send, as one datagram. Default: an empty one.
+    /// What to send, as one datagram, at most 65507 bytes. Default: an empty one.
     #[serde(default)]
     pub payload: Payload,
     /// What the answer must hold. Default: anything will do.
@@ -70,6 +73,11 @@ impl Check for Udp {
             return Err(CheckError::InvalidConfig(
                 "`port`: expected 1 to 65535".to_owned(),
             ));
+        }
+        if config.payload.as_bytes().len() > MAX_PAYLOAD {
+            return Err(CheckError::InvalidConfig(format!(
+                "`payload`: expected at most {MAX_PAYLOAD} bytes"
+            )));
         }
         let opened = cx
             .net

@@ -63,7 +63,7 @@ pub(super) async fn race(addresses: Vec<SocketAddr>, deadline: Instant) -> Resul
 }
 
 /// How much an error tells of the target: what our own machine lacks tells nothing, no route a little.
-fn rank(error: &NetError) -> u8 {
+pub(super) fn rank(error: &NetError) -> u8 {
     match error {
         error if !error.blames_target() => 0,
         NetError::Unreachable(_) => 1,

@@ -157,6 +157,10 @@ impl NetError {
                 Self::Local(format!("{what}: {error}"))
             }
             // EMFILE and ENFILE have no kind of their own: what has neither kind nor cause came from the local kernel.
+            // EMSGSIZE: 90, BSD's 40. No datagram has room for what is to be sent.
+            _ if matches!(error.raw_os_error(), Some(40 | 90)) => {
+                Self::InvalidInput(format!("{what}: {error}"))
+            }
             _ if error.raw_os_error().is_some_and(is_local) => Self::Local(format!("{what}: {error}")),
             _ => Self::Other(format!("{what}: {error}")),
         }
@@ -220,8 +224,11 @@ mod tests {
     fn our_own_trouble_never_becomes_down() {
         let emfile = NetError::from_io(&io::Error::from_raw_os_error(24), "10.0.0.1:80");
         assert_eq!(emfile.reason(), Reason::Internal);
+        let too_long = NetError::from_io(&io::Error::from_raw_os_error(90), "10.0.0.1:80");
+        assert_eq!(too_long.reason(), Reason::InvalidConfig);
         for error in [
             emfile,
+            too_long,
             NetError::Denied("rule".into()),
             NetError::InvalidInput("host".into()),
         ] {

@@ -149,3 +149,17 @@ async fn a_raw_question_returns_the_reply_as_it_is() {
         assert!(matches!(error, NetError::InvalidInput(_)), "{error:?}");
     }
 }
+
+#[tokio::test]
+async fn a_named_server_that_listens_at_one_of_its_addresses_is_asked_there() {
+    let names = NameServer::start(|name, _| match name {
+        "ns.example" => Answer::Addresses(vec!["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()]),
+        _ => loopback(),
+    })
+    .await;
+    let config = json!({
+        "host": "x.example", "resolver_server": "ns.example", "port": names.address.port(), "resolve_type": "A",
+    });
+    let seen = Probe::through(net(&names)).seen("dns", config).await;
+    assert_eq!(seen.status, Status::Up, "{}", seen.message);
+}

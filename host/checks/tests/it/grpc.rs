@@ -86,7 +86,7 @@ impl UnaryService<Query> for Orders {
             "late" => Err(tonic::Status::deadline_exceeded("")),
             "huge" => Ok(Total {
                 orders: 0,
-                note: "x".repeat(5 << 20),
+                note: "x".repeat((256 << 10) + 1),
             }),
             _ => Ok(Total {
                 orders: 12,

@@ -211,6 +211,59 @@ async fn ntlm_shows_basic_credentials_only_where_they_are_asked_for() {
 }
 
 #[tokio::test]
+async fn basic_credentials_need_no_connection_of_their_own() {
+    let server = Server::http(|seen: &Seen| match seen.header("authorization") {
+        "" => {
+            let mut response = challenge("Basic realm=\"b\"");
+            response
+                .headers_mut()
+                .insert("connection", "close".parse().unwrap());
+            response
+        }
+        _ => ok("in"),
+    })
+    .await;
+    let seen = login(server.url("/"), "ntlm", json!({})).await;
+    assert_eq!(
+        (seen.status, server.accepted()),
+        (Status::Up, 2),
+        "{}",
+        seen.message
+    );
+}
+
+#[tokio::test]
+async fn a_challenge_whose_body_hangs_leaves_time_to_answer_it() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Server::raw(|mut stream| async move {
+        let mut heard = vec![0; 4096];
+        let length = stream.read(&mut heard).await.unwrap_or_default();
+        let shown = String::from_utf8_lossy(&heard[..length])
+            .to_ascii_lowercase()
+            .contains("authorization:");
+        let answer: &[u8] = if shown {
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nin"
+        } else {
+            b"HTTP/1.1 401 No\r\nwww-authenticate: Basic realm=\"b\"\r\ncontent-length: 9\r\n\r\n"
+        };
+        let _ = stream.write_all(answer).await;
+        while stream.read(&mut heard).await.is_ok_and(|read| read > 0) {}
+    })
+    .await;
+    let config = json!({
+        "url": format!("http://{}/", server.address), "authMethod": "ntlm", "basic_auth_user": "me", "basic_auth_pass": "s3cret",
+    });
+    let probe = Probe::new().within(std::time::Duration::from_secs(4));
+    let seen = probe.seen("http", config).await;
+    assert_eq!(
+        (seen.status, server.accepted()),
+        (Status::Up, 2),
+        "{}",
+        seen.message
+    );
+}
+
+#[tokio::test]
 async fn a_broken_ntlm_challenge_is_a_broken_protocol() {
     for token in ["NTLM AAAA", "NTLM ???", "NTLM TlRMTVNTUAACAAAA"] {
         let server = Server::http(move |seen: &Seen| match seen.header("authorization") {

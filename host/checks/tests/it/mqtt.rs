@@ -285,6 +285,19 @@ async fn an_empty_message_and_a_topic_refused_are_down() {
 }
 
 #[tokio::test]
+async fn a_retained_message_that_is_too_long_is_told_as_such() {
+    let broker = mosquitto().await;
+    broker.retain("site/long", &"x".repeat(1 << 20)).await;
+    let seen = broker.seen("site/long", json!({})).await;
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "body_too_large"),
+        "{}",
+        seen.message
+    );
+}
+
+#[tokio::test]
 async fn a_thousand_checks_leave_no_connection_behind() {
     let server = Server::raw(|mut stream| async move {
         let _ = stream.read(&mut [0; 512]).await;

@@ -150,3 +150,13 @@ async fn the_largest_datagram_comes_through_and_an_ipv6_host_may_be_in_brackets(
         (Status::Up, &*format!("UDP port {port} answered with 65000 bytes"))
     );
 }
+
+#[tokio::test]
+async fn a_payload_that_no_datagram_has_room_for_is_an_unfit_configuration() {
+    let config = json!({ "host": "127.0.0.1", "port": 9, "payload": "x".repeat(65_508) });
+    let error = Probe::new().run("udp", config).await.unwrap_err();
+    assert!(
+        matches!(&error, lapwing_checks::CheckError::InvalidConfig(text) if text.contains("`payload`")),
+        "{error}"
+    );
+}

@@ -34,8 +34,8 @@ use tonic::{
 use tower_service::Service;
 use url::Url;
 
-/// Largest answer to accept, in bytes: gRPC's own default.
-const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+/// Largest answer to accept, in bytes: decoded it may take sixty times as much.
+const MAX_MESSAGE: usize = 256 * 1024;
 /// Largest set of headers or trailers to accept, in bytes.
 const MAX_HEADERS: u32 = 64 * 1024;
 

@@ -6,6 +6,7 @@ use super::{
     schema::Method,
 };
 use crate::{Check, CheckError, ProbeContext};
+use bytes::Bytes;
 use lapwing_model::{Observation, Reason};
 use tokio::{task, time};
 
@@ -57,7 +58,7 @@ impl Check for GrpcKeyword {
             Err(failure) => return failure.into_verdict(|error| failed(error)),
         };
         let seen = match &replied.outcome {
-            Ok(answer) => match method.decode(answer) {
+            Ok(answer) => match decoded(method, answer.clone(), cx).await? {
                 Ok(json) => judge(&json, &config.keyword, config.invert),
                 Err(error) => Observation::down(Reason::ProtocolError, failed(&error)),
             },
@@ -65,6 +66,18 @@ impl Check for GrpcKeyword {
         };
         Ok(replied.describe(seen))
     }
+}
+
+/// The answer as JSON, made away from the other checks.
+async fn decoded(
+    method: Method,
+    answer: Bytes,
+    cx: &ProbeContext,
+) -> Result<Result<String, String>, CheckError> {
+    let decoded = time::timeout_at(cx.deadline, task::spawn_blocking(move || method.decode(&answer))).await;
+    let decoded =
+        decoded.map_err(|_| CheckError::Internal("the answer took too long to decode".to_owned()))?;
+    decoded.map_err(|error| CheckError::Internal(format!("decoding the answer: {error}")))
 }
 
 /// The verdict on an answer, in Peekaping's words.

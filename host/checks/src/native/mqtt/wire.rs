@@ -154,6 +154,13 @@ impl Broker<'_> {
             match Packet::read(self.session.heard(), MOST_PACKET) {
                 Ok(packet) => return Ok(packet),
                 Err(Error::InsufficientBytes(_)) => {}
+                // PUBLISH: a message, and nothing wrong with it but that it is long.
+                Err(Error::PayloadSizeLimitExceeded(_))
+                    if self.session.heard().first().is_some_and(|byte| byte >> 4 == 3) =>
+                {
+                    let text = format!("{stage}: the message is longer than {MOST_PACKET} bytes");
+                    return Err(Fault::Told(Reason::BodyTooLarge, text));
+                }
                 Err(error) => return Err(Fault::at(stage)(self.session.breach(error))),
             }
             self.session.hear(deadline).await.map_err(Fault::at(stage))?;

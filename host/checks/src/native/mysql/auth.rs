@@ -5,8 +5,18 @@ use bytes::{Buf, Bytes};
 use mysql_common::{
     auth::plugins::{AuthProc, ChallengeResponsePlugin, Context, Error, Response},
     constants::CapabilityFlags,
+    crypto::der::{PubKeyFileType, pem_to_der},
     packets::AuthPlugin,
 };
+use x509_parser::{
+    prelude::{FromDer, SubjectPublicKeyInfo},
+    public_key::{PublicKey, RSAPublicKey},
+};
+
+/// Shortest modulus of a server's key, in bytes.
+const LEAST_MODULUS: usize = 1024 / 8;
+/// What OAEP with SHA-1 adds to a message (RFC 8017 §7.1.1), and the password's NUL.
+const PADDING: usize = 2 * 20 + 2 + 1;
 
 /// The server's first packet (`HandshakeV10`).
 pub(super) struct Greeting {
@@ -115,6 +125,9 @@ impl Login {
 
     /// The next answer; `None` when the challenge does not fit the plugin.
     pub(super) fn answer(&mut self, challenge: &[u8]) -> Result<Option<Response>, Fault> {
+        if pem_to_der(challenge).is_ok() && !is_sound_key(challenge, self.password.len() + PADDING) {
+            return Ok(None);
+        }
         let context = Known {
             password: &self.password,
             scramble: &self.scramble,
@@ -129,6 +142,29 @@ impl Login {
             Err(Error::Other(error)) => Err(CheckError::Internal(error.to_string()).into()),
         }
     }
+}
+
+/// Whether `pem` is an RSA key that has room for `least` bytes. Not left to the library, which indexes and subtracts
+/// unchecked.
+fn is_sound_key(pem: &[u8], least: usize) -> bool {
+    let Ok((der, form)) = pem_to_der(pem) else {
+        return false;
+    };
+    let room = |key: &RSAPublicKey<'_>| {
+        let zeros = key.modulus.iter().take_while(|byte| **byte == 0).count();
+        key.modulus.len() - zeros
+    };
+    let modulus = match form {
+        PubKeyFileType::Pkcs1 => RSAPublicKey::from_der(&der).ok().map(|(_, key)| room(&key)),
+        PubKeyFileType::Pkcs8 => match SubjectPublicKeyInfo::from_der(&der) {
+            Ok((_, info)) => match info.parsed() {
+                Ok(PublicKey::RSA(key)) => Some(room(&key)),
+                _ => None,
+            },
+            Err(_) => None,
+        },
+    };
+    modulus.is_some_and(|length| length >= LEAST_MODULUS.max(least))
 }
 
 /// What a plugin may know.
@@ -199,6 +235,41 @@ mod tests {
         assert_eq!((short.scramble.len(), short.plugin.len()), (8, 0));
         for packet in [&b""[..], b"\x09x\0", b"\x0a5.7", b"\x0a5.7\0short"] {
             assert!(Greeting::parse(Bytes::from_static(packet)).is_none());
+        }
+    }
+
+    /// A key in DER, of a modulus of `bytes` behind a zero.
+    fn key(bytes: u8) -> Vec<u8> {
+        let of =
+            |tag: u8, content: &[u8]| [&[tag, 0x81, u8::try_from(content.len()).unwrap()], content].concat();
+        let modulus = [&[0][..], &vec![0xC1; bytes.into()]].concat();
+        let numbers = of(0x30, &[of(2, &modulus), of(2, &[1, 0, 1])].concat());
+        let rsa = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+        of(0x30, &[&rsa[..], &of(3, &[&[0][..], &numbers].concat())].concat())
+    }
+
+    #[test]
+    fn a_servers_key_is_looked_at_before_it_is_used() {
+        use base64::{Engine, prelude::BASE64_STANDARD};
+        let pem = |der: &[u8]| {
+            let text = BASE64_STANDARD.encode(der);
+            format!("-----BEGIN PUBLIC KEY-----{text}-----END PUBLIC KEY-----").into_bytes()
+        };
+        let answered = |key: &[u8], password: &str| {
+            let greeting = Greeting::parse(greeting(b"ijklmnopqrst\0caching_sha2_password\0")).unwrap();
+            let mut login = Login::new(&greeting, password.into(), false).unwrap();
+            login.answer_first().unwrap();
+            login.answer(&[4]).unwrap().unwrap();
+            login.answer(key).unwrap().is_some()
+        };
+        let sound = key(128);
+        assert!(answered(&pem(&sound), "hunter2"));
+        // The longest that fits, and one more.
+        assert!(answered(&pem(&sound), &"x".repeat(128 - PADDING)));
+        assert!(!answered(&pem(&sound), &"x".repeat(128 - PADDING + 1)));
+        assert!(!answered(&pem(&key(32)), "hunter2"));
+        for length in 0..sound.len() {
+            assert!(!answered(&pem(&sound[..length]), "hunter2"), "{length}");
         }
     }
 

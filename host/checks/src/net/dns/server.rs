@@ -1,14 +1,14 @@
 //! One question to one name server by one transport, for checks whose target is that server.
 
 use super::{RETRY_AFTER, answers, framed, message, over_udp, parsed};
-use crate::net::{Connection, IpFamily, Net, NetError, http::Request, tls::TlsOptions};
+use crate::net::{Connection, IpFamily, Net, NetError, dial, http::Request, tls::TlsOptions};
 use hickory_resolver::proto::{
     op::{Message, Query},
     rr::{Name, RecordType},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use lapwing_model::TlsInfo;
-use std::net::SocketAddr;
+use std::{collections::VecDeque, net::SocketAddr};
 use tokio::time::{self, Instant};
 use url::Url;
 
@@ -80,20 +80,27 @@ impl Net {
         let found = self
             .resolve(&server.host, Some(server.port), IpFamily::Any, deadline)
             .await?;
-        let mut servers = found
+        let mut servers: VecDeque<_> = found
             .addresses
             .iter()
             .map(|address| SocketAddr::new(*address, server.port))
-            .cycle();
-        let silent = || silence(&server.host, server.port);
-        // One after the other until the deadline: a lost datagram is no failure yet.
-        while let Some(from) = servers.next().filter(|_| Instant::now() < deadline) {
+            .collect();
+        let mut failure: Option<NetError> = None;
+        // One after the other until the deadline: a lost datagram is no failure yet; who fails is not asked again.
+        while let Some(from) = servers.pop_front().filter(|_| Instant::now() < deadline) {
             let (asked, bytes) = message(question)?;
             let patience = deadline.min(Instant::now() + RETRY_AFTER);
-            let Ok(reply) = time::timeout_at(patience, over_udp(&asked, &bytes, from)).await else {
-                continue;
+            let reply = match time::timeout_at(patience, over_udp(&asked, &bytes, from)).await {
+                Ok(Ok(reply)) => reply,
+                Ok(Err(error)) => {
+                    keep(&mut failure, error);
+                    continue;
+                }
+                Err(_) => {
+                    servers.push_back(from);
+                    continue;
+                }
             };
-            let reply = reply?;
             if reply.metadata.truncation {
                 return self.ask_by_stream(server, question, deadline).await;
             }
@@ -104,7 +111,10 @@ impl Net {
                 tls: None,
             });
         }
-        Err(silent())
+        if !servers.is_empty() || Instant::now() >= deadline {
+            keep(&mut failure, silence(&server.host, server.port));
+        }
+        Err(failure.unwrap_or_else(|| silence(&server.host, server.port)))
     }
 
     async fn ask_by_stream(
@@ -189,6 +199,16 @@ impl Net {
             transport: "https",
             tls: response.tls,
         })
+    }
+}
+
+/// Keeps the failure that tells more of the server.
+fn keep(kept: &mut Option<NetError>, error: NetError) {
+    if kept
+        .as_ref()
+        .is_none_or(|kept| dial::rank(&error) > dial::rank(kept))
+    {
+        *kept = Some(error);
     }
 }
 

@@ -110,14 +110,16 @@ impl Exchange {
         body.map_err(|_| self.timed_out("did not finish its body"))?
     }
 
-    /// Reads the rest of the last response away; whether another request can follow on this connection.
+    /// Reads the rest of the last response away, in a quarter of what time is left; whether another request can follow on
+    /// this connection.
     pub(super) async fn rest(&mut self, incoming: Incoming) -> bool {
         let sender = &mut self.sender;
         let rest = async {
             let whole = Limited::new(incoming, MAX_REST).collect().await.is_ok();
             whole && sender.ready().await
         };
-        let ready = time::timeout_at(self.deadline, drive(&mut self.connection, rest)).await;
+        let patience = self.deadline.saturating_duration_since(Instant::now()) / 4;
+        let ready = time::timeout(patience, drive(&mut self.connection, rest)).await;
         self.stamps.restart();
         self.began = Instant::now();
         ready.unwrap_or(false)

@@ -62,7 +62,7 @@ pub(super) struct Attempt<'a> {
 enum Step {
     /// Nothing was shown yet.
     Bare,
-    /// Digest: shown, to be shown once more if the nonce was too old.
+    /// Digest: shown, to be shown once more if the nonce was too old. Basic: shown, on whatever connection.
     Shown,
     /// NTLM: said that we speak it. The server's challenge comes on this connection.
     Negotiated(&'static str),
@@ -173,7 +173,7 @@ impl<'a> Attempt<'a> {
                         BASE64_STANDARD.encode(ntlm::negotiate())
                     )));
                 }
-                self.step = Step::Spent;
+                self.step = Step::Shown;
                 let basic = format!("{}:{}", login.user, login.password);
                 Ok(offered(challenges, "Basic").map(|_| format!("Basic {}", BASE64_STANDARD.encode(basic))))
             }
