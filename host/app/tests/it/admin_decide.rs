@@ -421,7 +421,7 @@ async fn an_unknown_kind_is_told_with_the_plugin_that_would_provide_it() {
     let told = [
         (
             "smtp",
-            "/data/plugins.json`; `lapwing plugin enable smtp` or `POST /api/v1/plugins/smtp/enable` lets it serve; known: http",
+            "/data/plugins.json`; `lapwing plugin enable smtp` or `POST /api/v1/plugins/smtp/enable` lets it serve; known: ",
         ),
         (
             "fixture-greedy",
