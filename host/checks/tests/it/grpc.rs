@@ -404,7 +404,10 @@ async fn an_unfit_definition_is_told_and_nothing_is_sent() {
         (json!({ "grpcBody": "{" }), "`grpcBody`: "),
         (json!({ "grpcBody": "{} {}" }), "`grpcBody`: "),
         (json!({ "grpcUrl": "svc.internal" }), "expected `host:port`"),
-        (json!({ "grpcUrl": "http://svc.internal:1" }), "expected `host:port`"),
+        (
+            json!({ "grpcUrl": "http://svc.internal:1" }),
+            "expected `host:port`",
+        ),
         (json!({ "grpcUrl": "a b:1" }), "`a b:1`"),
         (
             json!({ "metadata": { "grpc-timeout": "1S" } }),
