@@ -46,16 +46,11 @@ impl Registry {
         self.left_out.insert(kind, why);
     }
 
-    /// Why `kind` is not there, where that is known.
-    pub fn why_left_out(&self, kind: &str) -> Option<&'static str> {
-        self.left_out.get(kind).copied()
-    }
-
     /// The executor of `kind`, by its name or an alias; the error lists the known kinds.
     pub fn executor(&self, kind: &str) -> Result<&Arc<dyn Executor>, CheckError> {
         self.names.get(kind).ok_or_else(|| CheckError::UnknownKind {
             kind: kind.to_owned(),
-            away: self.why_left_out(kind).map(str::to_owned),
+            away: self.left_out.get(kind).map(|why| (*why).to_owned()),
             known: self.kinds().map(|info| info.kind.clone()).collect(),
         })
     }

@@ -81,23 +81,18 @@ impl Check for MySql {
     async fn probe(&self, config: MySqlConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let url = target(&config.connection_string)?;
         let query = sql::statement(&config.query);
-        let unfit = |why: &str| {
-            Err(CheckError::InvalidConfig(format!(
-                "query validation failed: {why}"
-            )))
-        };
         if !begins_with(query, &ALLOWED) {
-            return unfit(
+            return Err(sql::unfit(
                 "only SELECT, SHOW, DESCRIBE, and EXPLAIN statements are allowed for monitoring queries",
-            );
+            ));
         }
-        // A read-only transaction does not mind files. MySQL quotes and comments in ways of its own (`\\'`, `--1`, `#`), so the
+        // A read-only transaction does not mind files. MySQL quotes and comments in ways of its own (`\'`, `--1`, `#`), so the
         // word is refused wherever it stands.
         let mut words = query.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
         if words.any(|word| word.eq_ignore_ascii_case("into")) {
-            return unfit(
+            return Err(sql::unfit(
                 "SELECT ... INTO writes: the word INTO is not allowed in monitoring queries, not even in quotes",
-            );
+            ));
         }
         let tls = tls(&config, &url)?;
         let password = url.password.clone().unwrap_or_default();

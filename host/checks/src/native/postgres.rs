@@ -81,8 +81,8 @@ impl Check for Postgres {
         let url = target(&config.database_connection_string)?;
         let query = sql::statement(&config.database_query);
         if !begins_with(query, &ALLOWED) {
-            return Err(CheckError::InvalidConfig(
-                "query validation failed: only SELECT, SHOW, DESCRIBE, EXPLAIN, WITH, and VALUES statements are allowed for monitoring queries".to_owned(),
+            return Err(sql::unfit(
+                "only SELECT, SHOW, DESCRIBE, EXPLAIN, WITH, and VALUES statements are allowed for monitoring queries",
             ));
         }
         let tls = tls(&config, &url)?;

@@ -11,6 +11,10 @@ const ROUNDS_AT_ONCE: u32 = 4096;
 
 /// The hash under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(feature = "kafka", feature = "mongodb")),
+    allow(dead_code, reason = "kinds that this build leaves out use the rest")
+)]
 pub(super) enum Hash {
     Sha1,
     Sha256,

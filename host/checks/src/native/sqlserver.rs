@@ -8,13 +8,14 @@
 mod settings;
 mod tls;
 mod wire;
+mod words;
 
 use crate::{
     Check, CheckError, ProbeContext,
     native::{
         condition::Condition,
         session::{Fault, Trace},
-        sql::{self, Expectation, admit_min_rows, begins_with, word_among},
+        sql::{self, Expectation, admit_min_rows, begins_with},
     },
     net::IpFamily,
 };
@@ -22,6 +23,7 @@ use lapwing_model::Observation;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use settings::Settings;
+use words::word_among;
 
 /// First words of a statement that are let through.
 const ALLOWED: [&str; 7] = ["select", "show", "describe", "desc", "explain", "with", "values"];
@@ -114,20 +116,15 @@ impl Check for SqlServer {
             CheckError::InvalidConfig(format!("connection string validation failed: {why}"))
         })?;
         let query = sql::statement(&config.database_query);
-        let unfit = |why: &str| {
-            Err(CheckError::InvalidConfig(format!(
-                "query validation failed: {why}"
-            )))
-        };
         if !begins_with(query, &ALLOWED) {
-            return unfit(
+            return Err(sql::unfit(
                 "query must start with one of: SELECT, SHOW, DESCRIBE, DESC, EXPLAIN, WITH, VALUES",
-            );
+            ));
         }
         if let Some(word) = word_among(query, &WRITING) {
-            return unfit(&format!(
+            return Err(sql::unfit(format_args!(
                 "`{word}` is not allowed for monitoring queries; put it in brackets if it is a name"
-            ));
+            )));
         }
         admit_min_rows(config.min_rows)?;
         let mut trace = Trace::start(&[&settings.password]);
