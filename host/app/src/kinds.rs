@@ -146,7 +146,7 @@ impl Kinds {
 
     /// Waits until it is known who provides `kind`: not at all for a native one. Cancel safe.
     pub(crate) async fn settled(&self, kind: &str) {
-        if self.native.executor(kind).is_err() && self.load.executor(kind).is_err() {
+        if self.native.get(kind).is_none() && self.load.get(kind).is_none() {
             self.loaded().await;
         }
     }
@@ -191,8 +191,8 @@ impl Kinds {
 
     /// As [`Self::executor`]; with `load_test`, there are the kinds of load tests, too.
     pub(crate) fn executor_as(&self, kind: &str, load_test: bool) -> Result<Arc<dyn Executor>, CheckError> {
-        match self.load.executor(kind) {
-            Ok(executor) if load_test => Ok(executor.clone()),
+        match self.load.get(kind) {
+            Some(executor) if load_test => Ok(executor.clone()),
             _ => self.executor(kind),
         }
     }

@@ -32,8 +32,8 @@ pub(crate) struct Prober {
 /// One run, and whether another may end otherwise.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// What was seen.
-    pub(crate) result: CheckResult,
+    /// What was seen. On the heap, as every layer of the worker would carry and copy it.
+    pub(crate) result: Box<CheckResult>,
     /// Our own trouble stood in the way, of a sort that passes.
     pub(crate) again: bool,
 }
@@ -42,7 +42,7 @@ impl Prober {
     /// Runs `task` once. Never fails, never panics, and ends at most 50 ms after the task's
     /// budget; at the start of the process once more as long, where the kind's plugin is still being compiled. Cancel safe.
     pub(crate) async fn run(&self, task: &Arc<Task>) -> CheckResult {
-        self.run_as(task, false).await.result
+        *self.run_as(task, false).await.result
     }
 
     /// As [`Self::run`], for a worker: with `load_test`, there are the kinds of load tests, too.
@@ -65,6 +65,7 @@ impl Prober {
         let observation = outcome.unwrap_or_else(CheckError::into_observation);
         let ended_at = self.clock.now();
         let result = CheckResult::new(task, &self.identity, started_at, ended_at, observation);
+        let result = Box::new(result);
         Run { result, again }
     }
 

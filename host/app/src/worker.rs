@@ -152,13 +152,8 @@ impl Worker {
             return log_lost(lease.requeue().await);
         };
         let policy = lease.policy();
-        let load = queue.settings.load_test
-            && self
-                .prober
-                .kinds
-                .load()
-                .executor(&lease.task().monitor.kind)
-                .is_ok();
+        let kind = &lease.task().monitor.kind;
+        let load = queue.settings.load_test && self.prober.kinds.load().get(kind).is_some();
         let task = limited(lease.task(), policy, load);
         if task.is_stale(self.prober.clock.now()) {
             self.metrics.tasks_stale.inc();
@@ -205,7 +200,7 @@ impl Worker {
             ..
         } = &result.observation;
         let reason = reason.as_ref().map_or("", lapwing_model::Reason::as_str);
-        let known = self.prober.kinds.registry().executor(&result.kind).is_ok();
+        let known = self.prober.kinds.registry().get(&result.kind).is_some();
         self.metrics.observe(result, known);
         debug!(
             probe.status = status.as_str(),
@@ -288,7 +283,7 @@ mod tests {
         };
         let at = "2026-04-11T08:15:20Z".parse().unwrap();
         let seen = Observation::unknown(Reason::PluginTrap, "trapped");
-        let result = CheckResult::new(&task, &worker, at, at, seen);
+        let result = Box::new(CheckResult::new(&task, &worker, at, at, seen));
         (Run { result, again }, task)
     }
 

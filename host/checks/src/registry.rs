@@ -46,9 +46,14 @@ impl Registry {
         self.left_out.insert(kind, why);
     }
 
-    /// The executor of `kind`, by its name or an alias; the error lists the known kinds.
+    /// The executor of `kind`, by its name or an alias.
+    pub fn get(&self, kind: &str) -> Option<&Arc<dyn Executor>> {
+        self.names.get(kind)
+    }
+
+    /// As [`Self::get`]; the error lists the known kinds.
     pub fn executor(&self, kind: &str) -> Result<&Arc<dyn Executor>, CheckError> {
-        self.names.get(kind).ok_or_else(|| CheckError::UnknownKind {
+        self.get(kind).ok_or_else(|| CheckError::UnknownKind {
             kind: kind.to_owned(),
             away: self.left_out.get(kind).map(|why| (*why).to_owned()),
             known: self.kinds().map(|info| info.kind.clone()).collect(),

@@ -27,10 +27,18 @@ const INGEST_UNIQUE: Duration = Duration::from_secs(1);
 /// Most tasks added by one call of the script.
 const ADDED: usize = 256;
 
-/// One task to add.
+/// One task to add, as it will be written.
 #[derive(Debug)]
 struct New {
-    message: TaskMessage,
+    id: String,
+    unique_key: String,
+    message: Vec<u8>,
+    terms: Terms,
+}
+
+/// When and how long.
+#[derive(Debug)]
+struct Terms {
     /// When it is due, in Unix seconds; `None` for now.
     due: Option<i64>,
     /// How long its lock holds, in seconds.
@@ -67,13 +75,18 @@ impl Target {
     }
 
     /// Puts a task in the queue.
-    async fn put(&self, mut new: New) -> Result<Enqueued, QueueError> {
+    async fn put(&self, mut message: TaskMessage, terms: Terms) -> Result<Enqueued, QueueError> {
         if !self.announced.load(Ordering::Relaxed) {
             Box::pin(self.announce()).await?;
         }
-        let message = &mut new.message;
         message.queue.clone_from(&self.keys.queue);
         message.unique_key = self.keys.unique(&message.kind, &message.payload);
+        let new = New {
+            message: message.encode_to_vec(),
+            id: message.id,
+            unique_key: message.unique_key,
+            terms,
+        };
         match self.add.call(new).await? {
             1 => Ok(Enqueued::Added),
             0 | -1 => Ok(Enqueued::Duplicate),
@@ -106,15 +119,15 @@ async fn add(keys: &Keys, link: &Link, clock: &RedisClock, tasks: Vec<New>) -> R
     );
     call.arg(&keys.tasks).arg(now).arg(keys::HINTS).arg(&keys.queue);
     for New {
+        id,
+        unique_key,
         message,
-        due,
-        lock,
-        replace,
+        terms: Terms { due, lock, replace },
     } in tasks
     {
-        call.arg(&message.id).arg(message.encode_to_vec());
+        call.arg(id).arg(message);
         call.arg(due.map(|due| due.to_string()).unwrap_or_default());
-        call.arg(&message.unique_key).arg(lock).arg(u8::from(replace));
+        call.arg(unique_key).arg(lock).arg(u8::from(replace));
     }
     link.script(&call).await
 }
@@ -134,13 +147,12 @@ pub(super) async fn publish(shared: &Shared, task: &Task, result: &CheckResult) 
         retention: whole_seconds(shared.options.retention),
         ..TaskMessage::default()
     };
-    let new = New {
-        message,
+    let terms = Terms {
         due: None,
         lock: whole_seconds(INGEST_UNIQUE),
         replace: false,
     };
-    shared.results.put(new).await.map(drop)
+    shared.results.put(message, terms).await.map(drop)
 }
 
 /// Puts checks in one queue.
@@ -178,13 +190,12 @@ impl Queue for Producer {
             ..TaskMessage::default()
         };
         let lock = task.monitor.interval.saturating_mul(2).saturating_add(delay);
-        let new = New {
-            message,
+        let terms = Terms {
             due: (!delay.is_zero()).then(|| self.clock.seconds_in(delay).saturating_add(1)),
             lock: whole_seconds(lock).clamp(1, LONGEST_LOCK_S),
             replace: true,
         };
-        self.target.put(new).await
+        self.target.put(message, terms).await
     }
 }
 

@@ -32,6 +32,7 @@ mod asynq_recovery;
 mod asynq_refusal;
 mod asynq_reserve;
 mod asynq_schedule;
+mod asynq_settle;
 mod asynq_wire;
 mod link_cluster;
 mod link_node;

@@ -123,7 +123,7 @@ pub(crate) async fn start(
     let open = queue(&state, request.queue_type.as_deref())?;
     let name = request.task_name.as_deref().unwrap_or("noop");
     let kinds = &state.prober.kinds;
-    if kinds.load().executor(name).is_err() {
+    if kinds.load().get(name).is_none() {
         let message = format!("`task_name`: `{name}` is not one of noop, sleep, cpu");
         return Err(ApiError::new(
             StatusCode::UNPROCESSABLE_ENTITY,

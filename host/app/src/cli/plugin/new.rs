@@ -27,7 +27,7 @@ pub(crate) struct NewArgs {
 /// Runs it.
 pub(crate) fn main(args: &NewArgs) -> anyhow::Result<Exit> {
     kit::check_name(&args.name).map_err(Usage::of)?;
-    if Kinds::native()?.registry().executor(&args.name).is_ok() {
+    if Kinds::native()?.registry().get(&args.name).is_some() {
         return Err(Usage::says(format!(
             "`{}` is a native kind, and no plugin may take its place: give another name",
             args.name

@@ -22,11 +22,18 @@ local function in_the_way(task, id)
   return false
 end
 
+-- Whether any of the tasks may be there already: mostly none is, and one question for all tells so.
+local tasks, among = {}, {}
+for i = 5, #ARGV, 6 do
+  tasks[#tasks + 1] = ARGV[1] .. ARGV[i]
+end
+local some = redis.call("EXISTS", unpack(tasks)) > 0
+
 local answers, due = {}, {}
 for i = 5, #ARGV, 6 do
   local id, lock, answer = ARGV[i], ARGV[i + 3], 1
   local task = ARGV[1] .. id
-  if redis.call("EXISTS", task) == 1 and (ARGV[i + 5] ~= "1" or in_the_way(task, id)) then
+  if (some or among[task]) and redis.call("EXISTS", task) == 1 and (ARGV[i + 5] ~= "1" or in_the_way(task, id)) then
     answer = 0
   elseif not redis.call("SET", lock, id, "NX", "EX", ARGV[i + 4]) then
     if redis.pcall("GET", lock) == id then
@@ -43,6 +50,7 @@ for i = 5, #ARGV, 6 do
     redis.call("HSET", task, "msg", ARGV[i + 1], "state", "scheduled", "unique_key", lock)
     redis.call("ZADD", KEYS[2], ARGV[i + 2], id)
   end
+  among[task] = true
   answers[#answers + 1] = answer
 end
 if #due > 0 then

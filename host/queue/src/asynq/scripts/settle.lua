@@ -28,6 +28,24 @@ while i <= #ARGV do
 end
 if #ours == 0 then return answers end
 
+-- Takes them off the list of those in work. The oldest are at the tail and are mostly done first: those are cut off there
+-- together, the others one by one.
+local function unlist()
+  local all, tail, left = {}, redis.call("LRANGE", KEYS[1], -#ids, -1), {}
+  for _, id in ipairs(ids) do all[id] = true end
+  for _, id in ipairs(tail) do
+    if all[id] then all[id] = nil else left[#left + 1] = id end
+  end
+  if #left * 2 < #tail then
+    redis.call("LTRIM", KEYS[1], 0, -#tail - 1)
+    each("RPUSH", KEYS[1], left)
+  else
+    for _, id in ipairs(ids) do all[id] = true end
+  end
+  for id in pairs(all) do redis.call("LREM", KEYS[1], -1, id) end
+end
+
+unlist()
 local gone, back, failed = {}, {}, 0
 if #locks > 0 then
   for i, owner in ipairs(redis.call("MGET", unpack(locks))) do
@@ -37,8 +55,6 @@ end
 for _, i in ipairs(ours) do
   local way, id = ARGV[i], ARGV[i + 1]
   local task = ARGV[1] .. id
-  -- The oldest are at the tail, and are mostly done first.
-  redis.call("LREM", KEYS[1], -1, id)
   if way == "done" then
     gone[#gone + 1] = task
   elseif way == "pending" then
