@@ -25,8 +25,7 @@ async fn probe(
     tokens: &Tokens,
     cx: &ProbeContext,
 ) -> Result<Observation, CheckError> {
-    let plan = Plan::new(config, json, cx)?;
-    let mut request = plan.request.clone();
+    let mut plan = Plan::new(config, json, cx)?;
     let token = match &plan.auth {
         Auth::Token(grant) => match tokens.token(grant, cx).await? {
             Ok(token) => Some(token),
@@ -35,19 +34,19 @@ async fn probe(
         Auth::Other | Auth::Login(_) => None,
     };
     if let Some(token) = &token {
-        request.headers.insert(http::header::AUTHORIZATION, token.clone());
+        plan.request.headers.insert(http::header::AUTHORIZATION, token.clone());
     }
-    let mut answer = cx.net.send(request.clone(), cx.deadline).await;
+    let mut answer = cx.net.send(&plan.request, cx.deadline).await;
     if let (Auth::Token(grant), Some(token), Ok(response)) = (&plan.auth, &token, &answer)
         && response.status == http::StatusCode::UNAUTHORIZED
         && tokens.forget(grant, token)
     {
         // The token was an old one: it may have been revoked before its time. Once more with a fresh one.
         match tokens.token(grant, cx).await? {
-            Ok(token) => request.headers.insert(http::header::AUTHORIZATION, token),
+            Ok(token) => plan.request.headers.insert(http::header::AUTHORIZATION, token),
             Err(down) => return Ok(down),
         };
-        answer = cx.net.send(request, cx.deadline).await;
+        answer = cx.net.send(&plan.request, cx.deadline).await;
     }
     match answer {
         Ok(response) => Ok(plan.judge(&response, cx.clock.now())),

@@ -129,7 +129,7 @@ impl RabbitMqConfig {
 async fn ask(request: &Request, deadline: Instant, cx: &ProbeContext) -> Result<Observation, CheckError> {
     let mut shown = request.url.clone();
     let _ = shown.set_username("").and_then(|()| shown.set_password(None));
-    let response = match cx.net.send(request.clone(), deadline).await {
+    let response = match cx.net.send(request, deadline).await {
         Ok(response) => response,
         Err(failure) => {
             return failure.into_verdict(|error| format!("request failed: Get \"{shown}\": {error}"));

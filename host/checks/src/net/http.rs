@@ -226,9 +226,9 @@ impl Net {
     /// Sends one request and follows its redirects; every hop is judged by the policy anew. One connection a hop (more
     /// where a login needs them), closed when this returns. Ends by `deadline` with the timeout of the phase it cut.
     /// Cancel safe: dropping the future closes the connection.
-    pub async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Box<Failure>> {
+    pub async fn send(&self, request: &Request, deadline: Instant) -> Result<Response, Box<Failure>> {
         let mut seen = Seen::new();
-        match self.follow(&request, &mut seen, deadline).await {
+        match self.follow(request, &mut seen, deadline).await {
             Ok(mut response) => {
                 response.timing.total = seen.start.elapsed();
                 Ok(response)
@@ -336,7 +336,9 @@ impl Net {
         let mut attempt = Attempt::new(request, hop);
         let mut credentials: Option<HeaderValue> = None;
         'connection: loop {
-            let (reached, peer) = self.reach(request, &hop.url, false, seen, deadline).await?;
+            // On the heap until it is there: most of a check's time is spent after that, waiting for the answer.
+            let reached = Box::pin(self.reach(request, &hop.url, false, seen, deadline)).await;
+            let (reached, peer) = reached?;
             let form = reached.form.clone();
             let forwarded = form.is_forwarded();
             // A forwarding proxy is the one we talk to; only how long the target takes is not its doing.
@@ -346,7 +348,8 @@ impl Net {
                 }
                 error => error,
             };
-            let mut exchange = Exchange::open(reached, deadline).await.map_err(blame)?;
+            let opened = Box::pin(Exchange::open(reached, deadline)).await;
+            let mut exchange = opened.map_err(blame)?;
             loop {
                 let message = hop.message(&form, credentials.as_ref())?;
                 let (parts, incoming) = exchange.head(message, seen).await.map_err(blame)?;

@@ -50,7 +50,7 @@ impl Guest {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let step = NetError::ResponseTimeout(request.url.host_str().unwrap_or_default().to_owned());
-        let work = move |deadline| async move { net.send(request, deadline).await };
+        let work = move |deadline| async move { net.send(&request, deadline).await };
         let done = self.on_network(step, timeout, work).await?;
         match &done.value {
             Ok(response) => self.book_exchange(&response.timing, response.tls.as_ref()),

@@ -115,7 +115,7 @@ impl Daemon {
         }
         match &self.socket {
             Some(socket) => cx.net.send_socket(socket, &request, cx.deadline).await,
-            None => cx.net.send(request, cx.deadline).await.map(Answer::from),
+            None => cx.net.send(&request, cx.deadline).await.map(Answer::from),
         }
     }
 }

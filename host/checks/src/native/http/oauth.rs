@@ -133,7 +133,9 @@ impl Tokens {
             return Ok(Ok(token));
         }
         let failed = |why: String| Ok(Err(Observation::down(Reason::AuthFailed, why)));
-        let response = match cx.net.send(grant.request(cx)?, cx.deadline).await {
+        let request = grant.request(cx)?;
+        // On the heap: few checks log in, and all would carry it.
+        let response = match Box::pin(cx.net.send(&request, cx.deadline)).await {
             Ok(response) => response,
             Err(failure) => {
                 let seen = failure

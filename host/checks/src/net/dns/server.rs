@@ -179,7 +179,7 @@ impl Net {
             ..Request::get(url)
         };
         let response = self
-            .send(request, deadline)
+            .send(&request, deadline)
             .await
             .map_err(|failure| failure.error)?;
         let shown = response.peer.to_string();
