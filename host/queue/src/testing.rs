@@ -92,9 +92,13 @@ impl RedisServer {
 
     /// Runs a command by `redis-cli`, its words parted by spaces, and answers what it prints.
     pub fn cli(&self, words: &str) -> String {
+        self.cli_with(words.split(' '))
+    }
+
+    fn cli_with<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> String {
         let output = Command::new("redis-cli")
             .args(["-p", &self.port.to_string()])
-            .args(words.split(' '))
+            .args(words)
             .output()
             .expect("redis-cli on the PATH");
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
@@ -141,6 +145,31 @@ impl RedisServer {
         );
     }
 
+    /// As [`restart`](Self::restart), but answers at once, while the server goes on loading its data for `time` and refuses
+    /// all commands meanwhile.
+    pub fn restart_loading(&mut self, time: Duration) {
+        const KEYS: u128 = 1000;
+        let fill = format!("for i = 1, {KEYS} do redis.call('SET', 'filler:' .. i, i) end");
+        self.cli_with(["EVAL", &fill, "0"]);
+        // Only a snapshot is loaded with pauses: it becomes the first part of the append-only file.
+        self.cli("BGREWRITEAOF");
+        self.wait_for("INFO persistence", "aof_rewrite_in_progress:0");
+        self.stop();
+        let pause = (time.as_micros() / KEYS).to_string();
+        let slowly = [
+            "--key-load-delay",
+            &pause,
+            "--loading-process-events-interval-bytes",
+            "1024",
+        ];
+        assert!(
+            self.launch_until(&slowly, &["Server initialized"]),
+            "redis-server does not start again on port {}",
+            self.port
+        );
+        self.wait_for("PING", "LOADING");
+    }
+
     /// Stops the process without ending it: connections stay open and nothing is answered.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
@@ -159,8 +188,14 @@ impl RedisServer {
 
     /// False when the server ended instead of listening.
     fn launch(&mut self) -> bool {
+        self.launch_until(&[], &["Ready to accept connections", "Sentinel ID is"])
+    }
+
+    /// With more arguments, until it says one of these.
+    fn launch_until(&mut self, more: &[&str], says: &'static [&'static str]) -> bool {
         let mut child = Command::new("redis-server")
             .args(&self.arguments)
+            .args(more)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -173,7 +208,7 @@ impl RedisServer {
         // Reads on until the server ends: a full pipe would block it.
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if line.contains("Ready to accept connections") || line.contains("Sentinel ID is") {
+                if says.iter().any(|text| line.contains(text)) {
                     let _ = ready.send(());
                 }
             }

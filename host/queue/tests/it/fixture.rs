@@ -267,7 +267,7 @@ pub(crate) trait Dialect {
 }
 
 pub(crate) struct OnRedis {
-    redis: Redis,
+    pub(crate) redis: Redis,
     asynq: Arc<Asynq>,
 }
 

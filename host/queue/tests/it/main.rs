@@ -40,6 +40,7 @@ mod link_sentinel;
 mod link_settings;
 mod link_subscription;
 mod link_tls;
+mod loading;
 mod memory;
 mod memos;
 mod on_cluster;

@@ -72,7 +72,7 @@ pub(crate) async fn depth(redis: &mut Redis, stream: &str, group: &str) -> (usiz
 }
 
 pub(crate) struct OnStreams {
-    redis: Redis,
+    pub(crate) redis: Redis,
     streams: Arc<Streams>,
 }
 
