@@ -1,5 +1,6 @@
 use crate::fixture::{Redis, check, quick, take};
 use futures_util::future::join_all;
+use lapwing_queue::Lease;
 
 #[tokio::test]
 async fn whatever_ends_together_the_rest_stays_listed_in_order() {
@@ -14,7 +15,7 @@ async fn whatever_ends_together_the_rest_stays_listed_in_order() {
         let ends = |id: &str| ended.contains(id.trim_start_matches("healthcheck:"));
         let (going, staying): (Vec<_>, Vec<_>) = leases.into_iter().partition(|lease| ends(lease.id()));
         // The first one travels alone, and the others gather behind it.
-        for outcome in join_all(going.into_iter().map(|lease| lease.ack())).await {
+        for outcome in join_all(going.into_iter().map(Lease::ack)).await {
             outcome.unwrap();
         }
         let newest_first: Vec<_> = staying.iter().rev().map(|lease| lease.id().to_owned()).collect();
@@ -24,7 +25,7 @@ async fn whatever_ends_together_the_rest_stays_listed_in_order() {
             "without {ended}"
         );
         assert_eq!(redis.zset("default", "lease").await.len(), staying.len());
-        for outcome in join_all(staying.into_iter().map(|lease| lease.ack())).await {
+        for outcome in join_all(staying.into_iter().map(Lease::ack)).await {
             outcome.unwrap();
         }
         assert_eq!(redis.list("default", "active").await, [""; 0]);
