@@ -234,7 +234,7 @@ fn the_grant_that_is_printed_can_be_pasted_at_the_end_of_any_file() {
     );
     let table = said
         .out
-        .find("[plugins.grants.")
+        .find("\n[plugins.grants.")
         .unwrap_or_else(|| panic!("{}", said.out));
     let text = fs::read_to_string(&file).unwrap() + &said.out[table..];
     fs::write(&file, text).unwrap();
