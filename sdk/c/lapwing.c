@@ -18,6 +18,7 @@ struct lw_run {
   bool ended, failed;
   lapwing_plugin_types_outcome_t outcome;
   lapwing_plugin_types_check_error_t error;
+  exports_lapwing_plugin_config_check_list_problem_t problems;
 };
 
 static void *need(void *memory) {
@@ -139,6 +140,15 @@ void lw_fail(lw_run *run, lw_failure failure, const char *message, ...) {
   run->error.tag = (uint8_t)failure;
   // Every case of the variant holds one text.
   run->error.val.internal = owned(print(message, arguments));
+  va_end(arguments);
+}
+
+void lw_problem(lw_run *run, const char *pointer, const char *message, ...) {
+  exports_lapwing_plugin_config_check_list_problem_t *all = &run->problems;
+  all->ptr = need(realloc(all->ptr, (all->len + 1) * sizeof *all->ptr));
+  va_list arguments;
+  va_start(arguments, message);
+  all->ptr[all->len++] = (exports_lapwing_plugin_config_check_problem_t){owned(pointer), owned(print(message, arguments))};
   va_end(arguments);
 }
 
@@ -508,4 +518,17 @@ bool exports_lapwing_plugin_checker_check(exports_lapwing_plugin_checker_request
   }
   *outcome = run.outcome;
   return true;
+}
+
+void exports_lapwing_plugin_config_check_validate(plugin_string_t *name, exports_lapwing_plugin_config_check_json_t *config,
+                                                  exports_lapwing_plugin_config_check_list_problem_t *problems) {
+  lw_run run = {.config = zeroed(config->ptr, config->len)};
+  const lw_kind *kind = kind_of(*name);
+  if (kind && kind->validate) kind->validate(&run);
+  plugin_string_free(name);
+  plugin_string_free(config);
+  lapwing_plugin_types_outcome_free(&run.outcome);
+  if (run.failed) lapwing_plugin_types_check_error_free(&run.error);
+  end_run();
+  *problems = run.problems;
 }

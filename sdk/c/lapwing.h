@@ -33,6 +33,9 @@ typedef struct {
   const char *const *sensitive;      // JSON pointers to secrets in the config, NULL at the end; or NULL
   const lw_capability *capabilities; // an entry without a name at the end; or NULL
   void (*check)(lw_run *run);        // one run; must end with a verdict
+  void (*validate)(lw_run *run);     // tells by `lw_problem` what the schema cannot, of a config that fits it; or NULL. Asked
+                                     // when somebody sets up or tries out a monitor, not in its runs: it may read the config
+                                     // and log, and nothing else
 } lw_kind;
 
 typedef struct {
@@ -56,6 +59,9 @@ void lw_down(lw_run *run, const char *reason, const char *message, ...) LW_PRINT
 // No verdict: the check could not be carried out.
 typedef enum { LW_INVALID_CONFIG, LW_UNSUPPORTED, LW_DENIED, LW_RETRYABLE, LW_INTERNAL } lw_failure;
 void lw_fail(lw_run *run, lw_failure failure, const char *message, ...) LW_PRINTF(3, 4);
+
+// Something wrong with the config, for `validate`: the JSON pointer to the value ("/port", "" for the whole), and what is wrong.
+void lw_problem(lw_run *run, const char *pointer, const char *message, ...) LW_PRINTF(3, 4);
 
 // What supports it. At most 32 attributes and 32 metrics; more are left out.
 void lw_latency(lw_run *run, uint64_t nanoseconds);

@@ -82,6 +82,27 @@ extern int64_t __wasm_import_lapwing_plugin_context_remaining(void);
 __attribute__((__import_module__("lapwing:plugin/context@1.0.0"), __import_name__("granted")))
 extern int32_t __wasm_import_lapwing_plugin_context_granted(uint8_t *, size_t);
 
+// Exported Functions from `lapwing:plugin/config-check@1.0.0`
+
+__attribute__((__weak__, __export_name__("cabi_post_lapwing:plugin/config-check@1.0.0#validate")))
+void __wasm_export_exports_lapwing_plugin_config_check_validate_post_return(uint8_t * arg0) {
+  size_t len = *((size_t*) (arg0 + sizeof(void*)));
+  if (len > 0) {
+    uint8_t *ptr = *((uint8_t **) (arg0 + 0));
+    for (size_t i = 0; i < len; i++) {
+      uint8_t *base = ptr + i * (4*sizeof(void*));
+      (void) base;
+      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+        free(*((uint8_t **) (base + 0)));
+      }
+      if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (base + (2*sizeof(void*)))));
+      }
+    }
+    free(ptr);
+  }
+}
+
 // Exported Functions from `lapwing:plugin/checker@1.0.0`
 
 __attribute__((__weak__, __export_name__("cabi_post_lapwing:plugin/checker@1.0.0#describe")))
@@ -1054,6 +1075,26 @@ void lapwing_plugin_state_result_void_state_error_free(lapwing_plugin_state_resu
   if (!ptr->is_err) {
   } else {
     lapwing_plugin_state_state_error_free(&ptr->val.err);
+  }
+}
+
+void exports_lapwing_plugin_config_check_json_free(exports_lapwing_plugin_config_check_json_t *ptr) {
+  lapwing_plugin_types_json_free(ptr);
+}
+
+void exports_lapwing_plugin_config_check_problem_free(exports_lapwing_plugin_config_check_problem_t *ptr) {
+  plugin_string_free(&ptr->pointer);
+  plugin_string_free(&ptr->message);
+}
+
+void exports_lapwing_plugin_config_check_list_problem_free(exports_lapwing_plugin_config_check_list_problem_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    exports_lapwing_plugin_config_check_problem_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      exports_lapwing_plugin_config_check_problem_free(&list_ptr[i]);
+    }
+    free(list_ptr);
   }
 }
 
@@ -2483,6 +2524,18 @@ lapwing_plugin_context_duration_t lapwing_plugin_context_remaining(void) {
 bool lapwing_plugin_context_granted(plugin_string_t *capability) {
   int32_t ret = __wasm_import_lapwing_plugin_context_granted((uint8_t *) (*capability).ptr, (*capability).len);
   return ret;
+}
+
+__attribute__((__export_name__("lapwing:plugin/config-check@1.0.0#validate")))
+uint8_t * __wasm_export_exports_lapwing_plugin_config_check_validate(uint8_t * arg, size_t arg0, uint8_t * arg1, size_t arg2) {
+  plugin_string_t arg3 = (plugin_string_t) { (uint8_t*)(arg), (arg0) };
+  exports_lapwing_plugin_config_check_json_t arg4 = (plugin_string_t) { (uint8_t*)(arg1), (arg2) };
+  exports_lapwing_plugin_config_check_list_problem_t ret;
+  exports_lapwing_plugin_config_check_validate(&arg3, &arg4, &ret);
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  *((size_t*)(ptr + sizeof(void*))) = (ret).len;
+  *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;
+  return ptr;
 }
 
 __attribute__((__export_name__("lapwing:plugin/checker@1.0.0#describe")))

@@ -593,6 +593,18 @@ typedef uint8_t lapwing_plugin_log_level_t;
 
 typedef lapwing_plugin_types_duration_t lapwing_plugin_context_duration_t;
 
+typedef lapwing_plugin_types_json_t exports_lapwing_plugin_config_check_json_t;
+
+typedef struct exports_lapwing_plugin_config_check_problem_t {
+  plugin_string_t   pointer;
+  plugin_string_t   message;
+} exports_lapwing_plugin_config_check_problem_t;
+
+typedef struct {
+  exports_lapwing_plugin_config_check_problem_t *ptr;
+  size_t len;
+} exports_lapwing_plugin_config_check_list_problem_t;
+
 typedef lapwing_plugin_types_plugin_info_t exports_lapwing_plugin_checker_plugin_info_t;
 
 typedef lapwing_plugin_types_request_t exports_lapwing_plugin_checker_request_t;
@@ -655,6 +667,9 @@ extern void lapwing_plugin_log_log(lapwing_plugin_log_level_t level, plugin_stri
 extern lapwing_plugin_context_duration_t lapwing_plugin_context_remaining(void);
 // host-verified fact: which optional capabilities were granted
 extern bool lapwing_plugin_context_granted(plugin_string_t *capability);
+
+// Exported Functions from `lapwing:plugin/config-check@1.0.0`
+void exports_lapwing_plugin_config_check_validate(plugin_string_t *check_type, exports_lapwing_plugin_config_check_json_t *config, exports_lapwing_plugin_config_check_list_problem_t *ret);
 
 // Exported Functions from `lapwing:plugin/checker@1.0.0`
 void exports_lapwing_plugin_checker_describe(exports_lapwing_plugin_checker_plugin_info_t *ret);
@@ -831,6 +846,12 @@ void lapwing_plugin_state_result_option_list_u8_state_error_free(lapwing_plugin_
 void plugin_option_u32_free(plugin_option_u32_t *ptr);
 
 void lapwing_plugin_state_result_void_state_error_free(lapwing_plugin_state_result_void_state_error_t *ptr);
+
+void exports_lapwing_plugin_config_check_json_free(exports_lapwing_plugin_config_check_json_t *ptr);
+
+void exports_lapwing_plugin_config_check_problem_free(exports_lapwing_plugin_config_check_problem_t *ptr);
+
+void exports_lapwing_plugin_config_check_list_problem_free(exports_lapwing_plugin_config_check_list_problem_t *ptr);
 
 void exports_lapwing_plugin_checker_plugin_info_free(exports_lapwing_plugin_checker_plugin_info_t *ptr);
 

@@ -37,13 +37,21 @@ function fail(text) {
   process.exit(1);
 }
 
+/** What the component exports: the plugin's `checker`, and its check of configs. */
+function entry(plugin) {
+  const from = JSON.stringify(plugin);
+  return `import { checker } from ${from};
+    export { checker };
+    export const configCheck = checker.configCheck ?? { validate: () => [] };`;
+}
+
 const { default: esbuild } = await tool('esbuild');
 const { componentize } = await tool('@bytecodealliance/componentize-js');
 const work = await mkdtemp(join(tmpdir(), 'lapwing-plugin-'));
 try {
   const bundle = join(work, 'plugin.js');
   const { errors } = await esbuild.build({
-    entryPoints: [source],
+    stdin: { contents: entry(resolve(source)), resolveDir: sdk },
     outfile: bundle,
     bundle: true,
     format: 'esm',
@@ -60,7 +68,7 @@ try {
   const { component } = await componentize({
     sourcePath: bundle,
     witPath: resolve(values.wit),
-    worldName: 'plugin',
+    worldName: 'plugin-validating',
     disableFeatures: fetches ? ['fetch-event'] : ['fetch-event', 'http'],
   });
   await mkdir(dirname(resolve(output)), { recursive: true });

@@ -21,6 +21,7 @@ export interface Plugin {
 export interface Checker {
   describe(): unknown;
   check(request: unknown): Promise<unknown>;
+  configCheck: { validate(kind: string, config: string): Required<Problem>[] };
 }
 
 export interface Kind<Config = any> {
@@ -40,6 +41,18 @@ export interface Kind<Config = any> {
    * A `NetError` that is thrown ends the run as it should end; any other error counts as the plugin's own fault.
    */
   check(config: Config, cx: Context): Outcome | Promise<Outcome>;
+  /**
+   * What the schema cannot say: everything that is wrong with a config that fits it. Asked when somebody sets up or tries out a
+   * monitor, not in its runs; nothing of the worker but its log can be used here.
+   */
+  validate?(config: Config): Problem[];
+}
+
+/** Something wrong with a config. */
+export interface Problem {
+  /** JSON pointer to the value (`/port`); the whole config by default. */
+  pointer?: string;
+  message: string;
 }
 
 export interface Capability {

@@ -1,4 +1,4 @@
-import type { Checker, Status } from './index.js';
+import type { Checker, Problem, Status } from './index.js';
 
 /** Scripts a failed network call: `http: () => fault('refused')`. Tags are those of `net-error` in the interface. */
 export function fault(tag: string, text?: string): { fault: string; text: string };
@@ -45,3 +45,6 @@ export interface Ended {
 
 /** One run of a kind. The config is not validated, nor are defaults filled in: that is the worker's. */
 export function run(checker: Checker, kind: string, config: unknown, script?: Script): Promise<Ended>;
+
+/** What a kind's `validate` finds wrong with a config that fits its schema. */
+export function validate(checker: Checker, kind: string, config: unknown): Required<Problem>[];

@@ -30,6 +30,16 @@ export async function run(checker, kind, config, script = {}) {
   }
 }
 
+/** What a kind finds wrong with a config that fits its schema. */
+export function validate(checker, kind, config) {
+  use({ calls: [], lines: [], granted: [] });
+  try {
+    return checker.configCheck.validate(kind, JSON.stringify(config));
+  } finally {
+    use(undefined);
+  }
+}
+
 function readable({ status, reason, message, latency, attributes, metrics, details }) {
   const value = ({ tag, val }) => (tag === 'int' ? Number(val) : val);
   return {

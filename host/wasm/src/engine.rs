@@ -94,6 +94,8 @@ fn code(layout: Layout, limits: &RunLimits) -> Config {
     };
     config
         .epoch_interruption(true)
+        // No canonical NaNs (`cranelift_nan_canonicalization`): they would slow down all arithmetic, and `describe` is asked
+        // twice on one machine, which gives one operation the same bits each time.
         // No concurrent guests: halves the cost of a call on a live instance (0.9 against 2.1 µs).
         .concurrency_support(false)
         // Host code on a guest's stack gets the difference; past it the process would abort.
@@ -174,6 +176,36 @@ mod tests {
                 "the compiler's code fits: {layout:?}"
             );
         }
+    }
+
+    /// What a description is made of must not depend on chance: the bits of a result that is no number are the machine's,
+    /// and the same whenever they are asked for, whatever engine compiled the code.
+    #[tokio::test]
+    async fn a_result_that_is_no_number_has_the_same_bits_each_time() {
+        let text = r#"(module
+            (func (export "bits") (param $zero f64) (result i64)
+                (i64.reinterpret_f64 (f64.add
+                    (f64.div (local.get $zero) (local.get $zero))
+                    (f64.sqrt (f64.sub (local.get $zero) (f64.const 1)))))))"#;
+        let mut seen = std::collections::BTreeSet::new();
+        for layout in [Layout::Full, Layout::Reduced, Layout::OnDemand] {
+            let engine = build_compiler(layout, &RunLimits::default()).unwrap();
+            let module = wasmtime::Module::new(&engine, wat::parse_str(text).unwrap()).unwrap();
+            for _ in 0..3 {
+                let mut store = wasmtime::Store::new(&engine, ());
+                store.set_epoch_deadline(1000);
+                let instance = wasmtime::Instance::new_async(&mut store, &module, &[])
+                    .await
+                    .unwrap();
+                let bits = instance.get_typed_func::<f64, i64>(&mut store, "bits").unwrap();
+                seen.insert(bits.call_async(&mut store, 0.0).await.unwrap());
+            }
+        }
+        assert_eq!(seen.len(), 1, "{seen:x?}");
+        assert!(
+            seen.iter()
+                .all(|bits| f64::from_bits(bits.cast_unsigned()).is_nan())
+        );
     }
 
     #[tokio::test]

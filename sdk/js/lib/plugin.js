@@ -1,4 +1,5 @@
-// Between the interface and the functions an author writes: what `describe` and `check` of the component do.
+// Between the interface and the functions an author writes: what `describe`, `check` and `validate` of the
+// component do.
 
 import { host } from '#host';
 import { CheckError, NetError, SecretError, StateError } from './errors.js';
@@ -19,6 +20,7 @@ export function definePlugin({ name, version, summary, license, homepage, maxReu
       checkTypes: Object.entries(kinds).map(([kind, about]) => checkType(kind, about)),
     }),
     check: (request) => check(kinds, request),
+    configCheck: { validate: (kind, config) => validate(kinds, kind, config) },
   };
 }
 
@@ -49,6 +51,19 @@ async function check(kinds, request) {
   } finally {
     // The next run may have this instance: what is open would stay so.
     for (const one of opened) one.close();
+  }
+}
+
+/** What a kind finds wrong with a config that fits its schema: nothing, unless it has a `validate`. */
+function validate(kinds, name, config) {
+  const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
+  try {
+    return (kind?.validate?.(JSON.parse(config)) ?? []).map(({ pointer = '', message }) => ({ pointer, message }));
+  } catch (thrown) {
+    if (thrown instanceof CheckError && thrown.tag === 'invalid-config') return [{ pointer: '', message: thrown.message }];
+    // The interface has no error here: the engine ends without a word, the log has it.
+    log.error(thrown);
+    throw thrown;
   }
 }
 

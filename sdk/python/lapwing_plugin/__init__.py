@@ -16,10 +16,10 @@ from . import _interface  # noqa: F401 (first: the others import the interface)
 from . import dns, http, log, secrets, state, tcp, udp
 from .errors import CheckError, Internal, InvalidConfig, NetError, Retryable, SecretError, StateError, Unsupported
 from .outcome import Metric, Outcome, degraded, down, unknown, up
-from .plugin import Capability, Context, Plugin
+from .plugin import Capability, Context, Plugin, Problem
 
 __all__ = [
-    "Capability", "CheckError", "Context", "Internal", "InvalidConfig", "Metric", "NetError", "Outcome", "Plugin", "Retryable",
-    "SecretError", "StateError", "Unsupported", "degraded", "dns", "down", "http", "log", "secrets", "state", "tcp", "udp",
+    "Capability", "CheckError", "Context", "Internal", "InvalidConfig", "Metric", "NetError", "Outcome", "Plugin", "Problem",
+    "Retryable", "SecretError", "StateError", "Unsupported", "degraded", "dns", "down", "http", "log", "secrets", "state", "tcp", "udp",
     "unknown", "up",
 ]

@@ -1,4 +1,4 @@
-"""Between the interface and the functions an author writes: what `describe` and `check` of the component do."""
+"""Between the interface and the functions an author writes: what `describe`, `check` and `validate` of the component do."""
 
 import json
 import sys
@@ -51,7 +51,17 @@ class Context:
         return _context.granted(capability)
 
 
+@dataclass
+class Problem:
+    """Something wrong with a config that fits its schema."""
+
+    message: str
+    #: JSON pointer to the value (`/port`); the whole config by default.
+    pointer: str = ""
+
+
 Check = Callable[[Any, Context], Outcome]
+Validate = Callable[[Any], list[Problem]]
 
 
 @dataclass
@@ -59,6 +69,7 @@ class _Kind:
     about: types.CheckType
     config: Callable[..., Any]
     check: Check
+    validate: Validate | None
 
 
 class Plugin:
@@ -91,6 +102,7 @@ class Plugin:
         config: Callable[..., Any] = dict,
         sensitive: tuple[str, ...] = (),
         capabilities: tuple[Capability, ...] = (),
+        validate: Validate | None = None,
         default_interval_ms: float | None = None,
         default_timeout_ms: float | None = None,
     ) -> Callable[[Check], Check]:
@@ -98,7 +110,9 @@ class Plugin:
 
         `schema` is the JSON Schema of the config: the worker validates against it before every run, and fills in
         defaults. `config` makes what the function gets of the config's fields: a dict, or a dataclass. `sensitive` are
-        JSON pointers to secrets in it.
+        JSON pointers to secrets in it. `validate` tells what the schema cannot: everything that is wrong with a config
+        that fits it. It is asked when somebody sets up or tries out a monitor, not in its runs, and can use nothing of
+        the worker but its log.
         """
         about = types.CheckType(
             name=name,
@@ -113,7 +127,7 @@ class Plugin:
         )
 
         def add(check: Check) -> Check:
-            self._kinds[name] = _Kind(about, config, check)
+            self._kinds[name] = _Kind(about, config, check, validate)
             return check
 
         return add
@@ -129,6 +143,10 @@ class Plugin:
             def check(self, req: types.Request) -> types.Outcome:
                 return plugin._run(req)
 
+            # Of the interface `config-check`: the class that component.py exports calls it.
+            def validate(self, check_type: str, config: str) -> list[Problem]:
+                return plugin._validate(check_type, config)
+
         return Checker
 
     # An exception that is no `Err` of a check-error would end the interpreter, and tell nobody why.
@@ -143,6 +161,19 @@ class Plugin:
             return lower(outcome)
         except BaseException as raised:  # SystemExit and the like are the plugin's fault too
             return _ended(raised)
+
+    def _validate(self, name: str, config: str) -> list[Problem]:
+        kind = self._kinds.get(name)
+        if kind is None or kind.validate is None:
+            return []
+        try:
+            return kind.validate(kind.config(**json.loads(config)))
+        except InvalidConfig as raised:
+            return [Problem(str(raised))]
+        except BaseException as raised:
+            # The interface has no error here: the interpreter ends without a word, the log has it.
+            log.error("".join(traceback.format_exception(raised)))
+            raise
 
 
 def _ended(raised: BaseException) -> types.Outcome:

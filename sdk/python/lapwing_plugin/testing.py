@@ -17,6 +17,8 @@ from typing import Any, Callable
 from componentize_py_types import Err
 from wit_world.imports import context, dns, http, log, net_types, secrets, state, tcp, types, udp
 
+from .plugin import Problem
+
 
 def fault(tag: str, text: str | None = None) -> Exception:
     """A failed network call for a script to raise: `fault("Refused")`, `fault("Timeout", "connect: …")`."""
@@ -105,6 +107,13 @@ def run(checker: type, kind: str, config: Any, script: Script | None = None) -> 
         metrics={m.name: m.value for m in outcome.metrics},
         details=json.loads(outcome.details) if outcome.details else None,
     )
+
+
+def validate(checker: type, kind: str, config: Any) -> list[Problem]:
+    """What a kind finds wrong with a config that fits its schema."""
+    global _script
+    _script = Script()
+    return checker().validate(kind, json.dumps(config))
 
 
 class _Connection:

@@ -2,6 +2,7 @@
 
 mod bindings;
 mod examples;
+mod validating;
 mod withheld;
 
 use crate::support::{process::say, targets};

@@ -225,9 +225,16 @@ fn the_grant_that_is_printed_can_be_pasted_at_the_end_of_any_file() {
     let (_root, file) = settled("[log]\nlevel = \"info\"\n");
     let list = || say(&["plugin", "list", "--settings", &file]);
     let said = list();
+    // In one line there is no room for a table: the line is told with the table it belongs to.
+    let line = "`hosts = [\"relay.test:25\"]` in `[plugins.grants.fixtures]`";
+    assert!(
+        said.out.contains(line) && !said.out.contains("plugins.grants.fixtures.hosts"),
+        "{}",
+        said.out
+    );
     let table = said
         .out
-        .find("[plugins.grants.")
+        .find("\n[plugins.grants.")
         .unwrap_or_else(|| panic!("{}", said.out));
     let text = fs::read_to_string(&file).unwrap() + &said.out[table..];
     fs::write(&file, text).unwrap();

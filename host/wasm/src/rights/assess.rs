@@ -12,7 +12,8 @@ pub enum Approval {
     Granted,
     /// An operator must decide first.
     Pending {
-        /// What is asked for and not granted, each with the reason the plugin gives and the setting that grants it.
+        /// What is asked for and not granted, each with the reason the plugin gives and the line that grants it, with its
+        /// table: a dotted line would belong to whatever table it is pasted into.
         missing: Vec<String>,
     },
 }
@@ -27,8 +28,11 @@ pub fn assess(plugin: &str, declared: &[Capability], grant: &Grant) -> Approval 
             } = capability;
             let line = match list {
                 "" => format!("`{name}` is nothing this worker knows: it cannot be granted"),
-                "state" => format!("`{name}`: {} = true", setting(plugin, list)),
-                _ => format!("`{name}` to `{value}`: {} = [\"{value}\"]", setting(plugin, list)),
+                "state" => format!("`{name}`: `{list} = true` in `[{}]`", setting(plugin, "")),
+                _ => format!(
+                    "`{name}` to `{value}`: `{list} = [{value:?}]` in `[{}]`",
+                    setting(plugin, "")
+                ),
             };
             missing.insert(format!("kind `{kind}` asks for {line} ({reason})"));
         }
@@ -173,7 +177,7 @@ mod tests {
                 "{}"
             ),
             [
-                r#"kind `mail` asks for `net.http` to `api.test:443`: plugins.grants.probe.hosts = ["api.test:443"] (why not)"#
+                r#"kind `mail` asks for `net.http` to `api.test:443`: `hosts = ["api.test:443"]` in `[plugins.grants.probe]` (why not)"#
             ]
         );
         for (name, scope, grant) in [
@@ -199,6 +203,10 @@ mod tests {
         assert!(
             missing(capability("icmp.ping", &[], false), r#"{"hosts":["*"]}"#)[0]
                 .contains("cannot be granted")
+        );
+        assert_eq!(
+            missing(capability("state", &[], false), "{}"),
+            ["kind `mail` asks for `state`: `state = true` in `[plugins.grants.probe]` (why not)"]
         );
         assert_eq!(setting("a b", "hosts"), r#"plugins.grants."a b".hosts"#);
     }

@@ -3,13 +3,14 @@
 use crate::support::dist;
 use std::{collections::BTreeSet, fs, path::Path};
 
-const TESTS: [&str; 12] = [
+const TESTS: [&str; 13] = [
     include_str!("conduct.rs"),
     include_str!("hostile.rs"),
     include_str!("limits.rs"),
     include_str!("loading.rs"),
     include_str!("misdeeds.rs"),
     include_str!("network.rs"),
+    include_str!("polyglot.rs"),
     include_str!("reuse.rs"),
     include_str!("rights.rs"),
     include_str!("travels.rs"),
@@ -29,11 +30,15 @@ fn names(folder: &Path, extension: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_fixture_is_built_and_has_a_test() {
-    let sources = names(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/fixtures/examples"),
-        "rs",
-    );
-    assert!(!sources.is_empty());
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/fixtures");
+    let sources: BTreeSet<String> = [("examples", "rs"), ("polyglot", "js"), ("polyglot", "py")]
+        .into_iter()
+        .flat_map(|(folder, extension)| {
+            let found = names(&fixtures.join(folder), extension);
+            assert!(!found.is_empty(), "{folder}: no .{extension}");
+            found
+        })
+        .collect();
     let built = names(&dist().join("fixtures"), "wasm");
     let missing: Vec<_> = sources.difference(&built).collect();
     assert!(

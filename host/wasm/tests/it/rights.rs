@@ -160,7 +160,7 @@ async fn what_a_plugin_cannot_do_without_is_told_and_can_be_granted_as_a_whole()
     };
     assert_eq!(missing.len(), 1, "{missing:?}");
     assert!(
-        missing[0].contains(r#"plugins.grants.greedy.hosts = ["relay.test:25"] (sends by a relay)"#),
+        missing[0].contains(r#"`hosts = ["relay.test:25"]` in `[plugins.grants.greedy]` (sends by a relay)"#),
         "{missing:?}"
     );
     assert_eq!(assess("greedy", declared, &asked(declared)), Approval::Granted);

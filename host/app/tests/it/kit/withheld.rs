@@ -55,7 +55,8 @@ assert ended("memo", Away()) == "Retryable"
 assert ended("memo", Full()) == "Internal"
 "#;
 
-fn passes(program: &str, arguments: &[&str], folder: &str) {
+/// Runs a script in a folder of the SDK.
+pub(super) fn passes(program: &str, arguments: &[&str], folder: &str) {
     let said = Command::new(program)
         .args(arguments)
         .current_dir(repository().join(folder))

@@ -9,6 +9,7 @@ import weakref
 
 from componentize_py_types import Result, Ok, Err, Some
 from ..imports import types
+from ..exports import config_check
 
 class Checker(Protocol):
 
@@ -24,6 +25,13 @@ class Checker(Protocol):
         """
         Raises: `componentize_py_types.Err(wit_world.imports.types.CheckError)`
         """
+        raise NotImplementedError
+
+
+class ConfigCheck(Protocol):
+
+    @abstractmethod
+    def validate(self, check_type: str, config: str) -> List[config_check.Problem]:
         raise NotImplementedError
 
 

@@ -21,10 +21,10 @@ pub(super) fn build(folder: &Path, output: &Path, tools: &Tools) -> anyhow::Resu
         .current_dir(folder)
         .env("PYTHONPATH", installed)
         .args(["-c", "import componentize_py; componentize_py.script()"])
-        .args(["--quiet", "--wit-path", "wit/v1", "--world", "plugin"])
+        .args(["--quiet", "--wit-path", "wit/v1", "--world", "plugin-validating"])
         .args([
             "componentize",
-            "plugin",
+            "lapwing_plugin.component",
             "--python-path",
             ".",
             "--python-path",

@@ -43,11 +43,13 @@ const JS: &[File] = files!("sdk/js" => "lapwing-plugin/": [
 const PYTHON: &[File] = files!("sdk/python" => "": [
     "README.md", "bindings/componentize_py_types.py", "bindings/wit_world/__init__.py",
     "bindings/wit_world/exports/__init__.py", "bindings/wit_world/exports/checker.py",
+    "bindings/wit_world/exports/config_check.py",
     "bindings/wit_world/imports/__init__.py", "bindings/wit_world/imports/context.py",
     "bindings/wit_world/imports/dns.py", "bindings/wit_world/imports/http.py", "bindings/wit_world/imports/log.py",
     "bindings/wit_world/imports/net_types.py", "bindings/wit_world/imports/secrets.py",
     "bindings/wit_world/imports/state.py", "bindings/wit_world/imports/tcp.py",
     "bindings/wit_world/imports/types.py", "bindings/wit_world/imports/udp.py", "lapwing_plugin/__init__.py", "lapwing_plugin/_interface.py",
+    "lapwing_plugin/component.py",
     "lapwing_plugin/dns.py", "lapwing_plugin/errors.py", "lapwing_plugin/http.py", "lapwing_plugin/log.py",
     "lapwing_plugin/net.py", "lapwing_plugin/outcome.py", "lapwing_plugin/plugin.py", "lapwing_plugin/py.typed",
     "lapwing_plugin/secrets.py", "lapwing_plugin/state.py", "lapwing_plugin/tcp.py", "lapwing_plugin/testing.py",
