@@ -45,8 +45,8 @@ fn within(test: &str, setup: &[&str], via: &str) -> bool {
         unshare.arg("--map-root-user");
     }
     let script = format!(
-        "set -e; PATH=$PATH:/usr/sbin:/sbin; ip link set lo up; {}exec {via} \"$@\"",
-        setup.iter().map(|line| format!("{line}; ")).collect::<String>()
+        "set -e; PATH=$PATH:/usr/sbin:/sbin; ip link set lo up; {} exec {via} \"$@\"",
+        [setup, &[""][..]].concat().join("; ")
     );
     unshare.args(["--net", "sh", "-c", &script, "sh"]).arg(exe);
     unshare
