@@ -131,7 +131,7 @@ fn memory(line: &str) -> usize {
 async fn bomb() -> Vec<u8> {
     let mut encoder = GzipEncoder::new(Vec::new());
     for _ in 0..128 {
-        encoder.write_all(&[b' '; 1 << 20]).await.unwrap();
+        encoder.write_all(&vec![b' '; 1 << 20]).await.unwrap();
     }
     encoder.shutdown().await.unwrap();
     let bomb = encoder.into_inner();
