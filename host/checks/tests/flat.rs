@@ -165,6 +165,9 @@ async fn no_kind_unpacks_a_bomb_into_memory() {
     let url = |server: &Server| format!("http://{}/", server.address);
     let definition = "syntax = \"proto3\"; message E {} service S { rpc M(E) returns (E); }";
     let probe = Probe::new();
+    // The system's roots are read once, and are no kind's doing.
+    let secure = json!({ "url": format!("https://{}/", good.address) });
+    assert_eq!(probe.seen("http", secure).await.status, Status::Down);
     for (kind, config) in [
         ("http", json!({ "url": url(&good), "keyword": "x" })),
         ("websocket", json!({ "url": format!("ws://{}/", bad.address) })),
