@@ -282,3 +282,28 @@ impl fmt::Display for IpFamily {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_wins_over_a_peer_that_always_has_something_ready() {
+        let start = Instant::now();
+        let deadline = start + Duration::from_secs(1);
+        let mut heard = 0;
+        while by(deadline, ready(())).await.is_ok() {
+            heard += 1;
+            assert!(heard <= 10, "heard for ever");
+            time::advance(Duration::from_millis(100)).await;
+        }
+        assert_eq!((heard, start.elapsed()), (10, Duration::from_secs(1)));
+        assert!(
+            by(deadline + Duration::from_secs(1), pending::<()>())
+                .await
+                .is_err()
+        );
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
+    }
+}

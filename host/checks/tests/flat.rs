@@ -1,5 +1,5 @@
-//! A thousand checks of a kind leave no file descriptor and no task behind. In a process of its own, because both are
-//! counted for the whole process.
+//! A thousand checks of a kind leave no file descriptor and no task behind, and none unpacks a bomb into memory. In a
+//! process of its own, because all of it is counted for the whole process.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,7 +14,10 @@ mod it {
     pub(crate) mod support;
 }
 
+use async_compression::tokio::write::GzipEncoder;
 use futures_util::{StreamExt, stream};
+use http::Response;
+use http_body_util::Full;
 use hyper::server::conn::http2;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -29,11 +32,15 @@ use it::support::{
 use lapwing_model::Status;
 use serde_json::{Value, json};
 use std::fs;
-use tokio::runtime::Handle;
+use tokio::{io::AsyncWriteExt, runtime::Handle, sync::Mutex};
 use tonic::service::Routes;
 
 const CHECKS: usize = 1000;
 const AT_ONCE: usize = 16;
+/// Most memory that a bomb may take, in bytes.
+const MOST_GROWTH: usize = 16 << 20;
+/// Held by the test that counts.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
@@ -51,6 +58,7 @@ async fn run(probe: &Probe, kind: &str, config: &Value, times: usize) {
 
 #[tokio::test]
 async fn descriptors_and_tasks_are_flat_over_a_thousand_checks_of_each_kind() {
+    let _alone = ALONE.lock().await;
     let authority = Authority::new();
     let plain = Server::http(|_| ok("ok")).await;
     let secure = Server::https(authority.issue(&Leaf::default()).acceptor(), |_| ok("ok")).await;
@@ -108,5 +116,84 @@ async fn descriptors_and_tasks_are_flat_over_a_thousand_checks_of_each_kind() {
             || descriptors() <= before.0 && tasks() <= before.1,
         )
         .await;
+    }
+}
+
+/// A line of this process's `status`, in bytes.
+fn memory(line: &str) -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|text| text.strip_prefix(line)).unwrap();
+    let kibibytes: usize = line.split_whitespace().next().unwrap().parse().unwrap();
+    kibibytes << 10
+}
+
+/// 128 MiB of blanks, in less than 256 KiB.
+async fn bomb() -> Vec<u8> {
+    let mut encoder = GzipEncoder::new(Vec::new());
+    for _ in 0..128 {
+        encoder.write_all(&vec![b' '; 1 << 20]).await.unwrap();
+    }
+    encoder.shutdown().await.unwrap();
+    let bomb = encoder.into_inner();
+    assert!(bomb.len() < 256 << 10);
+    bomb
+}
+
+#[tokio::test]
+async fn no_kind_unpacks_a_bomb_into_memory() {
+    let _alone = ALONE.lock().await;
+    let bomb = bomb().await;
+    let packed = |code: u16| {
+        let bomb = bomb.clone();
+        Server::http(move |_| {
+            let answer = Response::builder()
+                .status(code)
+                .header("content-encoding", "gzip");
+            answer.body(Full::from(bomb.clone())).unwrap()
+        })
+    };
+    let (good, bad) = (packed(200).await, packed(503).await);
+    let length = u32::try_from(bomb.len()).unwrap().to_be_bytes();
+    let message = [&[1][..], &length, &bomb].concat();
+    let grpc = Server::http2(move |_| {
+        let answer = Response::builder()
+            .header("content-type", "application/grpc")
+            .header("grpc-encoding", "gzip");
+        answer.body(Full::from(message.clone())).unwrap()
+    })
+    .await;
+    let url = |server: &Server| format!("http://{}/", server.address);
+    let definition = "syntax = \"proto3\"; message E {} service S { rpc M(E) returns (E); }";
+    let probe = Probe::new();
+    // The system's roots are read once, and are no kind's doing.
+    let secure = json!({ "url": format!("https://{}/", good.address) });
+    assert_eq!(probe.seen("http", secure).await.status, Status::Down);
+    for (kind, config) in [
+        ("http", json!({ "url": url(&good), "keyword": "x" })),
+        ("websocket", json!({ "url": format!("ws://{}/", bad.address) })),
+        (
+            "docker",
+            json!({ "container_id": "c", "connection_type": "tcp", "docker_daemon": format!("tcp://{}", good.address) }),
+        ),
+        (
+            "rabbitmq",
+            json!({ "nodes": [url(&bad)], "username": "u", "password": "p" }),
+        ),
+        ("grpc", json!({ "host": "127.0.0.1", "port": grpc.port() })),
+        (
+            "grpc-keyword",
+            json!({
+                "grpcUrl": grpc.address.to_string(), "grpcServiceName": "S", "grpcMethod": "M",
+                "grpcProtobuf": definition,
+            }),
+        ),
+    ] {
+        // The peak is forgotten: `man 5 proc_pid_clear_refs`.
+        fs::write("/proc/self/clear_refs", "5").unwrap();
+        let before = memory("VmRSS:");
+        let seen = probe.seen(kind, config).await;
+        let growth = memory("VmHWM:").saturating_sub(before);
+        assert_eq!(seen.status, Status::Down, "{kind}: {}", seen.message);
+        assert!(growth < MOST_GROWTH, "{kind}: {growth} bytes, {}", seen.message);
     }
 }

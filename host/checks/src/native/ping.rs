@@ -165,7 +165,7 @@ impl Tally {
                 _ = ticks.tick(), if sent < usize::from(config.count) => {
                     let sequence = u16::try_from(sent).unwrap_or_default();
                     tally.packets.push(Packet { sent: Instant::now(), took: None });
-                    if let Err(error) = echoes.send(sequence).await {
+                    if let Err(error) = echoes.send(sequence, cx.deadline).await {
                         refused += 1;
                         tally.refused(error);
                     }

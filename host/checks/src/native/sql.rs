@@ -88,7 +88,7 @@ fn first_word(query: &str) -> &str {
 }
 
 /// Whether MySQL (`/*!`) or MariaDB (`/*M!`) runs what stands in this comment.
-pub(super) fn is_executable(comment: &str) -> bool {
+fn is_executable(comment: &str) -> bool {
     comment.starts_with('!') || comment.starts_with("M!")
 }
 

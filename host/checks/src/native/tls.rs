@@ -40,11 +40,11 @@ pub struct TlsConfig {
     /// Root certificates to trust instead of the system's, PEM. A server's own certificate may be among them.
     #[serde(default)]
     pub tls_ca: String,
-    /// Client certificate, PEM.
-    #[serde(default, rename = "tlsCert")]
+    /// Client certificate, PEM; with `tls_key`.
+    #[serde(default)]
     pub tls_cert: String,
-    /// Client key, PEM.
-    #[serde(default, rename = "tlsKey")]
+    /// Key of `tls_cert`, PEM.
+    #[serde(default)]
     pub tls_key: String,
     /// Oldest TLS version to speak. Default: `1.2`.
     #[serde(default)]
@@ -72,7 +72,7 @@ impl Check for Tls {
     const SUMMARY: &'static str = "Does a TLS handshake and watches the certificate";
     const EXAMPLE: &'static str =
         r#"{"host": "mail.example.com", "starttls": "smtp", "port": 587, "cert_expiry_warn_days": 21}"#;
-    const SENSITIVE: &'static [&'static str] = &["/tlsKey"];
+    const SENSITIVE: &'static [&'static str] = &["/tls_key"];
     type Config = TlsConfig;
 
     async fn probe(&self, config: TlsConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
@@ -152,7 +152,7 @@ impl TlsConfig {
             ..trust!(self, self.ignore_tls_errors)
         };
         let options = trust.options().map_err(|_| {
-            CheckError::InvalidConfig("`tlsCert` and `tlsKey`: one needs the other".to_owned())
+            CheckError::InvalidConfig("`tls_cert` and `tls_key`: one needs the other".to_owned())
         })?;
         Ok(TlsOptions {
             alpn: self.alpn.clone(),

@@ -113,8 +113,12 @@ async fn exchange(socket: &Datagrams, config: &UdpConfig, cx: &ProbeContext) -> 
     let (start, tries) = (Instant::now(), u32::from(config.tries.clamp(1, 10)));
     let mut silence = NetError::ResponseTimeout(format!("{} says nothing", socket.peer));
     for turn in 1..=tries {
-        socket.send(config.payload.as_bytes()).await?;
-        match socket.receive(start + patience * turn / tries).await {
+        let end = start + patience * turn / tries;
+        let heard = match socket.send(config.payload.as_bytes(), end).await {
+            Ok(()) => socket.receive(end).await,
+            Err(error) => Err(error),
+        };
+        match heard {
             Err(timeout @ NetError::ResponseTimeout(_)) => silence = timeout,
             heard => return heard,
         }

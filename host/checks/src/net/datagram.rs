@@ -74,10 +74,15 @@ pub(super) fn open(peer: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 impl Datagrams {
-    /// Sends one datagram.
-    pub async fn send(&self, payload: &[u8]) -> Result<(), NetError> {
-        let sent = self.socket.send(payload).await;
-        sent.map(|_| ()).map_err(|error| self.fault(&error))
+    /// Sends one datagram; [`NetError::ResponseTimeout`] where there is no room for it until `deadline`. Cancel safe.
+    pub async fn send(&self, payload: &[u8], deadline: Instant) -> Result<(), NetError> {
+        match by(deadline, self.socket.send(payload)).await {
+            Ok(sent) => sent.map(|_| ()).map_err(|error| self.fault(&error)),
+            Err(_) => Err(NetError::ResponseTimeout(format!(
+                "{}: what was sent before has not left",
+                self.peer
+            ))),
+        }
     }
 
     /// The peer's next datagram; [`NetError::ResponseTimeout`] at `deadline`. Cancel safe.

@@ -187,6 +187,10 @@ impl NetError {
             rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
                 Self::Tls(format!("{what} does not speak TLS"))
             }
+            // What was offered to it are versions of a protocol (RFC 7301, 3.2).
+            rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol) => {
+                Self::VersionMismatch(format!("{what} speaks none of the protocols it was offered"))
+            }
             rustls::Error::AlertReceived(alert) => Self::Tls(format!("{what} sent the alert {alert:?}")),
             _ => Self::Tls(format!("{what}: {error}")),
         }

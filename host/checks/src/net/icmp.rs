@@ -7,7 +7,7 @@
 
 mod packet;
 
-use super::{IpFamily, Net, NetError, Resolved, datagram::first};
+use super::{IpFamily, Net, NetError, Resolved, by, datagram::first};
 use packet::Family;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::{
@@ -15,7 +15,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
-use tokio::net::UdpSocket;
+use tokio::{net::UdpSocket, time::Instant};
 
 /// Most bytes after the ICMP header in one packet.
 pub const MAX_PAYLOAD: usize = 65_507;
@@ -56,7 +56,7 @@ impl Net {
         host: &str,
         size: usize,
         family: IpFamily,
-        deadline: tokio::time::Instant,
+        deadline: Instant,
     ) -> Result<Echoes, EchoError> {
         let Resolved { addresses, elapsed } = self.resolve(host, None, family, deadline).await?;
         let (peer, (socket, raw)) = first(&addresses, open)?;
@@ -111,11 +111,17 @@ impl Echoes {
         if self.raw { "raw" } else { "datagram" }
     }
 
-    /// Sends the echo request of this number.
-    pub async fn send(&self, sequence: u16) -> Result<(), NetError> {
+    /// Sends the echo request of this number; [`NetError::ResponseTimeout`] where there is no room for it until
+    /// `deadline`. Cancel safe.
+    pub async fn send(&self, sequence: u16, deadline: Instant) -> Result<(), NetError> {
         let request = packet::request(self.family, self.identifier, sequence, &self.payload);
-        let sent = self.socket.send(&request).await;
-        sent.map(|_| ()).map_err(|error| self.fault(&error))
+        match by(deadline, self.socket.send(&request)).await {
+            Ok(sent) => sent.map(|_| ()).map_err(|error| self.fault(&error)),
+            Err(_) => Err(NetError::ResponseTimeout(format!(
+                "{}: what was sent before has not left",
+                self.peer
+            ))),
+        }
     }
 
     /// The number of the next reply of the peer to a request of ours; or what the way to it said (no route). Waits for

@@ -86,9 +86,10 @@ async fn unbound() -> Unbound {
             "auth-zone:\n  name: \"{name}\"\n  zonefile: \"{file}\"\n  for-downstream: yes\n  for-upstream: no\n"
         );
     }
-    // Nobody is there: what is not in the zones fails, and no packet leaves the machine.
-    config +=
-        "forward-zone:\n  name: \".\"\n  forward-addr: 127.0.0.1@9\nremote-control:\n  control-enable: no\n";
+    // A zone that could not be had: what is asked of it fails at once. What is in no zone finds nobody, and no packet
+    // leaves the machine.
+    config += "auth-zone:\n  name: \"broken.test\"\n  primary: 127.0.0.1@9\n  for-downstream: yes\n  for-upstream: no\n\
+               forward-zone:\n  name: \".\"\n  forward-addr: 127.0.0.1@9\nremote-control:\n  control-enable: no\n";
     let config = folder.write("unbound.conf", config);
     let mut command = program("unbound");
     command.arg("-d").arg("-c").arg(config);
@@ -278,7 +279,7 @@ async fn what_is_not_there_is_down_unless_it_is_asked_for() {
             "No A records found for six.lapwing.test",
         ),
         (
-            "outside.example",
+            "www.broken.test",
             "A",
             json!({}),
             "dns_failed",

@@ -5,6 +5,7 @@ use crate::{
     contract::{PASSWORD, target_config},
     support::{Probe, reason, registry, server::Server},
 };
+use futures_util::future::join_all;
 use lapwing_model::Status;
 use std::time::Duration;
 use tokio::{
@@ -40,52 +41,61 @@ fn kinds() -> Vec<String> {
     kinds
 }
 
-/// Runs every kind against a server that says `speech` at once, or after it was spoken to.
-async fn against(speech: &'static [u8], at_once: bool, patience: Duration) {
-    for kind in kinds() {
-        let server = Server::raw(move |mut stream| async move {
-            if !at_once {
-                let _ = stream.read(&mut [0; 1024]).await;
-            }
-            let _ = stream.write_all(speech).await;
-            // Until the client leaves.
-            while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
-        })
-        .await;
-        let probe = Probe::new().within(patience);
-        let seen = probe.seen(&kind, target_config(&kind, server.address)).await;
-        assert_eq!(seen.status, Status::Down, "{kind}: {}", seen.message);
-        assert!(
-            WORDS.contains(&reason(&seen)),
-            "{kind}: {} {}",
-            reason(&seen),
-            seen.message
-        );
-        assert!(!seen.message.contains(PASSWORD), "{kind}: {}", seen.message);
-        server.drained().await;
-    }
+/// Runs every kind against servers that say each of `speeches` at once, or after they were spoken to.
+async fn against(speeches: &[&'static [u8]], at_once: bool) {
+    let pairs = speeches
+        .iter()
+        .flat_map(|speech| each(async |kind| hears(&kind, speech, at_once).await));
+    join_all(pairs).await;
+}
+
+/// `run` for every kind, all at the same time: some wait for more until their time is over.
+fn each<F: Future<Output = ()>>(run: impl Fn(String) -> F) -> impl Iterator<Item = F> {
+    kinds().into_iter().map(run)
+}
+
+async fn hears(kind: &str, speech: &'static [u8], at_once: bool) {
+    let server = Server::raw(move |mut stream| async move {
+        if !at_once {
+            let _ = stream.read(&mut [0; 1024]).await;
+        }
+        let _ = stream.write_all(speech).await;
+        // Until the client leaves.
+        while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+    })
+    .await;
+    let probe = Probe::new().within(Duration::from_secs(2));
+    let seen = probe.seen(kind, target_config(kind, server.address)).await;
+    assert_eq!(seen.status, Status::Down, "{kind}: {}", seen.message);
+    assert!(
+        WORDS.contains(&reason(&seen)),
+        "{kind}: {} {}",
+        reason(&seen),
+        seen.message
+    );
+    assert!(!seen.message.contains(PASSWORD), "{kind}: {}", seen.message);
+    server.drained().await;
 }
 
 #[tokio::test]
 async fn a_web_server_is_no_database() {
     let page =
         b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>no</html>";
-    against(page, false, Duration::from_secs(2)).await;
-    against(page, true, Duration::from_secs(2)).await;
+    let pages: [&[u8]; 1] = [page];
+    tokio::join!(against(&pages, false), against(&pages, true));
 }
 
 #[tokio::test]
 async fn a_length_of_gibibytes_is_not_believed() {
-    for speech in [
-        &[0xFF; 64][..],
+    let speeches: [&[u8]; 6] = [
+        &[0xFF; 64],
         &[0x7F; 64],
         &[0; 64],
         b"R\x7f\xff\xff\xff\0\0\0\0",
         b"$2147483647\r\nx",
         b"\xff\xff\xff\0\x0a",
-    ] {
-        against(speech, false, Duration::from_secs(1)).await;
-    }
+    ];
+    against(&speeches, false).await;
 }
 
 #[tokio::test]
@@ -114,7 +124,7 @@ async fn a_server_that_hangs_up_is_told_as_such() {
 
 #[tokio::test]
 async fn a_byte_at_a_time_ends_at_the_deadline() {
-    for kind in kinds() {
+    let runs = each(async |kind| {
         let server = Server::raw(|mut stream| async move {
             while stream.write_all(&[0]).await.is_ok() {
                 time::sleep(Duration::from_millis(100)).await;
@@ -132,12 +142,13 @@ async fn a_byte_at_a_time_ends_at_the_deadline() {
             seen.message
         );
         server.drained().await;
-    }
+    });
+    join_all(runs).await;
 }
 
 #[tokio::test]
 async fn an_echo_is_no_server_and_learns_us_no_password() {
-    for kind in kinds() {
+    let runs = each(async |kind| {
         let server = Server::raw(|mut stream| async move {
             let mut heard = vec![0; 4096];
             while let Ok(length @ 1..) = stream.read(&mut heard).await {
@@ -149,5 +160,6 @@ async fn an_echo_is_no_server_and_learns_us_no_password() {
         let seen = probe.seen(&kind, target_config(&kind, server.address)).await;
         assert_eq!(seen.status, Status::Down, "{kind}");
         assert!(!format!("{seen:?}").contains(PASSWORD), "{kind}: {seen:?}");
-    }
+    });
+    join_all(runs).await;
 }

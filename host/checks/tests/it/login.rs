@@ -22,8 +22,13 @@ async fn login(url: String, method: &str, more: Value) -> Observation {
 }
 
 #[tokio::test]
-async fn apache_takes_our_digest_and_refuses_a_wrong_one() {
+async fn apache_takes_our_digest_and_ntlm_and_refuses_wrong_ones() {
     let apache = Apache::start().await;
+    digest_is_taken(&apache).await;
+    ntlm_is_taken(&apache).await;
+}
+
+async fn digest_is_taken(apache: &Apache) {
     let page = || apache.url("/digest/page?x=1");
     let up = login(page(), "digest", json!({ "keyword": "welcome to digest" })).await;
     assert_eq!(up.status, Status::Up, "{}", up.message);
@@ -37,9 +42,7 @@ async fn apache_takes_our_digest_and_refuses_a_wrong_one() {
     }
 }
 
-#[tokio::test]
-async fn a_gss_server_takes_our_ntlm_and_refuses_a_wrong_one() {
-    let apache = Apache::start().await;
+async fn ntlm_is_taken(apache: &Apache) {
     let page = || apache.url("/ntlm/page");
     let corp = json!({ "authDomain": "CORP", "authWorkstation": "PROBE", "keyword": "welcome to ntlm" });
     let up = login(page(), "ntlm", corp.clone()).await;

@@ -27,6 +27,7 @@ mod mqtt;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod oauth;
+mod observed;
 mod ping;
 #[cfg(feature = "postgres")]
 mod postgres;

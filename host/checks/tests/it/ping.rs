@@ -2,8 +2,19 @@
 //!
 //! Needs `unshare`, `setpriv` (util-linux) and `ip` (iproute2), and root or user namespaces.
 
-use crate::support::{Probe, reason, servers::program};
-use lapwing_checks::CheckError;
+use crate::{
+    support::{
+        Probe,
+        dns::{Answer, NameServer},
+        policy_of, reason,
+        servers::program,
+        with,
+    },
+    udp::Datagrams,
+};
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
+use hickory_resolver::proto::rr::RecordType;
+use lapwing_checks::{CheckError, Net};
 use lapwing_model::{Observation, Status};
 use rustix::process::geteuid;
 use serde_json::{Value, json};
@@ -14,6 +25,7 @@ use std::{
     process::Command,
     time::{Duration, Instant},
 };
+use tokio::time;
 
 /// Set in the process that runs within the namespace.
 const WITHIN: &str = "LAPWING_TEST_NAMESPACE";
@@ -33,8 +45,8 @@ fn within(test: &str, setup: &[&str], via: &str) -> bool {
         unshare.arg("--map-root-user");
     }
     let script = format!(
-        "set -e; PATH=$PATH:/usr/sbin:/sbin; ip link set lo up; {}; exec {via} \"$@\"",
-        setup.join("; ")
+        "set -e; PATH=$PATH:/usr/sbin:/sbin; ip link set lo up; {} exec {via} \"$@\"",
+        [setup, &[""][..]].concat().join("; ")
     );
     unshare.args(["--net", "sh", "-c", &script, "sh"]).arg(exe);
     unshare
@@ -265,14 +277,16 @@ async fn loss_is_judged_by_its_thresholds_and_duplicates_are_no_replies() {
             "degraded_loss_percent": degraded, "down_loss_percent": down,
         })
     };
-    for (degraded, down, status) in [
+    // At once, as each waits for the packet that is lost.
+    let cases = [
         (100, 100, Status::Up),
         (26, 100, Status::Up),
         (25, 100, Status::Degraded),
         (25, 26, Status::Degraded),
         (1, 25, Status::Down),
-    ] {
-        let seen = soon(config(degraded, down)).await;
+    ];
+    let pings = cases.map(async |(degraded, down, status)| (status, soon(config(degraded, down)).await));
+    for (status, seen) in join_all(pings).await {
         assert_eq!(seen.status, status, "{}", seen.message);
         assert!(seen.message.ends_with("1 of 4 packets lost"), "{}", seen.message);
         assert_eq!(
@@ -298,16 +312,96 @@ async fn concurrent_pings_never_satisfy_each_other() {
             40 => vec![(true, reply(identifier, sequence, payload))],
             _ => vec![],
         });
-        let probe = Probe::new().within(Duration::from_secs(5));
-        let config = |number| json!({ "host": "127.0.0.1", "packet_size": 39 + number % 2 });
-        let pings = (0..40).map(|number| probe.seen("ping", config(number)));
-        let seen = futures_util::future::join_all(pings).await;
-        for (number, seen) in seen.into_iter().enumerate() {
-            let status = if number % 2 == 1 { Status::Up } else { Status::Down };
-            assert_eq!(seen.status, status, "{number}: {}", seen.message);
+        let probe = Probe::new();
+        let ping = async |number| {
+            let config = json!({ "host": "127.0.0.1", "packet_size": 39 + number % 2 });
+            (number % 2 == 1, probe.seen("ping", config).await)
+        };
+        let mut pings: FuturesUnordered<_> = (0..40).map(ping).collect();
+        let mut ended = 0;
+        while let Some((answered, seen)) = pings.next().await {
+            let status = if answered { Status::Up } else { Status::Down };
+            assert_eq!(seen.status, status, "{}", seen.message);
+            ended += 1;
+            if ended == 20 {
+                // The others have only their deadline to wait for.
+                time::pause();
+            }
         }
         return;
     }
+}
+
+#[tokio::test]
+async fn an_address_without_a_route_gives_way_to_the_next() {
+    let test = "an_address_without_a_route_gives_way_to_the_next";
+    for no_way in [&[][..], &["ip -6 route add unreachable 2001:db8::/64"]] {
+        if !within(test, no_way, "") {
+            continue;
+        }
+        let (six, four) = ("2001:db8::1".parse().unwrap(), "127.0.0.1".parse().unwrap());
+        let names = NameServer::start(move |_, rtype| {
+            Answer::Addresses(vec![if rtype == RecordType::AAAA { six } else { four }])
+        })
+        .await;
+        // A request becomes its own answer by the type of its PDU.
+        let server = Datagrams::serve(|asked| {
+            let mut answer = asked.to_vec();
+            if let Some(kind) = answer.get_mut(8) {
+                *kind = 0xa2;
+            }
+            vec![answer]
+        })
+        .await;
+        let probe = || {
+            let policy = policy_of(json!({ "mode": "open" }));
+            Probe::through(Net::with_name_servers(policy, &[names.address]))
+        };
+        let at = json!({ "host": "both.example", "port": server.port });
+        let snmp = json!({ "snmp_version": "v2c", "community": "c", "oid": "1.3.6.1" });
+        for (kind, config) in [
+            (
+                "ping",
+                json!({ "host": "both.example", "count": 3, "interval_ms": 1 }),
+            ),
+            ("udp", with(at.clone(), json!({ "payload": "ping" }))),
+            ("snmp", with(at, snmp)),
+        ] {
+            let seen = probe().seen(kind, config.clone()).await;
+            assert_eq!(seen.status, Status::Up, "{kind}: {}", seen.message);
+            let peer = seen.attributes["peer"].as_str().unwrap();
+            assert!(peer.starts_with("127.0.0.1"), "{kind}: {peer}");
+            // There is no other to give way to.
+            let config = with(config, json!({ "ip_family": "6" }));
+            let seen = probe().seen(kind, config).await;
+            assert_eq!(
+                (seen.status, reason(&seen)),
+                (Status::Down, "network_unreachable"),
+                "{kind}: {}",
+                seen.message
+            );
+        }
+        return;
+    }
+}
+
+/// A network of which nobody is there but us, and room for all that waits for somebody.
+const DESERTED: &str = "ip link add near type veth peer name far; ip link set near up; ip link set far up; \
+                        ip -6 addr add 2001:db8::2/64 dev near nodad; \
+                        echo 100000000 >/proc/sys/net/ipv6/neigh/near/unres_qlen_bytes";
+
+#[tokio::test]
+async fn datagrams_that_do_not_leave_are_held_to_the_deadline() {
+    let test = "datagrams_that_do_not_leave_are_held_to_the_deadline";
+    if !within(test, &[DESERTED], "") {
+        return;
+    }
+    // Until somebody is there each waits, and the socket has no room for all.
+    let config = json!({ "host": "2001:db8::1", "port": 9, "payload": "x".repeat(65_000), "tries": 10 });
+    let probe = Probe::new().within(Duration::from_millis(900));
+    let seen = probe.seen("udp", config).await;
+    assert_eq!((seen.status, reason(&seen)), (Status::Down, "response_timeout"));
+    assert!(seen.message.contains("has not left"), "{}", seen.message);
 }
 
 #[tokio::test]
@@ -318,7 +412,7 @@ async fn unfit_configurations_name_their_fields() {
         (json!({ "down_loss_percent": 101 }), "`down_loss_percent`"),
         (json!({ "host": "0x7f.1" }), "0x7f.1"),
     ] {
-        let config = crate::support::with(json!({ "host": "127.0.0.1" }), more);
+        let config = with(json!({ "host": "127.0.0.1" }), more);
         let error = Probe::new().run("ping", config).await.unwrap_err();
         assert!(
             matches!(&error, CheckError::InvalidConfig(text) if text.contains(field)),

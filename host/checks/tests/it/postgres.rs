@@ -1,6 +1,9 @@
 //! Kind `postgres`, against PostgreSQL.
 
-use crate::support::{Probe, daemon::Daemon, reason, server::closed_port, servers::path, with};
+use crate::{
+    starttls::is_secure,
+    support::{Probe, daemon::Daemon, reason, server::closed_port, servers::path, with},
+};
 use lapwing_checks::CheckError;
 use lapwing_model::{Observation, Status};
 use serde_json::{Value, json};
@@ -13,7 +16,7 @@ host all clear all password
 host all all all scram-sha-256
 ";
 
-pub(crate) async fn postgres() -> Daemon {
+async fn postgres() -> Daemon {
     Daemon::start(|folder, port| {
         let server = path("postgres");
         folder.write("password", "hunter2x");
@@ -51,10 +54,18 @@ async fn ready(server: &Daemon) -> String {
     at
 }
 
+/// One server for all: it takes seconds to start.
 #[tokio::test]
-async fn whoever_may_log_in_may_query_and_nobody_may_write() {
+async fn postgresql_is_queried_its_refusals_are_told_and_sslmode_means_what_it_says() {
     let server = postgres().await;
     let at = ready(&server).await;
+    whoever_may_log_in_may_query_and_nobody_may_write(&at).await;
+    a_result_is_held_against_what_is_expected_and_an_endless_one_is_not_read(&at).await;
+    sslmode_means_what_it_says(&at, &server.authority.pem()).await;
+    is_secure("postgres", server.port, &server.authority, &server.running).await;
+}
+
+async fn whoever_may_log_in_may_query_and_nobody_may_write(at: &str) {
     for user in [
         "monitor:hunter2x",
         "hashed:hunter2x",
@@ -132,10 +143,7 @@ async fn whoever_may_log_in_may_query_and_nobody_may_write() {
     );
 }
 
-#[tokio::test]
-async fn a_result_is_held_against_what_is_expected_and_an_endless_one_is_not_read() {
-    let server = postgres().await;
-    let at = ready(&server).await;
+async fn a_result_is_held_against_what_is_expected_and_an_endless_one_is_not_read(at: &str) {
     let url = format!("postgres://monitor:hunter2x@{at}/postgres");
     for (more, verdict) in [
         (
@@ -190,19 +198,15 @@ async fn a_result_is_held_against_what_is_expected_and_an_endless_one_is_not_rea
     }
 }
 
-#[tokio::test]
-async fn sslmode_means_what_it_says() {
-    let server = postgres().await;
-    let at = ready(&server).await;
-    let ca = server.authority.pem();
+async fn sslmode_means_what_it_says(at: &str, ca: &str) {
     for (user, mode, ca, tls, verdict) in [
         ("monitor", "disable", "", false, ""),
         ("monitor", "prefer", "", true, ""),
         ("monitor", "require", "", true, ""),
         ("tlsonly", "require", "", true, ""),
         ("tlsonly", "disable", "", false, "auth_failed"),
-        ("monitor", "verify-full", ca.as_str(), true, ""),
-        ("monitor", "verify-ca", ca.as_str(), true, ""),
+        ("monitor", "verify-full", ca, true, ""),
+        ("monitor", "verify-ca", ca, true, ""),
         ("monitor", "verify-full", "", true, "tls_certificate"),
     ] {
         let url = format!("postgresql://{user}:hunter2x@{at}/postgres?sslmode={mode}");

@@ -17,7 +17,7 @@ impl Clock for At {
 }
 
 /// The verdict on a monitor of 60 s whose last stored result was `status`, `age` seconds ago.
-async fn seen(last: Option<(i64, i64)>) -> Observation {
+pub(crate) async fn seen(last: Option<(i64, i64)>) -> Observation {
     let now: Timestamp = "2026-04-11T08:15:00Z".parse().unwrap();
     let cx = Probe::new().context();
     let mut task = (*cx.task).clone();

@@ -12,7 +12,7 @@ use lapwing_model::{Observation, Status};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-async fn redis(more: &[&str]) -> Daemon {
+pub(crate) async fn redis(more: &[&str]) -> Daemon {
     Daemon::start(|_, port| {
         let port = port.to_string();
         let own = ["--port", &port, "--bind", "127.0.0.1", "--save", ""];

@@ -41,8 +41,9 @@ async fn seen(protocol: &str, port: u16, authority: &Authority) -> Observation {
     Probe::new().seen("tls", config).await
 }
 
-/// The handshake came about, and what it showed is told; and a certificate of somebody else's authority is refused.
-async fn is_secure(protocol: &str, port: u16, authority: &Authority, server: &Running) {
+/// The handshake came about, and what it showed is told; and a certificate of somebody else's authority is refused. Also
+/// called by the tests of the databases, whose servers take seconds to start.
+pub(crate) async fn is_secure(protocol: &str, port: u16, authority: &Authority, server: &Running) {
     let seen = self::seen(protocol, port, authority).await;
     assert_eq!(
         seen.status,
@@ -182,20 +183,6 @@ async fn vsftpd_by_ftp() {
     command.arg(config);
     let server = folder.start(command, async || accepts(port).await).await;
     is_secure("ftp", port, &authority, &server).await;
-}
-
-#[cfg(feature = "postgres")]
-#[tokio::test]
-async fn postgresql_by_its_own_request() {
-    let server = crate::postgres::postgres().await;
-    is_secure("postgres", server.port, &server.authority, &server.running).await;
-}
-
-#[cfg(feature = "mysql")]
-#[tokio::test]
-async fn mariadb_by_its_own_request() {
-    let server = crate::mysql::mariadb().await;
-    is_secure("mysql", server.port, &server.authority, &server.running).await;
 }
 
 /// No XMPP server is small enough to be started by a test: what is said is RFC 6120 §5.4's.

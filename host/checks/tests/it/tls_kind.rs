@@ -213,12 +213,12 @@ async fn a_server_may_ask_for_our_certificate() {
         anonymous.message
     );
     let ours = clients.issue(&Leaf::default());
-    let more = json!({ "tls_ca": authority.pem(), "tlsCert": ours.chain, "tlsKey": ours.key });
+    let more = json!({ "tls_ca": authority.pem(), "tls_cert": ours.chain, "tls_key": ours.key });
     let known = seen(&server, more).await;
     assert_eq!(known.status, Status::Up, "{}", known.message);
-    let half = config(&server, json!({ "tlsCert": ours.chain }));
+    let half = config(&server, json!({ "tls_cert": ours.chain }));
     let error = Probe::new().run("tls", half).await.unwrap_err();
-    assert!(error.to_string().contains("`tlsKey`"), "{error}");
+    assert!(error.to_string().contains("`tls_key`"), "{error}");
 }
 
 #[tokio::test]

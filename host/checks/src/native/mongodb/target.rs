@@ -54,10 +54,8 @@ impl Target {
             "tlsAllowInvalidHostnames",
         ];
         let trust = trust!(config, careless.iter().any(|name| is(name) == Some(true)));
-        let tls = trust
-            .options()
-            .map_err(|why| format!("`tlsCert`, `tlsKey`: {why}"))?;
-        let tls = Some(tls).filter(|_| secure);
+        let tls = secure.then(|| trust.options()).transpose();
+        let tls = tls.map_err(|why| format!("`tlsCert`, `tlsKey`: {why}"))?;
         let preference = url.param("readPreference").unwrap_or("primary");
         let alone = url.hosts.len() == 1 && !srv && url.param("replicaSet").is_none();
         let any_member = alone || preference != "primary" || is("directConnection") == Some(true);
@@ -129,8 +127,19 @@ mod tests {
     use serde_json::json;
 
     fn parse(url: &str) -> Result<Target, String> {
-        let config = serde_json::from_value(json!({ "connectionString": url })).unwrap();
-        Target::parse(&config)
+        with_certificate(url, "")
+    }
+
+    fn with_certificate(url: &str, certificate: &str) -> Result<Target, String> {
+        let config = json!({ "connectionString": url, "tlsCert": certificate });
+        Target::parse(&serde_json::from_value(config).unwrap())
+    }
+
+    #[test]
+    fn a_certificate_is_judged_only_where_tls_is_spoken() {
+        let error = with_certificate("mongodb://a/db?tls=true", "half").map(|_| ());
+        assert!(error.unwrap_err().starts_with("`tlsCert`, `tlsKey`: "));
+        assert!(with_certificate("mongodb://a/db", "half").unwrap().tls.is_none());
     }
 
     #[test]

@@ -172,9 +172,13 @@ impl<'a> Agent<'a> {
     ) -> Result<T, Fault> {
         let (start, all) = (Instant::now(), self.cx.remaining());
         for turn in 1..=self.tries {
-            self.socket.send(request).await?;
+            let end = start + all * turn / self.tries;
+            match self.socket.send(request, end).await {
+                Err(NetError::ResponseTimeout(_)) => continue,
+                sent => sent?,
+            }
             loop {
-                match self.socket.receive(start + all * turn / self.tries).await {
+                match self.socket.receive(end).await {
                     Ok(bytes) => {
                         if let Some(made_sense) = answer(&bytes) {
                             return Ok(made_sense);

@@ -3,7 +3,7 @@
 use crate::{
     CheckError, ProbeContext,
     native::payload::{Payload, Wanted, quote},
-    net::{NetError, Stream, by, tls::TlsOptions},
+    net::{NetError, Stream, TimeIsUp, by, tls::TlsOptions},
 };
 use lapwing_model::{Observation, Reason, TlsInfo};
 use schemars::JsonSchema;
@@ -28,7 +28,8 @@ pub enum Step {
     /// written as for `send`. What matched is consumed. End it with a line end to have a whole line. `(?-u)` allows bytes
     /// that are no text.
     Expect(Wanted),
-    /// Speak TLS from here on.
+    /// Speak TLS from here on. The rest of the line in which the last `expect` stopped is dropped; if more came than that,
+    /// the target is down.
     StartTls,
 }
 
@@ -139,35 +140,60 @@ impl<'a> Talk<'a> {
             if self.heard.len() >= MAX_HEARD {
                 return Err(self.unexpected(wanted, "and too much of it"));
             }
-            let (host, deadline) = (self.host, self.cx.deadline);
-            let mut heard = std::mem::take(&mut self.heard);
-            let read = by(deadline, self.stream()?.read_buf(&mut heard)).await;
-            self.heard = heard;
-            match read {
-                Ok(Ok(0)) if self.heard.is_empty() => {
+            let host = self.host;
+            match self.hear().await? {
+                Ok(0) if self.heard.is_empty() => {
                     return Err(Fault::Net(NetError::Closed(host.to_owned())));
                 }
-                Ok(Ok(0)) => return Err(self.unexpected(wanted, "then the end")),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(Fault::Net(NetError::from_io(&error, host))),
-                Err(_) if self.heard.is_empty() => {
+                Ok(0) => return Err(self.unexpected(wanted, "then the end")),
+                Ok(_) => {}
+                Err(TimeIsUp) if self.heard.is_empty() => {
                     return Err(Fault::Net(NetError::ResponseTimeout(format!(
                         "{host} says nothing"
                     ))));
                 }
-                Err(_) => return Err(self.unexpected(wanted, "then nothing more")),
+                Err(TimeIsUp) => return Err(self.unexpected(wanted, "then nothing more")),
             }
         }
     }
 
-    async fn start_tls(&mut self) -> Result<(), Fault> {
-        // Plain text that came before the handshake could be injected by anyone on the way (CVE-2011-0411).
-        if !self.heard.is_empty() {
-            return Err(Fault::Net(NetError::Protocol(format!(
-                "{} spoke on before the TLS handshake (an `expect` before `starttls` takes in the line end, too)",
-                self.host
-            ))));
+    /// Waits for more, and says how much came; 0 is the end.
+    async fn hear(&mut self) -> Result<Result<usize, TimeIsUp>, Fault> {
+        let (host, deadline) = (self.host, self.cx.deadline);
+        let mut heard = std::mem::take(&mut self.heard);
+        let read = by(deadline, self.stream()?.read_buf(&mut heard)).await;
+        self.heard = heard;
+        match read {
+            Ok(Ok(count)) => Ok(Ok(count)),
+            Ok(Err(error)) => Err(Fault::Net(NetError::from_io(&error, host))),
+            Err(time_is_up) => Ok(Err(time_is_up)),
         }
+    }
+
+    /// Drops the rest of the line that the last `expect` stopped in. Plain text that came behind it could be injected by
+    /// anyone on the way (CVE-2011-0411).
+    async fn end_line(&mut self) -> Result<(), Fault> {
+        while !self.heard.is_empty() {
+            if let Some(end) = self.heard.iter().position(|&byte| byte == b'\n') {
+                self.heard.drain(..=end);
+                break;
+            }
+            let more = self.heard.len() < MAX_HEARD && matches!(self.hear().await?, Ok(1..));
+            if !more {
+                break;
+            }
+        }
+        if self.heard.is_empty() {
+            return Ok(());
+        }
+        Err(Fault::Net(NetError::Protocol(format!(
+            "{} spoke on before the TLS handshake",
+            self.host
+        ))))
+    }
+
+    async fn start_tls(&mut self) -> Result<(), Fault> {
+        self.end_line().await?;
         let stream = self.stream.take().ok_or_else(closed)?;
         match self
             .cx

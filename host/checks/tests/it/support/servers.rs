@@ -63,8 +63,7 @@ impl Folder {
     pub(crate) async fn start(self, mut command: Command, ready: impl AsyncFn() -> bool) -> Running {
         self.give_away();
         let log = fs::File::create(self.path("log")).unwrap();
-        as_nobody(&mut command)
-            .current_dir(self.0.path())
+        self.apart(&mut command)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
@@ -79,7 +78,15 @@ impl Folder {
     /// Runs `program` as nobody to its end, which must be a good one.
     pub(crate) fn run(&self, program: &Path, arguments: &[&str]) {
         self.give_away();
-        said_as_nobody(Command::new(program).args(arguments).current_dir(self.0.path()));
+        said_as_nobody(self.apart(Command::new(program).args(arguments)));
+    }
+
+    /// In this folder, as nobody, with no temporary files anywhere else: a MariaDB that starts removes whatever looks like
+    /// a temporary table of its own, and another's that is just being made.
+    fn apart<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        as_nobody(command)
+            .current_dir(self.0.path())
+            .env("TMPDIR", self.0.path())
     }
 
     /// Everything here belongs to who runs the server.
