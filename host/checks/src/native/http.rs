@@ -34,7 +34,9 @@ async fn probe(
         Auth::Other | Auth::Login(_) => None,
     };
     if let Some(token) = &token {
-        plan.request.headers.insert(http::header::AUTHORIZATION, token.clone());
+        plan.request
+            .headers
+            .insert(http::header::AUTHORIZATION, token.clone());
     }
     let mut answer = cx.net.send(&plan.request, cx.deadline).await;
     if let (Auth::Token(grant), Some(token), Ok(response)) = (&plan.auth, &token, &answer)
