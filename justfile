@@ -176,7 +176,7 @@ test *filter: servers build-plugins
     # Examples are no tests: those of the fixtures are guests, built above.
     targets=(--workspace --lib --bins --tests)
     if command -v cargo-nextest >/dev/null; then
-        cargo nextest run "${targets[@]}" {{ filter }}
+        cargo nextest run --profile crowded --test-threads $((2 * {{ num_cpus() }})) "${targets[@]}" {{ filter }}
     else
         cargo test "${targets[@]}" {{ filter }}
     fi

@@ -17,6 +17,8 @@ use crate::{Check, CheckError, ProbeContext, net::http::Response};
 use auth::Auth;
 use config::Plan;
 use lapwing_model::{Observation, Reason};
+use query::Unmet;
+use tokio::sync::Semaphore;
 
 /// The whole of one probe, whichever kind it is.
 async fn probe(
@@ -51,15 +53,52 @@ async fn probe(
         answer = cx.net.send(&plan.request, cx.deadline).await;
     }
     match answer {
-        Ok(response) => Ok(plan.judge(&response, cx.clock.now())),
+        Ok(response) => judged(plan, response, cx).await,
         Err(failure) => failure.into_verdict(|error| format!("{} \"{}\": {error}", plan.verb, plan.shown)),
+    }
+}
+
+/// Largest body that a query is put to between other work, in bytes: it takes a millisecond or two.
+const AT_ONCE: usize = 16 << 10;
+/// Queries of larger bodies at a time: each takes a thread, and up to a hundred times its body.
+static LARGE: Semaphore = Semaphore::const_new(2);
+
+/// The verdict on an answer, by the deadline.
+async fn judged(plan: Plan, response: Response, cx: &ProbeContext) -> Result<Observation, CheckError> {
+    let now = cx.clock.now();
+    if response.body.len() <= AT_ONCE || !plan.assertions.have_query() {
+        return plan.judge(&response, now);
+    }
+    let judging = async {
+        let turn = LARGE.acquire().await;
+        let judge = move || {
+            let _turn = turn;
+            plan.judge(&response, now)
+        };
+        let judged = tokio::task::spawn_blocking(judge).await;
+        judged.unwrap_or_else(|error| Err(CheckError::Internal(format!("the query ended early: {error}"))))
+    };
+    let judged = tokio::time::timeout_at(cx.deadline, judging).await;
+    judged.unwrap_or_else(|_| {
+        Err(limit(
+            "the JSON query was not done in the check's time".to_owned(),
+        ))
+    })
+}
+
+/// A limit of ours was met: nothing can be said of the target.
+fn limit(message: String) -> CheckError {
+    CheckError::Plugin {
+        reason: Reason::LimitHit,
+        message,
+        retryable: false,
     }
 }
 
 impl Plan {
     /// The verdict on an answer.
-    fn judge(&self, response: &Response, now: jiff::Timestamp) -> Observation {
-        let seen = self.verdict(response, now).with_latency(response.timing.to_head);
+    fn judge(&self, response: &Response, now: jiff::Timestamp) -> Result<Observation, CheckError> {
+        let seen = self.verdict(response, now)?.with_latency(response.timing.to_head);
         let mut seen = seen
             .with_attribute("http.status", response.status.as_u16())
             .with_attribute("http.version", format!("{:?}", response.version))
@@ -73,22 +112,24 @@ impl Plan {
         }
         seen.phases = response.timing.phases();
         seen.tls.clone_from(&response.tls);
-        seen
+        Ok(seen)
     }
 
-    fn verdict(&self, response: &Response, now: jiff::Timestamp) -> Observation {
+    fn verdict(&self, response: &Response, now: jiff::Timestamp) -> Result<Observation, CheckError> {
         let status = response.status;
         if !self.accepted.iter().any(|range| range.contains(&status.as_u16())) {
             let text = format!("HTTP request failed with status: {}", status.as_u16());
-            return Observation::down(Reason::HttpStatus, text);
+            return Ok(Observation::down(Reason::HttpStatus, text));
         }
         if response.truncated {
             let cap = self.request.max_body_bytes.unwrap_or_default();
             let text = format!("response body is larger than {cap} bytes (`max_body_bytes`)");
-            return Observation::down(Reason::BodyTooLarge, text);
+            return Ok(Observation::down(Reason::BodyTooLarge, text));
         }
-        if let Err(fault) = self.assertions.check(response) {
-            return Observation::down(Reason::AssertionFailed, fault);
+        match self.assertions.check(response) {
+            Ok(()) => {}
+            Err(Unmet::Otherwise(text)) => return Ok(Observation::down(Reason::AssertionFailed, text)),
+            Err(Unmet::Beyond(text)) => return Err(limit(text)),
         }
         // Peekaping's text: the code, then the status line's own "code reason".
         let text = format!("{} - {status}", status.as_u16());
@@ -96,13 +137,13 @@ impl Plan {
             .strip_suffix(" <unknown status code>")
             .unwrap_or(&text)
             .to_owned();
-        match self.days_left(response, now) {
+        Ok(match self.days_left(response, now) {
             Some(days) if days < i64::from(self.warn_days) => {
                 let text = format!("{text}; certificate expires in {days} days");
                 Observation::degraded(Reason::CertificateExpiring, text)
             }
             _ => Observation::up(text),
-        }
+        })
     }
 
     /// Whole days until the leaf certificate ends, when that is watched.

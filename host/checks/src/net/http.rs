@@ -294,6 +294,10 @@ impl Net {
             } = answered.map_err(|error| match error {
                 // Where a redirect leads is the target's choice, not the user's.
                 NetError::InvalidInput(text) if redirects > 0 => NetError::RedirectInvalid(text),
+                NetError::Denied(text) if redirects > 0 => NetError::Denied(format!(
+                    "`{}` redirects to where it may not: {text}",
+                    hop::shown(request.url.as_str())
+                )),
                 error => error,
             })?;
             if forwarded && parts.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {

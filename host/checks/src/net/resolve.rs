@@ -10,7 +10,7 @@ use hickory_resolver::{
     net::{DnsError, NetError as LookupError, runtime::TokioRuntimeProvider},
     proto::{
         op::ResponseCode,
-        rr::{RData, RecordType},
+        rr::{Name, RData, RecordType},
     },
     system_conf::read_system_conf,
 };
@@ -103,10 +103,13 @@ impl Resolver {
 
     /// The addresses of one family; at least one.
     async fn records(&self, name: &str, rtype: RecordType) -> Result<Vec<IpAddr>, NetError> {
+        // Relaxed: names of services in containers have underscores, which international names must not.
+        let asked = Name::from_str_relaxed(name)
+            .map_err(|error| NetError::InvalidInput(format!("`{name}` is no name: {error}")))?;
         let reply = self
             .ready()?
             .lookup
-            .lookup(name, rtype)
+            .lookup(asked, rtype)
             .await
             .map_err(|error| sort(&error, name))?;
         let address = |data: &RData| match data {

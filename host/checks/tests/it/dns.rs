@@ -8,7 +8,7 @@ use crate::support::{
 };
 use hickory_resolver::proto::{op::ResponseCode, rr::RecordType};
 use lapwing_checks::{
-    Net,
+    CheckError, Net,
     net::{IpFamily, NetError},
 };
 use lapwing_model::Status;
@@ -51,6 +51,29 @@ async fn every_failure_of_a_look_up_has_its_own_reason() {
         );
         assert!(seen.message.contains(&host[..host.len() - 1]), "{}", seen.message);
     }
+}
+
+#[tokio::test]
+async fn names_of_services_in_containers_have_underscores() {
+    let server = Server::raw(|_| async {}).await;
+    let names = NameServer::start(|_, rtype| match rtype {
+        RecordType::A => loopback(),
+        _ => Answer::Addresses(vec![]),
+    })
+    .await;
+    let probe = Probe::through(net(&names)).within(AMPLE);
+    for host in ["my_service.", "my_service.example.", "_dmarc.example."] {
+        let seen = probe
+            .seen("tcp", json!({ "host": host, "port": server.port() }))
+            .await;
+        assert_eq!(seen.status, Status::Up, "{host}: {}", seen.message);
+    }
+    let long = format!("{}.example", "a".repeat(64));
+    let error = probe
+        .run("tcp", json!({ "host": long, "port": 1 }))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, CheckError::InvalidConfig(_)), "{error:?}");
 }
 
 #[tokio::test]

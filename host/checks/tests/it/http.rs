@@ -551,3 +551,34 @@ async fn a_flood_of_interim_heads_is_a_protocol_error_long_before_the_deadline()
     assert_eq!(reason(&seen), "protocol_error", "{}", seen.message);
     server.drained().await;
 }
+
+#[tokio::test]
+async fn a_query_of_a_large_body_holds_up_nothing_else() {
+    // One thread runs all, and a millisecond's clock shows when it was held up.
+    let body = format!(
+        r#"[{}{{"a":"end"}}]"#,
+        r#"{"a":{"a":{"a":[1,2,3]}}},"#.repeat(350_000)
+    );
+    let body = Bytes::from(body);
+    let server = Server::http(move |_| ok(body.clone())).await;
+    let clock = tokio::spawn(async {
+        let (mut ticks, mut worst) = (tokio::time::interval(Duration::from_millis(1)), Duration::ZERO);
+        loop {
+            let due = ticks.tick().await;
+            worst = worst.max(due.elapsed());
+            if worst > Duration::from_millis(400) {
+                return worst;
+            }
+        }
+    });
+    let probe = Probe::new().within(Duration::from_secs(30));
+    for (query, expected) in [("350000.a", "end"), ("#", "350001")] {
+        let config = json!({ "url": server.url("/"), "json_query": query, "expected_value": expected });
+        let seen = probe.seen("http-json-query", config).await;
+        assert_eq!(seen.status, Status::Up, "{}", seen.message);
+    }
+    let config = json!({ "url": server.url("/"), "json_query": "$..a", "expected_value": "1" });
+    let error = probe.run("http-json-query", config).await.unwrap_err();
+    assert_eq!(error.reason(), lapwing_model::Reason::LimitHit, "{error}");
+    assert!(!clock.is_finished(), "held up for {:?}", clock.await);
+}

@@ -204,5 +204,8 @@ async fn a_redirect_to_a_denied_address_stops_there() {
         .await
         .unwrap_err();
     assert!(matches!(error, CheckError::Denied(_)), "{error:?}");
+    // Nobody is to allow an address that only the target knows of without knowing whose wish it is.
+    let says = format!("`{}` redirects to where it may not: ", server.url("/"));
+    assert!(error.to_string().starts_with(&says), "{error}");
     assert_eq!((server.accepted(), canary.accepted()), (1, 0));
 }

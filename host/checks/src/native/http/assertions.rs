@@ -2,7 +2,7 @@
 
 use super::{
     config::{HeaderRule, HttpConfig, invalid},
-    query::Query,
+    query::{Query, Unmet},
 };
 use crate::{CheckError, native::pattern::Pattern, net::http::Response};
 use http::HeaderName;
@@ -55,8 +55,19 @@ impl Assertions {
         self.keyword.is_some() || !self.body.is_empty() || self.query.is_some()
     }
 
-    /// The first condition that does not hold, in words.
-    pub(super) fn check(&self, response: &Response) -> Result<(), String> {
+    /// Whether a JSON query looks at the body: that may take a while.
+    pub(super) fn have_query(&self) -> bool {
+        self.query.is_some()
+    }
+
+    /// The first condition that does not hold.
+    pub(super) fn check(&self, response: &Response) -> Result<(), Unmet> {
+        self.check_texts(response).map_err(Unmet::Otherwise)?;
+        let query = self.query.as_ref();
+        query.map_or(Ok(()), |query| query.check(&response.body))
+    }
+
+    fn check_texts(&self, response: &Response) -> Result<(), String> {
         for (name, pattern, wanted) in &self.headers {
             let values = response.headers.get_all(name);
             if values.iter().any(|value| pattern.is_match(value.as_bytes())) != *wanted {
@@ -85,8 +96,6 @@ impl Assertions {
                 return Err(format!("Body check failed: response {verb} '{pattern}'"));
             }
         }
-        self.query
-            .as_ref()
-            .map_or(Ok(()), |query| query.check(&response.body))
+        Ok(())
     }
 }

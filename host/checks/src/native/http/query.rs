@@ -2,8 +2,23 @@
 
 use super::config::{HttpConfig, invalid};
 use crate::{CheckError, native::condition::Condition};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json_path::JsonPath;
+
+/// Largest body that is parsed into memory, in bytes: a hostile one takes a hundred times its size there.
+const MOST_PARSED: usize = 1 << 20;
+/// Deepest body: the engines recurse.
+const DEEPEST: usize = 128;
+
+/// Why a body does not do.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::native) enum Unmet {
+    /// It is not as expected.
+    Otherwise(String),
+    /// It is more than Lapwing looks at, so nothing can be said of it.
+    Beyond(String),
+}
 
 /// One comparison.
 pub(in crate::native) struct Query {
@@ -41,37 +56,44 @@ impl Query {
         }))
     }
 
-    /// Whether `body` is as expected; else why not.
-    pub(in crate::native) fn check(&self, body: &[u8]) -> Result<(), String> {
+    /// Whether `body` is as expected; else why not. Takes up to some seconds of processor time for 10 MiB.
+    pub(in crate::native) fn check(&self, body: &[u8]) -> Result<(), Unmet> {
         let body = String::from_utf8_lossy(body);
         match self.holds(&body) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(format!(
+            Ok(false) => Err(Unmet::Otherwise(format!(
                 "JSON query validation failed: query '{}' with condition '{}' and expected value '{}'",
                 self.text,
                 self.condition.symbol(),
                 self.expected
-            )),
-            Err(error) => Err(format!("JSON query validation error: {error}")),
+            ))),
+            Err(Unmet::Otherwise(error)) => {
+                Err(Unmet::Otherwise(format!("JSON query validation error: {error}")))
+            }
+            Err(beyond) => Err(beyond),
         }
     }
 
-    fn holds(&self, body: &str) -> Result<bool, String> {
+    fn holds(&self, body: &str) -> Result<bool, Unmet> {
         if self.text.is_empty() {
             return self.whole(body);
         }
-        // Parsed first in any case: the path engine is lenient, and this bounds the depth it meets.
-        let parsed: Value =
-            serde_json::from_str(body).map_err(|error| format!("response is not JSON: {error}"))?;
+        // Looked through first in any case: the path engine is lenient, and must not meet any depth.
+        serde_json::from_str::<IgnoredAny>(body)
+            .map_err(|error| Unmet::Otherwise(format!("response is not JSON: {error}")))?;
+        if depth(body) > DEEPEST {
+            return Err(beyond(format!("nested more than {DEEPEST} deep")));
+        }
         let value = match &self.path {
             None => by_path(body, &self.text),
-            Some(path) => match path.query(&parsed).all().as_slice() {
+            Some(path) => match path.query(&parse(body)?).all().as_slice() {
                 [] => None,
                 [one] => Some(text(one)),
                 many => serde_json::to_string(many).ok(),
             },
         };
-        let value = value.ok_or_else(|| format!("JSON query path not found: {}", self.text))?;
+        let missing = || Unmet::Otherwise(format!("JSON query path not found: {}", self.text));
+        let value = value.ok_or_else(missing)?;
         if self.condition == Condition::Unset && self.expected.is_empty() {
             return Ok(true);
         }
@@ -79,7 +101,7 @@ impl Query {
     }
 
     /// Without a path the whole body is the value.
-    fn whole(&self, body: &str) -> Result<bool, String> {
+    fn whole(&self, body: &str) -> Result<bool, Unmet> {
         if self.expected.is_empty() {
             return Ok(self.condition.compare(body, ""));
         }
@@ -87,38 +109,78 @@ impl Query {
             self.condition,
             Condition::Unset | Condition::Equal | Condition::NotEqual
         );
-        let parsed =
-            serde_json::from_str(body).and_then(|body| Ok((body, serde_json::from_str(&self.expected)?)));
-        let what = if parsed.is_ok() { "full JSON" } else { "non-JSON" };
+        let expected = serde_json::from_str(&self.expected).ok();
+        let expected = expected.filter(|_| serde_json::from_str::<IgnoredAny>(body).is_ok());
         if !equality {
             let symbol = self.condition.symbol();
-            return Err(format!(
+            let what = expected.map_or("non-JSON", |_| "full JSON");
+            return Err(Unmet::Otherwise(format!(
                 "unsupported condition '{symbol}' for {what} comparison: only '==' and '!=' are supported"
-            ));
+            )));
         }
-        let same = parsed.map_or_else(
-            |_| body == self.expected,
-            |(body, expected)| same(&body, &expected),
-        );
+        let same = match expected {
+            None => body == self.expected,
+            Some(expected) => same(&parse(body)?, &expected),
+        };
         Ok(same != (self.condition == Condition::NotEqual))
     }
 }
 
-/// Refuses what would cost its parser the stack or the day: both engines recurse, and filters are tried more than once.
+/// The value of a JSON text.
+fn parse(body: &str) -> Result<Value, Unmet> {
+    if body.len() > MOST_PARSED {
+        return Err(beyond(format!(
+            "more than {MOST_PARSED} bytes, which only a query that does not begin with `$` reads"
+        )));
+    }
+    serde_json::from_str(body).map_err(|error| beyond(error.to_string()))
+}
+
+fn beyond(what: String) -> Unmet {
+    Unmet::Beyond(format!("the response is more than a JSON query looks at: {what}"))
+}
+
+/// How deep the brackets of a JSON text go.
+fn depth(json: &str) -> usize {
+    let (mut open, mut most, mut string) = (0_usize, 0, false);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => _ = bytes.next(),
+            b'"' => string = !string,
+            b'[' | b'{' if !string => {
+                open += 1;
+                most = open.max(most);
+            }
+            b']' | b'}' if !string => open = open.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
+/// Refuses what would cost its parser the stack, or its evaluation the day: both engines recurse, filters are tried more
+/// than once, a search within a search visits all that lies below each node again, and one from the root in a filter the
+/// whole body for each.
 fn bounded(text: &str) -> Result<(), &'static str> {
     if text.len() > 1024 {
         return Err("longer than 1024 bytes");
     }
     // Only JSONPath has strings that hide brackets for certain; in gjson every bracket counts.
     let strings = text.starts_with('$');
-    let (mut segments, mut open, mut quote) = (0, Vec::new(), None);
-    let mut letters = text.chars();
+    let (mut segments, mut searches, mut open, mut quote) = (0, 0, Vec::new(), None);
+    let (mut letters, mut last) = (text.chars(), ' ');
     while let Some(letter) = letters.next() {
+        let before = std::mem::replace(&mut last, letter);
         match (letter, quote) {
             ('\\', Some(_)) => _ = letters.next(),
             (_, Some(end)) => quote = quote.filter(|_| letter != end),
             ('"' | '\'', None) if strings => quote = Some(letter),
-            ('.' | '|', None) => segments += 1,
+            ('$', None) if strings && !open.is_empty() => return Err("`$` in a filter"),
+            ('.' | '|', None) => {
+                segments += 1;
+                searches += u32::from(strings && letter == '.' && before == '.');
+            }
             ('[' | '(' | '{', None) => {
                 segments += 1;
                 open.push(false);
@@ -126,6 +188,9 @@ fn bounded(text: &str) -> Result<(), &'static str> {
             (']' | ')' | '}', None) => _ = open.pop(),
             ('?', None) if strings => open.last_mut().into_iter().for_each(|filter| *filter = true),
             _ => {}
+        }
+        if searches > 1 {
+            return Err("more than one `..`");
         }
         if segments > 64 {
             return Err("more than 64 segments");
@@ -189,6 +254,13 @@ mod tests {
     use super::*;
 
     fn check(query: &str, condition: &str, expected: &str, body: &str) -> Result<(), String> {
+        unmet(query, condition, expected, body).map_err(|unmet| match unmet {
+            Unmet::Otherwise(text) => text,
+            Unmet::Beyond(text) => panic!("{text}"),
+        })
+    }
+
+    fn unmet(query: &str, condition: &str, expected: &str, body: &str) -> Result<(), Unmet> {
         let json = serde_json::json!({
             "url": "http://x", "json_query": query, "json_condition": condition, "expected_value": expected,
         });
@@ -207,6 +279,9 @@ mod tests {
             (format!("$[?{}", "(".repeat(1000)), "8 deep"),
             (format!("$[?@=='))))' && {}", "(".repeat(10)), "8 deep"),
             (format!("$[?@{}{}", "[?@".repeat(20), "]".repeat(21)), "3 deep"),
+            ("$..a..b".to_owned(), "more than one `..`"),
+            ("$[?@..a == 1 && @..b == 1]".to_owned(), "more than one `..`"),
+            ("$[?count($.a) == 9]".to_owned(), "`$` in a filter"),
         ] {
             let json = serde_json::json!({ "url": "http://x", "json_query": query });
             let Err(error) = Query::new(&serde_json::from_value(json).unwrap()) else {
@@ -215,6 +290,31 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains("`json_query`") && text.contains(limit), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_beyond_us_says_nothing_of_the_target() {
+        let beyond = |query: &str, expected: &str, body: &str| match unmet(query, "==", expected, body) {
+            Err(Unmet::Beyond(text)) => text,
+            other => panic!("{query}: {other:?}"),
+        };
+        let deep = format!(r#"{{"s":"ok","t":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        let large = format!(r#"["ok",{}0]"#, "0,".repeat(MOST_PARSED / 2));
+        let number = r#"{"s":"ok","n":1e400}"#;
+        for query in ["s", "$.s"] {
+            assert!(beyond(query, "ok", &deep).contains("nested more than 128 deep"));
+        }
+        assert!(beyond("$[0]", "ok", &large).contains("1048576 bytes"));
+        assert!(beyond("$.s", "ok", number).contains("number out of range"));
+        assert!(beyond("", "[1]", &large).contains("1048576 bytes"));
+        assert_eq!(check("0", "==", "ok", &large), Ok(()), "not parsed into memory");
+        assert_eq!(check("s", "==", "ok", number), Ok(()), "JSON has such numbers");
+        let quoted = format!(r#"{{"s":"{}\""}}"#, "[".repeat(200));
+        assert_eq!(
+            check("s", "!=", "", &quoted),
+            Ok(()),
+            "brackets in strings nest nothing"
+        );
     }
 
     const BODY: &str = r#"{"a":{"b":[1,2.50,"x",null,true,1e3]},"n":9007199254740993,"s":"10","l":[{"k":1,"v":"p"},{"k":2,"v":"q"}]}"#;
