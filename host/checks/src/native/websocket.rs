@@ -193,11 +193,24 @@ impl Plan {
                 ..Request::get(url)
             },
             handshake,
-            limits: Limits::default()
-                .max_message_size(Some(config.max_message_bytes))
-                .max_frame_size(Some(config.max_message_bytes)),
+            limits: limits(config),
         })
     }
+}
+
+/// Bytes read at a time: the frames among them are taken without a look at the clock, and the least has two bytes.
+const READ: usize = 4 << 10;
+/// Unsent bytes beyond the largest message that is to be sent: answers to pings pile up when nobody takes them.
+const UNSENT: usize = 64 << 10;
+
+fn limits(config: &WebSocketConfig) -> Limits {
+    let largest = config.steps.iter().map(Step::size).max().unwrap_or_default();
+    Limits::default()
+        .max_message_size(Some(config.max_message_bytes))
+        .max_frame_size(Some(config.max_message_bytes))
+        .read_buffer_size(READ)
+        .write_buffer_size(READ)
+        .max_write_buffer_size(largest + UNSENT)
 }
 
 /// The URL's userinfo as a header.

@@ -15,11 +15,14 @@ use http::HeaderMap;
 use lapwing_checks::CheckError;
 use lapwing_model::{Observation, Status};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::{
-    accept_hdr_async,
+    accept_async, accept_hdr_async,
     tungstenite::{
         Message,
         handshake::server::{Request, Response},
@@ -396,5 +399,28 @@ async fn a_cap_without_bounds_is_refused() {
             .unwrap_err()
             .to_string();
         assert!(error.contains("`max_message_bytes`"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_frames_that_say_nothing_is_the_targets_and_ends_in_time() {
+    for (start, frame) in [
+        (&b""[..], &b"\x89\x00"[..]),
+        (b"\x01\x01a", b"\x00\x00"),
+        (b"", b"\x81\x00"),
+    ] {
+        let server = Server::raw(move |stream| async move {
+            let mut stream = accept_async(stream).await.unwrap().into_inner();
+            let _ = stream.write_all(start).await;
+            let flood = frame.repeat(30_000);
+            while stream.write_all(&flood).await.is_ok() {}
+        })
+        .await;
+        let config = json!({ "url": format!("ws://{}/", server.address), "steps": [{ "expect": "nope" }] });
+        let probe = Probe::new().within(Duration::from_secs(1));
+        // Our own deadline is cut 50 ms later, as `unknown`.
+        let seen = probe.seen("websocket", config).await;
+        assert_eq!(seen.status, Status::Down, "{frame:?}: {}", seen.message);
+        assert!(!seen.message.contains("nothing"), "{frame:?}: {}", seen.message);
     }
 }

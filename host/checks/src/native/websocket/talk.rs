@@ -54,6 +54,17 @@ pub enum Step {
     ExpectClose(u16),
 }
 
+impl Step {
+    /// Bytes that it sends.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Send(text) => text.len(),
+            Self::SendBytes(bytes) => bytes.0.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// A condition on a JSON message.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -265,11 +276,11 @@ impl<'a> Talk<'a> {
             Ok(Some(Err(error))) => Err(self.sort(error)),
             Ok(None) => Err(Fault::Net(NetError::Closed(self.target.to_owned()))),
             Err(_) => Err(match last {
-                Some(last) => {
-                    Fault::Unexpected(format!("expected {wanted}, heard '{last}', then nothing more"))
-                }
+                Some(last) => Fault::Unexpected(format!(
+                    "expected {wanted}, heard '{last}' last, and not that in time"
+                )),
                 None => Fault::Net(NetError::ResponseTimeout(format!(
-                    "expected {wanted}, but {} says nothing",
+                    "expected {wanted}, but {} does not say it",
                     self.target
                 ))),
             }),
