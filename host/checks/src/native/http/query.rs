@@ -82,7 +82,7 @@ impl Query {
         serde_json::from_str::<IgnoredAny>(body)
             .map_err(|error| Unmet::Otherwise(format!("response is not JSON: {error}")))?;
         if depth(body) > DEEPEST {
-            return Err(beyond(format!("nested more than {DEEPEST} deep")));
+            return Err(beyond(&format!("nested more than {DEEPEST} deep")));
         }
         let value = match &self.path {
             None => by_path(body, &self.text),
@@ -129,14 +129,14 @@ impl Query {
 /// The value of a JSON text.
 fn parse(body: &str) -> Result<Value, Unmet> {
     if body.len() > MOST_PARSED {
-        return Err(beyond(format!(
+        return Err(beyond(&format!(
             "more than {MOST_PARSED} bytes, which only a query that does not begin with `$` reads"
         )));
     }
-    serde_json::from_str(body).map_err(|error| beyond(error.to_string()))
+    serde_json::from_str(body).map_err(|error| beyond(&error.to_string()))
 }
 
-fn beyond(what: String) -> Unmet {
+fn beyond(what: &str) -> Unmet {
     Unmet::Beyond(format!("the response is more than a JSON query looks at: {what}"))
 }
 
