@@ -113,6 +113,15 @@ fn told(aside: Option<&String>) -> String {
 }
 
 impl CheckError {
+    /// A limit of ours was met: nothing can be said of the target, and another try ends alike.
+    pub(crate) fn limit_hit(message: String) -> Self {
+        Self::Plugin {
+            reason: Reason::LimitHit,
+            message,
+            retryable: false,
+        }
+    }
+
     /// That a configuration has these faults.
     pub fn unfit(faults: &[Fault]) -> Self {
         Self::InvalidConfig(schema::sentence(faults))

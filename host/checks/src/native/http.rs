@@ -80,19 +80,10 @@ async fn judged(plan: Plan, response: Response, cx: &ProbeContext) -> Result<Obs
     };
     let judged = tokio::time::timeout_at(cx.deadline, judging).await;
     judged.unwrap_or_else(|_| {
-        Err(limit(
+        Err(CheckError::limit_hit(
             "the JSON query was not done in the check's time".to_owned(),
         ))
     })
-}
-
-/// A limit of ours was met: nothing can be said of the target.
-fn limit(message: String) -> CheckError {
-    CheckError::Plugin {
-        reason: Reason::LimitHit,
-        message,
-        retryable: false,
-    }
 }
 
 impl Plan {
@@ -129,7 +120,7 @@ impl Plan {
         match self.assertions.check(response) {
             Ok(()) => {}
             Err(Unmet::Otherwise(text)) => return Ok(Observation::down(Reason::AssertionFailed, text)),
-            Err(Unmet::Beyond(text)) => return Err(limit(text)),
+            Err(Unmet::Beyond(text)) => return Err(CheckError::limit_hit(text)),
         }
         // Peekaping's text: the code, then the status line's own "code reason".
         let text = format!("{} - {status}", status.as_u16());

@@ -163,9 +163,14 @@ async fn a_challenge_nobody_can_answer_is_the_answer() {
 
 #[tokio::test]
 async fn a_server_that_closes_after_its_challenge_is_asked_anew() {
-    let server = Server::http(|seen: &Seen| match seen.header("authorization") {
+    is_asked_anew(r#"Digest realm="r", nonce="n""#, "digest").await;
+}
+
+/// A server that closes after `value` is answered, by a login of this `method`, on a second connection.
+async fn is_asked_anew(value: &'static str, method: &str) {
+    let server = Server::http(move |seen: &Seen| match seen.header("authorization") {
         "" => {
-            let mut response = challenge(r#"Digest realm="r", nonce="n""#);
+            let mut response = challenge(value);
             response
                 .headers_mut()
                 .insert("connection", "close".parse().unwrap());
@@ -174,7 +179,7 @@ async fn a_server_that_closes_after_its_challenge_is_asked_anew() {
         _ => ok("in"),
     })
     .await;
-    let seen = login(server.url("/"), "digest", json!({})).await;
+    let seen = login(server.url("/"), method, json!({})).await;
     assert_eq!(
         (seen.status, server.accepted()),
         (Status::Up, 2),
@@ -215,24 +220,7 @@ async fn ntlm_shows_basic_credentials_only_where_they_are_asked_for() {
 
 #[tokio::test]
 async fn basic_credentials_need_no_connection_of_their_own() {
-    let server = Server::http(|seen: &Seen| match seen.header("authorization") {
-        "" => {
-            let mut response = challenge("Basic realm=\"b\"");
-            response
-                .headers_mut()
-                .insert("connection", "close".parse().unwrap());
-            response
-        }
-        _ => ok("in"),
-    })
-    .await;
-    let seen = login(server.url("/"), "ntlm", json!({})).await;
-    assert_eq!(
-        (seen.status, server.accepted()),
-        (Status::Up, 2),
-        "{}",
-        seen.message
-    );
+    is_asked_anew("Basic realm=\"b\"", "ntlm").await;
 }
 
 #[tokio::test]

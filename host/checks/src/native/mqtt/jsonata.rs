@@ -7,7 +7,6 @@ use jsonata_core::{
     evaluator::{CancelToken, EvaluatorOptions},
     value::JValue,
 };
-use lapwing_model::Reason;
 use std::time::Duration;
 
 /// Longest expression, in bytes.
@@ -73,11 +72,9 @@ fn value(
             print(&value, &mut text);
             Ok(Ok(text))
         }
-        Err(error) if error.code().is_some_and(|code| LIMITS.contains(&code)) => Err(CheckError::Plugin {
-            reason: Reason::LimitHit,
-            message: format!("`json_path` went past a limit of the worker: {error}"),
-            retryable: false,
-        }),
+        Err(error) if error.code().is_some_and(|code| LIMITS.contains(&code)) => Err(CheckError::limit_hit(
+            format!("`json_path` went past a limit of the worker: {error}"),
+        )),
         Err(error) => Ok(Err(format!("JSONata evaluation failed: {error}"))),
     }
 }
@@ -146,6 +143,7 @@ fn number(float: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lapwing_model::Reason;
 
     async fn run(expression: &str, message: &str) -> Result<String, String> {
         evaluate(expression, message.to_owned(), Duration::from_secs(2))
