@@ -1,11 +1,14 @@
 //! What runs a kind, native or plugin, behind one face.
 
+mod bounds;
+
 use crate::{
     Check,
     check::{CheckError, ProbeContext},
     schema::{Fault, Schema, sentence},
     text,
 };
+use bounds::Bounds;
 use lapwing_model::{Observation, gojson};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -99,6 +102,7 @@ pub(crate) struct Native<C> {
     check: C,
     info: KindInfo,
     fields: Vec<String>,
+    bounds: Bounds,
     /// Compiled when the first unfit configuration is to be explained.
     schema: OnceLock<Option<Schema>>,
 }
@@ -110,6 +114,7 @@ impl<C: Check> Native<C> {
         Self {
             check,
             schema: OnceLock::new(),
+            bounds: Bounds::of(&schema),
             fields: properties
                 .map(|map| map.keys().cloned().collect())
                 .unwrap_or_default(),
@@ -132,7 +137,8 @@ impl<C: Check> Native<C> {
         } else {
             self.object(text).map_err(|why| unparsed(&why))?
         };
-        serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
+        let bounded = self.bounds.admit(&object);
+        let parsed = serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
             // Only a fault inside the object has a place to name.
             let path = Some(error.path().to_string()).filter(|path| path != ".");
             let secret = self.is_secret(error.path());
@@ -148,7 +154,11 @@ impl<C: Check> Native<C> {
                 faults.insert(0, first);
             }
             unparsed(&sentence(&faults))
-        })
+        })?;
+        if !bounded {
+            return Err(unparsed(&sentence(&self.faults(text))));
+        }
+        Ok(parsed)
     }
 
     /// What the check itself found wrong, and what else the schema does.

@@ -34,6 +34,13 @@ const MOST_NODES: usize = 10_000;
 const MOST_PATTERNS: usize = 64;
 const PATTERN_BYTES: usize = 1 << 20;
 
+/// Keywords that bound a value from below and from above, and what they count.
+const BOUNDS: [(&str, &str, &str); 3] = [
+    ("minimum", "maximum", ""),
+    ("minLength", "maxLength", " characters"),
+    ("minItems", "maxItems", " items"),
+];
+
 /// A compiled JSON Schema 2020-12, self-contained, with patterns that run in linear time whatever the text.
 #[derive(Debug)]
 pub struct Schema {
@@ -194,10 +201,28 @@ impl Schema {
                     format!("{} is not one of {}", error.instance(), words.join(", ")),
                 ),
             },
-            _ if secret => one(field, error.masked().to_string()),
-            _ => one(field, error.to_string()),
+            _ => match bounds(&self.source, at) {
+                Some(expected) => one(field, expected),
+                None if secret => one(field, error.masked().to_string()),
+                None => one(field, error.to_string()),
+            },
         }
     }
+}
+
+/// What the keyword at `path` of the schema and its opposite bound a value to, if they are such keywords.
+fn bounds(schema: &Value, path: &str) -> Option<String> {
+    let (parent, keyword) = path.rsplit_once('/')?;
+    let (least, most, unit) = BOUNDS
+        .into_iter()
+        .find(|(least, most, _)| [least, most].contains(&&keyword))?;
+    let bound = |word: &str| schema.pointer(parent)?.get(word);
+    Some(match (bound(least), bound(most)) {
+        (Some(least), None) if least == 1 && !unit.is_empty() => "must not be empty".to_owned(),
+        (Some(least), None) => format!("expected at least {least}{unit}"),
+        (None, most) => format!("expected at most {}{unit}", most?),
+        (Some(least), Some(most)) => format!("expected {least} to {most}{unit}"),
+    })
 }
 
 /// Measures a schema with its references written out: a few lines that refer to each other twice and twice again grow

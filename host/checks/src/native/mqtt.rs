@@ -119,7 +119,6 @@ impl MqttConfig {
         let blank = |text: &str| text.trim().is_empty();
         let unfit = |text: &str| Err(CheckError::InvalidConfig(text.to_owned()));
         match self.check_type {
-            _ if self.port == 0 => unfit("`port`: expected 1 to 65535"),
             _ if blank(&self.host()) => unfit("`hostname`: expected a name or an address"),
             _ if blank(&self.topic) => unfit("`topic`: expected a topic"),
             CheckType::Keyword if blank(&self.success_keyword) => {

@@ -11,7 +11,7 @@ use crate::{
         condition::Condition,
         connection::ConnectionUrl,
         session::{Fault, Trace},
-        sql::{self, Expectation, TlsMode, admit_min_rows, begins_with},
+        sql::{self, Expectation, TlsMode, begins_with},
         trust::{Half, trust},
     },
     net::{IpFamily, tls::TlsOptions},
@@ -87,7 +87,6 @@ impl Check for Postgres {
         }
         let tls = tls(&config, &url)?;
         let password = url.password.clone().unwrap_or_default();
-        admit_min_rows(config.min_rows)?;
         let mut trace = Trace::start(&[&password]);
         let verdict = run(&config, &url, query, tls, cx, &mut trace).await;
         trace.finish(verdict)

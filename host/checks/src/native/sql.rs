@@ -1,6 +1,6 @@
 //! What the SQL kinds have in common: which statements are let through, and what is expected of a result.
 
-use super::{condition::Condition, http::config::invalid, session::Fault};
+use super::{condition::Condition, session::Fault};
 use crate::CheckError;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use crate::native::connection::ConnectionUrl;
@@ -97,14 +97,6 @@ pub(super) fn unfit(why: impl std::fmt::Display) -> CheckError {
     CheckError::InvalidConfig(format!("query validation failed: {why}"))
 }
 
-/// Refuses a `min_rows` that no result could be read to.
-pub(super) fn admit_min_rows(min_rows: u32) -> Result<(), CheckError> {
-    if u64::from(min_rows) > MOST_ROWS {
-        return Err(invalid("min_rows", format_args!("expected 0 to {MOST_ROWS}")));
-    }
-    Ok(())
-}
-
 /// What is expected of a result.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expectation<'a> {
@@ -196,8 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn more_rows_than_are_read_cannot_be_asked_for() {
-        assert!(admit_min_rows(100_000).is_ok() && admit_min_rows(100_001).is_err());
+    fn rows_left_unread_are_no_verdict_on_their_number() {
         let expected = Expectation {
             value: None,
             condition: Condition::Unset,

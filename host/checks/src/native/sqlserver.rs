@@ -15,7 +15,7 @@ use crate::{
     native::{
         condition::Condition,
         session::{Fault, Trace},
-        sql::{self, Expectation, admit_min_rows, begins_with},
+        sql::{self, Expectation, begins_with},
     },
     net::IpFamily,
 };
@@ -112,7 +112,7 @@ impl Check for SqlServer {
     type Config = SqlServerConfig;
 
     async fn probe(&self, config: SqlServerConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
-        let settings = Settings::parse(&config.database_connection_string).map_err(|why| {
+        let mut settings = Settings::parse(&config.database_connection_string).map_err(|why| {
             CheckError::InvalidConfig(format!("connection string validation failed: {why}"))
         })?;
         let query = sql::statement(&config.database_query);
@@ -126,16 +126,15 @@ impl Check for SqlServer {
                 "`{word}` is not allowed for monitoring queries; put it in brackets if it is a name"
             )));
         }
-        admit_min_rows(config.min_rows)?;
         let mut trace = Trace::start(&[&settings.password]);
-        let verdict = run(&config, &settings, query, cx, &mut trace).await;
+        let verdict = run(&config, &mut settings, query, cx, &mut trace).await;
         trace.finish(verdict)
     }
 }
 
 async fn run(
     config: &SqlServerConfig,
-    settings: &Settings,
+    settings: &mut Settings,
     query: &str,
     cx: &ProbeContext,
     trace: &mut Trace,

@@ -61,11 +61,6 @@ impl Check for Tcp {
     type Config = TcpConfig;
 
     async fn probe(&self, config: TcpConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
-        if config.port == 0 {
-            return Err(CheckError::InvalidConfig(
-                "`port`: expected 1 to 65535".to_owned(),
-            ));
-        }
         let port = config.port;
         let connected = cx
             .net

@@ -81,9 +81,6 @@ pub struct WebSocketConfig {
     pub ip_family: IpFamily,
 }
 
-/// The most that `max_message_bytes` may be.
-const MOST_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-
 fn one_mebibyte() -> usize {
     1024 * 1024
 }
@@ -180,10 +177,6 @@ impl Plan {
             min_version: config.min_tls_version,
             ..trust!(config, config.ignore_tls_errors)
         };
-        if !(1..=MOST_MESSAGE_BYTES).contains(&config.max_message_bytes) {
-            let why = format_args!("expected 1 to {MOST_MESSAGE_BYTES}");
-            return Err(invalid("max_message_bytes", why));
-        }
         Ok(Self {
             way: Request {
                 tls: trust.options().map_err(Half::of_missing)?,

@@ -175,6 +175,43 @@ async fn an_unknown_field_is_named_together_with_the_known_ones() {
     }
 }
 
+/// A value just outside of each bound that the schema of a field has.
+fn out_of_bounds(field: &Value) -> Vec<Value> {
+    let bound = |word: &str| field.get(word).and_then(Value::as_i64);
+    let text = |length: i64| "x".repeat(usize::try_from(length).unwrap());
+    [
+        bound("minimum").map(|least| json!(least - 1)),
+        bound("maximum").map(|most| json!(most + 1)),
+        bound("minLength").map(|least| json!(text(least - 1))),
+        bound("maxLength").map(|most| json!(text(most + 1))),
+        bound("minItems").map(|_| json!([])),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[tokio::test]
+async fn what_a_schema_bounds_is_bounded_in_a_run_as_well() {
+    let mut tried = 0;
+    for kind in kinds_that_read_their_config() {
+        for (name, field) in kind.schema["properties"].as_object().unwrap() {
+            for value in out_of_bounds(field) {
+                let mut config = kind.example.clone().unwrap();
+                config[name] = value.clone();
+                let error = Probe::new().run(&kind.kind, config).await.unwrap_err();
+                assert!(
+                    matches!(&error, CheckError::InvalidConfig(text) if text.contains(&format!("`{name}`"))),
+                    "{}: {name}: {value}: {error:?}",
+                    kind.kind
+                );
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 50, "{tried}");
+}
+
 #[tokio::test]
 async fn every_fault_of_a_config_is_told_at_once() {
     for (kind, config, parts) in [

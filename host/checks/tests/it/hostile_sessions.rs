@@ -163,3 +163,33 @@ async fn an_echo_is_no_server_and_learns_us_no_password() {
     });
     join_all(runs).await;
 }
+
+/// A greeting of MySQL's, its wish to go on with `auth_gssapi_client`, and the like of `PostgreSQL`'s.
+const MYSQL_GREETS: &[u8] = b"\x49\0\0\0\x0a8.4.0\0\x01\0\0\0abcdefgh\0\xff\xf7\x2d\x02\0\xff\xdf\x15\
+    \0\0\0\0\0\0\0\0\0\0ijklmnopqrst\0mysql_native_password\0";
+const MYSQL_WANTS_GSSAPI: &[u8] = b"\x14\0\0\x02\xfeauth_gssapi_client\0";
+const POSTGRES_WANTS_GSSAPI: &[u8] = b"R\0\0\0\x08\0\0\0\x07";
+
+#[tokio::test]
+async fn a_server_that_wants_a_login_we_do_not_have_is_down_and_we_are_not_misconfigured() {
+    let cases: [(&str, &[&[u8]]); 2] = [
+        ("mysql", &[MYSQL_GREETS, MYSQL_WANTS_GSSAPI]),
+        ("postgres", &[b"", POSTGRES_WANTS_GSSAPI]),
+    ];
+    for (kind, speeches) in cases {
+        let server = Server::raw(move |mut stream| async move {
+            for speech in speeches {
+                let _ = stream.write_all(speech).await;
+                let _ = stream.read(&mut [0; 1024]).await;
+            }
+        })
+        .await;
+        let seen = Probe::new().seen(kind, target_config(kind, server.address)).await;
+        assert_eq!(
+            (seen.status, reason(&seen)),
+            (Status::Down, "auth_failed"),
+            "{}",
+            seen.message
+        );
+    }
+}

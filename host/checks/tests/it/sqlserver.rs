@@ -34,6 +34,8 @@ const REQUIRED: u8 = 3;
 struct SqlServer {
     encryption: u8,
     identity: Identity,
+    /// The port to send clients to once they are logged in.
+    route: Option<u16>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -50,6 +52,7 @@ impl SqlServer {
         Self {
             encryption,
             identity,
+            route: None,
             asked: Arc::default(),
         }
     }
@@ -91,6 +94,14 @@ impl SqlServer {
         if (user.as_str(), password.as_str()) != ("mon", "hunter2x") {
             let text = format!("Login failed for user '{user}', and '{password}' is no password.");
             line.say(4, &[error(18_456, &text), done(2)].concat()).await;
+            return None;
+        }
+        if let Some(port) = self.route {
+            line.say(
+                4,
+                &[login_ack(), routing("127.0.0.1\\one", port), done(0)].concat(),
+            )
+            .await;
             return None;
         }
         if database != "app" {
@@ -303,6 +314,15 @@ fn login_ack() -> Vec<u8> {
     )
 }
 
+/// ENVCHANGE 20: the protocol (TCP), a port and a host; no old value.
+fn routing(host: &str, port: u16) -> Vec<u8> {
+    let length = |count: usize| u16::try_from(count).unwrap().to_le_bytes();
+    let units = length(host.encode_utf16().count());
+    let value = [&[0][..], &port.to_le_bytes(), &units, &wide(host)].concat();
+    let content = [&[20][..], &length(value.len()), &value, &[0, 0]].concat();
+    counted(0xE3, &content)
+}
+
 fn done(status: u16) -> Vec<u8> {
     [&[0xFD][..], &status.to_le_bytes(), &[0; 10]].concat()
 }
@@ -462,6 +482,29 @@ async fn who_is_not_let_in_is_told_so_and_the_password_is_not_told_on() {
     );
     let dead = json!({ "database_connection_string": format!("mssql://mon:hunter2x@127.0.0.1:{}/app", closed_port().await) });
     assert_eq!(reason(&run(dead, json!({})).await), "connection_refused");
+}
+
+#[tokio::test]
+async fn a_gateway_is_followed_to_the_server_it_names_and_no_further() {
+    let gateway = |route| SqlServer {
+        route: Some(route),
+        ..SqlServer::new(ON, Authority::new().issue(&Leaf::default()))
+    };
+    let sql = SqlServer::new(ON, Authority::new().issue(&Leaf::default()));
+    let server = sql.serve().await;
+    let front = gateway(server.address.port()).serve().await;
+    let seen = run(config(&front, ""), json!({})).await;
+    assert_eq!(seen.status, Status::Up, "{}", seen.message);
+    assert_eq!(sql.asked()[..2], ["offer 1", "tls"]);
+    let before = gateway(front.address.port()).serve().await;
+    let seen = run(config(&before, ""), json!({})).await;
+    assert_eq!(
+        (reason(&seen), seen.message.as_str()),
+        (
+            "protocol_error",
+            "connection failed: 127.0.0.1 sends us on, where we were sent already"
+        )
+    );
 }
 
 #[tokio::test]

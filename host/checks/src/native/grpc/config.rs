@@ -142,9 +142,6 @@ macro_rules! call {
 impl GrpcConfig {
     /// The call but for what is called.
     pub(super) fn call(&self) -> Result<Call, CheckError> {
-        if self.port == 0 {
-            return Err(invalid("port", "expected 1 to 65535"));
-        }
         let host = match Host::parse(&self.host) {
             Ok(Host::Address(address)) if address.is_ipv6() => format!("[{address}]"),
             Ok(host) => host.to_string(),

@@ -2,6 +2,7 @@
 
 use crate::{CheckError, native::session::Fault};
 use bytes::{Buf, Bytes};
+use lapwing_model::Reason;
 use mysql_common::{
     auth::plugins::{AuthProc, ChallengeResponsePlugin, Context, Error, Response},
     constants::CapabilityFlags,
@@ -198,18 +199,23 @@ fn procedure(plugin: &AuthPlugin<'_>, secure: bool) -> Result<AuthProc, Fault> {
     let named = || String::from_utf8_lossy(plugin.as_bytes()).into_owned();
     match plugin {
         AuthPlugin::MysqlOldPassword => Err(unsupported(&named())),
-        AuthPlugin::MysqlClearPassword if !secure => Err(Fault::Ours(CheckError::InvalidConfig(
+        AuthPlugin::MysqlClearPassword if !secure => Err(refused(
             "MySQL query failed: the server asks for the password in plain text over a connection without TLS; set `tls` in the connection string".to_owned(),
-        ))),
+        )),
         _ => AuthProc::init(plugin).map_err(|_| unsupported(&named())),
     }
 }
 
 fn unsupported(plugin: &str) -> Fault {
     let plugin: String = plugin.chars().take(64).collect();
-    Fault::Ours(CheckError::InvalidConfig(format!(
+    refused(format!(
         "MySQL query failed: the server asks for the authentication plugin `{plugin}`, which is not supported; give the monitoring user mysql_native_password or caching_sha2_password"
-    )))
+    ))
+}
+
+/// It is the server that asks for what we do not do: one that does so of a sudden must not go unseen.
+fn refused(message: String) -> Fault {
+    Fault::Told(Reason::AuthFailed, message)
 }
 
 #[cfg(test)]

@@ -255,9 +255,10 @@ fn first(row: &DataRowBody) -> io::Result<Option<String>> {
     Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
 }
 
+/// It is the server that asks for what we do not do: one that does so of a sudden must not go unseen.
 fn unsupported() -> Fault {
     let why = "connection failed: the server asks for a way to authenticate that is none of password, md5 and SCRAM-SHA-256; give the monitoring user one of these in `pg_hba.conf`";
-    Fault::Ours(CheckError::InvalidConfig(why.to_owned()))
+    Fault::Told(Reason::AuthFailed, why.to_owned())
 }
 
 /// What an error of the server's says, in the words of Go's driver.

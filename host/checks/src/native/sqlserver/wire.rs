@@ -6,7 +6,7 @@ use super::{
     tls::{Enveloped, HEAD, PRELOGIN, packet},
 };
 use crate::{
-    CheckError, ProbeContext,
+    ProbeContext,
     native::{
         session::{Fault, Session, Trace},
         sql::{MOST_BYTES, MOST_ROWS, Rows},
@@ -40,42 +40,66 @@ const REQUIRED: u8 = 3;
 /// The type of answers.
 const ANSWER: u8 = 0x04;
 
-/// Connects, logs in and runs `query` in a transaction that is rolled back.
+/// Connects, logs in and runs `query` in a transaction that is rolled back. As other clients do, goes once to where the
+/// server sends it: Azure's gateways answer a login so.
 pub(super) async fn query(
+    config: &SqlServerConfig,
+    settings: &mut Settings,
+    query: &str,
+    cx: &ProbeContext,
+    trace: &mut Trace,
+) -> Result<Rows, Fault> {
+    let mut answer = visit(config, settings, query, cx, trace).await?;
+    if let Err((_, Error::Routing { host, port })) = answer {
+        // An instance's name may be with it.
+        host.split('\\')
+            .next()
+            .unwrap_or(&host)
+            .clone_into(&mut settings.host);
+        settings.port = port;
+        answer = visit(config, settings, query, cx, trace).await?;
+    }
+    answer.map_err(|(stage, error)| fault(stage, &settings.host, error))
+}
+
+/// A library's error, and the stage it came in.
+type Failure = (&'static str, Error);
+
+/// One connection, and what came of it.
+async fn visit(
     config: &SqlServerConfig,
     settings: &Settings,
     query: &str,
     cx: &ProbeContext,
     trace: &mut Trace,
-) -> Result<Rows, Fault> {
+) -> Result<Result<Rows, Failure>, Fault> {
     let session = Session::open(cx, trace, &settings.host, settings.port, config.ip_family).await;
     let session = session.map_err(Fault::at(CONNECT))?;
     let session = encrypted(session, config, settings)
         .await
         .map_err(Fault::at(CONNECT))?;
     let stream = Greeted::new(session.into_stream()).compat();
-    let host = &settings.host;
     // The library logs what the server says of an error, and that it knows of no TLS.
-    let talk = talk(stream, host, settings, query).with_subscriber(NoSubscriber::new());
-    match time::timeout_at(cx.deadline, talk).await {
-        Ok(rows) => rows,
-        Err(_) => Err(Fault::at(QUERY)(NetError::ResponseTimeout(format!(
+    let talk = talk(stream, settings, query).with_subscriber(NoSubscriber::new());
+    time::timeout_at(cx.deadline, talk).await.map_err(|_| {
+        let host = &settings.host;
+        Fault::at(QUERY)(NetError::ResponseTimeout(format!(
             "{host} did not say all of its answer"
-        )))),
-    }
+        )))
+    })
 }
 
-async fn talk(stream: Compat<Greeted>, host: &str, settings: &Settings, query: &str) -> Result<Rows, Fault> {
+async fn talk(stream: Compat<Greeted>, settings: &Settings, query: &str) -> Result<Rows, Failure> {
     let client = Client::connect(login(settings), stream).await;
-    let mut client = client.map_err(|error| fault(CONNECT, host, error))?;
-    let fault = |error| fault(QUERY, host, error);
-    run(&mut client, "BEGIN TRANSACTION").await.map_err(fault)?;
-    let rows = run(&mut client, query).await.map_err(fault)?;
+    let mut client = client.map_err(|error| (CONNECT, error))?;
+    let failed = |error| (QUERY, error);
+    run(&mut client, "BEGIN TRANSACTION").await.map_err(failed)?;
+    let rows = run(&mut client, query).await.map_err(failed)?;
     // With rows left unread the connection is of no more use; closing it rolls back as well.
     if !rows.more {
         run(&mut client, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
             .await
-            .map_err(fault)?;
+            .map_err(failed)?;
     }
     Ok(rows)
 }
@@ -231,8 +255,10 @@ fn fault(stage: &'static str, host: &str, error: Error) -> Fault {
             return Fault::Told(reason, message);
         }
         Error::Routing { .. } => {
-            let why = format!("{stage}: the server sends us to another one; name that one in `Server`");
-            return CheckError::InvalidConfig(why).into();
+            return Fault::Told(
+                Reason::ProtocolError,
+                format!("{stage}: {host} sends us on, where we were sent already"),
+            );
         }
         Error::Io {
             kind: io::ErrorKind::FileTooLarge,
