@@ -261,7 +261,9 @@ impl<'a> Session<'a> {
                 NetError::ConnectTimeout(text) => NetError::ResponseTimeout(text),
                 error => error,
             }),
-            Err(_) if self.heard.is_empty() => Err(NetError::ResponseTimeout(format!("{host} says nothing"))),
+            Err(_) if self.heard.is_empty() => {
+                Err(NetError::ResponseTimeout(format!("{host} does not answer")))
+            }
             Err(_) => Err(NetError::ResponseTimeout(format!(
                 "{host} did not say all of its answer"
             ))),

@@ -106,7 +106,7 @@ async fn exchange(socket: &Datagrams, config: &UdpConfig, cx: &ProbeContext) -> 
         cx.remaining()
     };
     let (start, tries) = (Instant::now(), u32::from(config.tries));
-    let mut silence = NetError::ResponseTimeout(format!("{} says nothing", socket.peer));
+    let mut silence = NetError::ResponseTimeout(format!("{} does not answer", socket.peer));
     for turn in 1..=tries {
         let end = start + patience * turn / tries;
         let heard = match socket.send(config.payload.as_bytes(), end).await {

@@ -92,7 +92,10 @@ impl Datagrams {
         match by(deadline, receiving).await {
             Ok(Ok(_)) => Ok(buffer),
             Ok(Err(error)) => Err(self.fault(&error)),
-            Err(_) => Err(NetError::ResponseTimeout(format!("{} says nothing", self.peer))),
+            Err(_) => Err(NetError::ResponseTimeout(format!(
+                "{} does not answer",
+                self.peer
+            ))),
         }
     }
 

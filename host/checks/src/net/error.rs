@@ -206,6 +206,10 @@ impl NetError {
             None if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
                 Self::Closed(format!("{what}, before the answer was complete"))
             }
+            // Said of either, and "head" of both.
+            None if error.is_parse_too_large() => Self::Protocol(format!(
+                "{what}: its head, or the length that it gives its body, is too large"
+            )),
             None if error.is_user() => Self::InvalidInput(format!("request cannot be sent: {error}")),
             None => {
                 let texts: Vec<String> = causes.map(ToString::to_string).collect();

@@ -352,3 +352,29 @@ async fn a_flood_of_settings_ends_at_the_deadline() {
         server.drained().await;
     }
 }
+
+#[tokio::test]
+async fn who_answers_http2_in_http1_speaks_another_version() {
+    let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let server = flood(answer.to_vec(), Vec::new()).await;
+    let config = json!({ "url": format!("http://{}/", server.address), "http_version": "2" });
+    let seen = Probe::new().seen("http", config).await;
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "version_mismatch"),
+        "{}",
+        seen.message
+    );
+}
+
+#[tokio::test]
+async fn a_length_that_no_body_has_is_told_as_that() {
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\nx", u64::MAX);
+    let seen = probe("http", &flood(answer.into_bytes(), Vec::new()).await).await;
+    assert_eq!(reason(&seen), "protocol_error");
+    assert!(
+        seen.message.contains("the length that it gives its body"),
+        "{}",
+        seen.message
+    );
+}

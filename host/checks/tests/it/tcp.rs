@@ -302,7 +302,11 @@ async fn a_peer_that_drips_is_held_to_the_deadline() {
         "{}",
         seen.message
     );
-    assert!(seen.message.ends_with("then nothing more"), "{}", seen.message);
+    assert!(
+        seen.message.ends_with("and nothing more in time"),
+        "{}",
+        seen.message
+    );
     assert!(start.elapsed() >= budget);
     server.drained().await;
 }

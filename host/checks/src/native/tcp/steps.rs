@@ -149,10 +149,10 @@ impl<'a> Talk<'a> {
                 Ok(_) => {}
                 Err(TimeIsUp) if self.heard.is_empty() => {
                     return Err(Fault::Net(NetError::ResponseTimeout(format!(
-                        "{host} says nothing"
+                        "{host} does not answer"
                     ))));
                 }
-                Err(TimeIsUp) => return Err(self.unexpected(wanted, "then nothing more")),
+                Err(TimeIsUp) => return Err(self.unexpected(wanted, "and nothing more in time")),
             }
         }
     }

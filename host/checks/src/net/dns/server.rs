@@ -213,5 +213,5 @@ fn keep(kept: &mut Option<NetError>, error: NetError) {
 }
 
 fn silence(host: &str, port: u16) -> NetError {
-    NetError::DnsTimeout(format!("{host}:{port} says nothing"))
+    NetError::DnsTimeout(format!("{host}:{port} does not answer"))
 }

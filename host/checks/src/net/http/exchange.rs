@@ -89,7 +89,7 @@ impl Exchange {
         seen.timing.to_head = seen.start.elapsed();
         let (parts, incoming) = head
             .map_err(|_| self.timed_out("did not answer"))?
-            .map_err(|error| NetError::from_hyper(&error, &self.target))?
+            .map_err(|error| self.failed(&error))?
             .into_parts();
         seen.status = Some(parts.status);
         Ok((parts, incoming))
@@ -123,6 +123,14 @@ impl Exchange {
         self.stamps.restart();
         self.began = Instant::now();
         ready.unwrap_or(false)
+    }
+
+    /// What went wrong; who answers the preface of HTTP/2 in HTTP/1 has broken no rule of its own.
+    fn failed(&self, error: &hyper::Error) -> NetError {
+        if matches!(self.sender, Sender::Http2(_)) && self.stamps.is_http1() {
+            return NetError::VersionMismatch(format!("{} answers HTTP/2 in HTTP/1", self.target));
+        }
+        NetError::from_hyper(error, &self.target)
     }
 
     fn timed_out(&self, what: &str) -> NetError {

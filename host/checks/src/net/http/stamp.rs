@@ -31,6 +31,7 @@ struct State {
     written: Option<Instant>,
     heard: bool,
     answered: bool,
+    is_http1: bool,
 }
 
 impl Stamps {
@@ -56,9 +57,17 @@ impl Stamps {
         }
     }
 
+    /// Whether the answer began as one of HTTP/1 does.
+    pub(super) fn is_http1(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_http1
+    }
+
     /// Notes a read; whether the head of the answer is already there.
-    fn read(&self) -> bool {
+    fn read(&self, bytes: &[u8]) -> bool {
         let mut stamps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !stamps.heard {
+            stamps.is_http1 = bytes.starts_with(b"HTTP/1.");
+        }
         stamps.heard = true;
         stamps.answered
     }
@@ -81,8 +90,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stamped<S> {
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
         ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
         let read = part.filled().len();
+        let answered = self.stamps.read(part.filled());
         buf.advance(read);
-        if !self.stamps.read() {
+        if !answered {
             let left = self.head.checked_sub(read);
             self.head = left.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "endless heads"))?;
         }
