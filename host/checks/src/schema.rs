@@ -2,6 +2,8 @@
 //!
 //! Used for the configuration file and for the configuration of every kind, native or plugin.
 
+mod admit;
+
 use crate::{
     net::{
         policy::Rule,
@@ -12,7 +14,7 @@ use crate::{
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 /// The format of durations as people write them: `500ms`, `10s`, `1m 30s`.
 pub const DURATION_FORMAT: &str = "lapwing-duration";
@@ -26,13 +28,13 @@ pub const DESTINATION_FORMAT: &str = "lapwing-destination";
 /// The format of the names a plugin may ask about.
 pub const NAME_FORMAT: &str = "lapwing-name-pattern";
 
-/// Most nodes of a schema with its references written out.
-const MOST_NODES: usize = 10_000;
-
-/// Most patterns of a schema, and the most memory that one may take when compiled and, once more, while it searches:
-/// `\w{1000}` takes hundreds of KiB, and a schema has room for thousands of them.
-const MOST_PATTERNS: usize = 64;
+/// The most memory that a pattern may take when compiled and, once more, while it searches: `\w{1000}` takes hundreds of
+/// KiB, and a schema has room for thousands of them.
 const PATTERN_BYTES: usize = 1 << 20;
+
+/// Largest product of a value's nodes and its schema's for which every fault is sought: the validator keeps what each
+/// alternative has against each part of the value, a hundred bytes and more a time.
+const MOST_WORK: usize = 300_000;
 
 /// Keywords that bound a value from below and from above, and what they count.
 const BOUNDS: [(&str, &str, &str); 3] = [
@@ -45,6 +47,8 @@ const BOUNDS: [(&str, &str, &str); 3] = [
 #[derive(Debug)]
 pub struct Schema {
     validator: Validator,
+    /// Nodes, with the references written out.
+    size: usize,
     source: Value,
     sensitive: Vec<String>,
 }
@@ -95,19 +99,7 @@ impl Schema {
         if !source.is_object() {
             return Err("it is not a JSON object".to_owned());
         }
-        if let Some(reference) = remote_reference(source) {
-            return Err(format!(
-                "`$ref` to `{reference}`: only references within the schema are followed"
-            ));
-        }
-        if Expansion::of(source).size(source) > MOST_NODES {
-            return Err(format!(
-                "with its references written out it has more than {MOST_NODES} nodes"
-            ));
-        }
-        if patterns(source) > MOST_PATTERNS {
-            return Err(format!("it has more than {MOST_PATTERNS} patterns"));
-        }
+        let size = admit::size(source)?;
         jsonschema::draft202012::meta::validate(source).map_err(broken)?;
         let validator = jsonschema::draft202012::options()
             .with_pattern_options(
@@ -126,13 +118,27 @@ impl Schema {
             .map_err(broken)?;
         Ok(Self {
             validator,
+            size,
             source: source.clone(),
             sensitive: sensitive.to_vec(),
         })
     }
 
-    /// Everything that is wrong with `value`; fields start with `root`.
+    /// What is wrong with `value`: all of it, or the first where that would be too much work; fields start with `root`.
     pub fn faults(&self, value: &Value, root: &str) -> Vec<Fault> {
+        if self.validator.is_valid(value) {
+            return Vec::new();
+        }
+        if admit::nodes(value).saturating_mul(self.size) <= MOST_WORK {
+            return self.all_faults(value, root);
+        }
+        let first = self.validator.validate(value).err();
+        let told = first.iter().flat_map(|error| self.explain(error, root));
+        told.collect()
+    }
+
+    /// Everything that is wrong with a `value` of the operator's own; fields start with `root`.
+    pub fn all_faults(&self, value: &Value, root: &str) -> Vec<Fault> {
         self.validator
             .iter_errors(value)
             .flat_map(|error| self.explain(&error, root))
@@ -223,82 +229,6 @@ fn bounds(schema: &Value, path: &str) -> Option<String> {
         (None, most) => format!("expected at most {}{unit}", most?),
         (Some(least), Some(most)) => format!("expected {least} to {most}{unit}"),
     })
-}
-
-/// Measures a schema with its references written out: a few lines that refer to each other twice and twice again grow
-/// without bound, in memory when compiled and in time when used.
-struct Expansion<'a> {
-    root: &'a Value,
-    /// Sizes of reference targets; one being measured counts as a leaf, so that recursive schemas have a size.
-    known: HashMap<&'a str, usize>,
-}
-
-impl<'a> Expansion<'a> {
-    fn of(root: &'a Value) -> Self {
-        Self {
-            root,
-            known: HashMap::new(),
-        }
-    }
-
-    fn size(&mut self, node: &'a Value) -> usize {
-        let inner = match node {
-            Value::Object(map) => map
-                .iter()
-                .fold(0_usize, |sum, (key, value)| match value.as_str() {
-                    Some(target) if matches!(key.as_str(), "$ref" | "$dynamicRef") => {
-                        sum.saturating_add(self.target(target))
-                    }
-                    _ => sum.saturating_add(self.size(value)),
-                }),
-            Value::Array(items) => items
-                .iter()
-                .fold(0_usize, |sum, item| sum.saturating_add(self.size(item))),
-            _ => 0,
-        };
-        inner.saturating_add(1)
-    }
-
-    fn target(&mut self, reference: &'a str) -> usize {
-        if let Some(size) = self.known.get(reference) {
-            return *size;
-        }
-        self.known.insert(reference, 1);
-        let target = reference
-            .strip_prefix('#')
-            .and_then(|pointer| self.root.pointer(pointer));
-        let size = target.map_or(1, |target| self.size(target));
-        self.known.insert(reference, size);
-        size
-    }
-}
-
-/// How many patterns there are, of values and of property names.
-fn patterns(schema: &Value) -> usize {
-    let own = |(key, value): (&String, &Value)| match (key.as_str(), value) {
-        ("pattern", Value::String(_)) => 1,
-        ("patternProperties", Value::Object(map)) => map.len() + patterns(value),
-        _ => patterns(value),
-    };
-    match schema {
-        Value::Object(map) => map.iter().map(own).sum(),
-        Value::Array(items) => items.iter().map(patterns).sum(),
-        _ => 0,
-    }
-}
-
-/// The first reference that leads out of the schema.
-fn remote_reference(schema: &Value) -> Option<&str> {
-    match schema {
-        Value::Object(map) => map.iter().find_map(|(key, value)| match value.as_str() {
-            Some(target) if matches!(key.as_str(), "$ref" | "$dynamicRef") && !target.starts_with('#') => {
-                Some(target)
-            }
-            _ => remote_reference(value),
-        }),
-        Value::Array(items) => items.iter().find_map(remote_reference),
-        _ => None,
-    }
 }
 
 /// The properties beside the `additionalProperties` keyword at `path` of the schema.
@@ -528,21 +458,58 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_explodes_is_refused_and_a_recursive_one_is_not() {
-        let mut definitions = Map::new();
-        for level in 0..40 {
-            let next = json!({ "$ref": format!("#/$defs/a{}", level + 1) });
-            definitions.insert(format!("a{level}"), json!({ "allOf": [next.clone(), next] }));
-        }
-        definitions.insert("a40".to_owned(), json!({ "type": "object" }));
-        let source = json!({ "$ref": "#/$defs/a0", "$defs": definitions });
-        assert!(
-            Schema::new(&source, &[])
-                .unwrap_err()
-                .contains("more than 10000 nodes")
+    fn a_schema_that_explodes_is_refused_by_whatever_name() {
+        let exploding = |reference: &dyn Fn(usize) -> String, more: &dyn Fn(usize) -> Value| {
+            let mut definitions = Map::new();
+            for level in 0..40 {
+                let next = json!({ "$ref": reference(level + 1) });
+                let mut definition = json!({ "allOf": [next.clone(), next] });
+                definition
+                    .as_object_mut()
+                    .unwrap()
+                    .extend(more(level).as_object().unwrap().clone());
+                definitions.insert(format!("a{level}"), definition);
+            }
+            definitions.insert("a40".to_owned(), json!({ "type": "object" }));
+            let source = json!({ "$ref": reference(0), "$defs": definitions });
+            Schema::new(&source, &[]).unwrap_err()
+        };
+        let pointer = |level: usize| format!("#/$defs/a{level}");
+        let error = exploding(&pointer, &|_| json!({}));
+        assert!(error.contains("more than 10000 nodes"), "{error}");
+        let error = exploding(&|level| format!("#/%24defs/a{level}"), &|_| json!({}));
+        assert!(error.contains("there is no such place"), "{error}");
+        let error = exploding(
+            &|level| format!("#a{level}"),
+            &|level| json!({ "$anchor": format!("a{level}") }),
         );
-        let tree = json!({ "properties": { "children": { "items": { "$ref": "#" } } } });
-        assert!(Schema::new(&tree, &[]).is_ok());
+        assert!(error.contains("expected one such as"), "{error}");
+        let error = exploding(&pointer, &|level| json!({ "$id": format!("a{level}") }));
+        assert!(error.contains("`$id`"), "{error}");
+    }
+
+    #[test]
+    fn a_schema_that_leads_back_to_itself_is_refused() {
+        for source in [
+            json!({ "properties": { "children": { "items": { "$ref": "#" } } } }),
+            json!({ "$ref": "#/$defs/a", "$defs": { "a": { "anyOf": [{ "$ref": "#/$defs/b" }] }, "b": { "$ref": "#/$defs/a" } } }),
+            json!({ "$dynamicRef": "#a", "$dynamicAnchor": "a" }),
+        ] {
+            assert!(Schema::new(&source, &[]).is_err(), "{source}");
+        }
+    }
+
+    #[test]
+    fn of_a_large_value_one_fault_is_told() {
+        let schema = json!({ "items": { "oneOf": [{ "required": ["a"] }, { "required": ["b"] }] } });
+        let schema = Schema::new(&schema, &[]).unwrap();
+        let empty = |count: usize| Value::Array(vec![json!({}); count]);
+        assert_eq!(schema.faults(&empty(100), "").len(), 100);
+        assert_eq!(schema.faults(&empty(100_000), "").len(), 1);
+        assert_eq!(
+            schema.faults(&Value::Array(vec![json!({ "a": 1 }); 100_000]), ""),
+            []
+        );
     }
 
     #[test]

@@ -210,7 +210,7 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
     let sensitive = SENSITIVE.map(str::to_owned);
     match Schema::new(&schema, &sensitive) {
         Ok(schema) => {
-            for fault in schema.faults(&Value::Object(sections.clone()), "") {
+            for fault in schema.all_faults(&Value::Object(sections.clone()), "") {
                 note(faults, fault.field, fault.message);
             }
         }
