@@ -294,7 +294,8 @@ pub(crate) fn present(folder: &Path) -> anyhow::Result<()> {
     Err(Usage::says(format!("plugin folder `{shown}` {next}")))
 }
 
-fn native_kinds() -> anyhow::Result<Registry> {
+/// The native kinds, as a registry.
+pub(crate) fn native_kinds() -> anyhow::Result<Registry> {
     let mut registry = Registry::default();
     native::register(&mut registry)?;
     Ok(registry)

@@ -172,6 +172,7 @@ impl PluginExecutor {
             needs: self.sphere.needs().clone(),
             held: custody.grants().held(name, digest),
             targets: self.sphere.targets(&config.value),
+            unmarked: self.sphere.unmarked().places(&config.value),
             mask: self.sphere.mask(&config.value),
             custody: custody.clone(),
             record: record.clone(),

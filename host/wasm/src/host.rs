@@ -154,12 +154,17 @@ impl PluginHost {
             self.load(&content, stage).await
         };
         match loaded.await {
-            Ok(plugin) => Ok(Loaded {
-                plugin,
-                digest,
-                size_bytes: size,
-                modified: content.modified,
-            }),
+            Ok(plugin) => {
+                for warning in &plugin.about.warnings {
+                    tracing::warn!(plugin.name = plugin.name, "plugin `{}`: {warning}", plugin.name);
+                }
+                Ok(Loaded {
+                    plugin,
+                    digest,
+                    size_bytes: size,
+                    modified: content.modified,
+                })
+            }
             Err(error) => {
                 let refused = Refused {
                     digest: Some(digest),

@@ -38,6 +38,9 @@ pub struct About {
     /// What it asks for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<Capability>,
+    /// What its author should mend: a capability that this worker does not know, a target that the schema does not mark.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Memory it needs at the start, in KiB.
     pub memory_kib: u64,
     /// Time compilation took, in milliseconds.

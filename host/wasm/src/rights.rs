@@ -10,6 +10,7 @@ mod needs;
 mod run;
 mod secrets;
 mod target;
+mod unmarked;
 
 pub use asked::asked;
 pub(crate) use assess::setting;
@@ -21,6 +22,7 @@ pub(crate) use run::{Rights, Sphere};
 pub(crate) use secrets::SecretFault;
 pub use secrets::{SecretSource, Secrets};
 pub(crate) use target::Map;
+pub(crate) use unmarked::Unmarked;
 
 use std::fmt;
 
@@ -70,6 +72,11 @@ impl Right {
             Self::Secret => "secret",
             Self::State => "state",
         }
+    }
+
+    /// Whether it is one to use the network by.
+    pub(crate) fn is_network(self) -> bool {
+        !matches!(self, Self::Secret | Self::State)
     }
 
     /// The right of that name.

@@ -3,11 +3,11 @@
 use crate::log;
 use std::panic;
 
-/// From now on a panic is logged as an error, and written to stderr as ever: the worker makes the result's text of that.
+/// From now on a panic is logged as an error, and written to stderr: the worker makes the result's text of that. Not by the
+/// usual hook, which advises to set a variable that no plugin has.
 pub(crate) fn tell() {
-    let usual = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
+    panic::set_hook(Box::new(|info| {
         log::write(log::Level::Error, format_args!("{info}"));
-        usual(info);
+        eprintln!("{info}");
     }));
 }

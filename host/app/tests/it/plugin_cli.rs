@@ -309,6 +309,116 @@ fn a_test_of_a_plugin_that_would_wait_for_approval_says_so() {
     assert!(hint("fixtures/greedy.wasm") && !hint("fixtures/trap.wasm"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgotten_mark_is_told_with_the_field_to_mark() {
+    let (file, server) = (plugin("fixtures/careless.wasm"), targets::smtp().await);
+    let config = json!({"host": "127.0.0.1", "port": server.port()}).to_string();
+    let advice = "no field of the schema is marked as target: mark `host` with `format: hostname` or `x-lapwing-target: host`";
+    let kind = "fixture-careless";
+    let said = say(&["plugin", "test", &file, "--kind", kind, "--config", &config]);
+    let told = format!("`{server}` is not the monitor's target: {advice}");
+    assert!(
+        said.code == 2 && said.out.contains(&told),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    assert!(!said.out.contains("grant it"), "{}", said.out);
+    assert!(
+        said.err.contains(&format!("kind `{kind}`: {advice}")),
+        "{}",
+        said.err
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(&file, folder.path().join("careless.wasm")).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    // The misspelt capability keeps the whole file from serving: its other kind asks for what cannot be granted.
+    let said = say(&["plugin", "list", "--plugins", folder]);
+    let said = format!("{}{}", said.out, said.err);
+    assert!(
+        said.contains(advice) && said.contains("did you mean `net.tcp`?"),
+        "{said}"
+    );
+    for verb in ["inspect", "conformance"] {
+        let said = say(&["plugin", verb, &file]);
+        for part in [advice, "no capability `net.tpc`; did you mean `net.tcp`?"] {
+            assert!(
+                said.out.contains(part),
+                "{verb}: {part} in {}{}",
+                said.out,
+                said.err
+            );
+        }
+    }
+}
+
+#[test]
+fn a_test_of_a_plugin_with_a_native_kind_says_that_a_folder_refuses_it() {
+    let file = plugin("fixtures/clash.wasm");
+    let said = say(&["plugin", "test", &file]);
+    assert!(
+        said.code == 0 && said.err.contains("a plugin folder would refuse it") && said.err.contains("`http`"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    let said = say(&["plugin", "inspect", &file]);
+    assert!(
+        said.code == 2 && said.out.contains("failed: kind `http`"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+}
+
+#[test]
+fn a_test_advises_on_a_verdict_that_tells_nothing() {
+    let config = r#"{"host": "127.0.0.1", "port": 9}"#;
+    let file = plugin("fixtures/careless.wasm");
+    let said = say(&[
+        "plugin",
+        "test",
+        &file,
+        "--kind",
+        "fixture-misspelt",
+        "--config",
+        config,
+    ]);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    for part in [
+        "this down has no message",
+        "the reason `it_s_broken` is none of Lapwing's",
+        "`fixture_it_s_broken`",
+    ] {
+        assert!(said.err.contains(part), "{part} in {}", said.err);
+    }
+}
+
+#[test]
+fn a_panic_is_told_once_and_without_advice_that_cannot_be_followed() {
+    let file = plugin("fixtures/careless.wasm");
+    let config = r#"{"host": "127.0.0.1", "port": 7}"#;
+    let said = say(&[
+        "plugin",
+        "test",
+        &file,
+        "--kind",
+        "fixture-misspelt",
+        "--config",
+        config,
+    ]);
+    assert_eq!(said.code, 2, "{}{}", said.out, said.err);
+    let log = said.out.split_once("\nlog\n").unwrap().1;
+    assert_eq!(
+        log.matches("nobody listens at the port of echo").count(),
+        1,
+        "{}",
+        said.out
+    );
+    assert!(!said.out.contains("RUST_BACKTRACE"), "{}", said.out);
+}
+
 #[test]
 fn a_bench_without_any_verdict_is_no_success() {
     let said = say(&["plugin", "bench", &plugin("fixtures/trap.wasm"), "--runs", "5"]);

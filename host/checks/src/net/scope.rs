@@ -24,6 +24,15 @@ pub struct Target {
     pub ports: Ports,
 }
 
+/// A host that a monitor's configuration names, in a field that its schema does not mark as target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmarked {
+    /// The host.
+    pub host: Host,
+    /// What whoever wrote the schema should change.
+    pub advice: Arc<str>,
+}
+
 /// Places beyond the own target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
@@ -38,6 +47,8 @@ pub struct Places {
 pub struct Scope {
     /// The monitor's own.
     pub targets: Arc<[Target]>,
+    /// What seems to be meant as such and is not: it permits nothing, and is told in a refusal.
+    pub unmarked: Arc<[Unmarked]>,
     /// What the plugin asks for beyond that.
     pub asked: Arc<Places>,
     /// What the operator grants; counts where it is asked for.
@@ -101,7 +112,7 @@ impl Scope {
         if find(&self.asked) && find(&self.granted) {
             return Ok(());
         }
-        Err(self.refusal(find(&self.asked), find(&self.granted), "dns", name))
+        self.refuse(find(&self.asked), find(&self.granted), "dns", name, name)
     }
 
     /// Whether there is anything to reach at all.
@@ -130,7 +141,15 @@ impl Scope {
         if asked && granted {
             return Ok(());
         }
-        Err(self.refusal(asked, granted, "hosts", &shown(host, port)))
+        self.refuse(asked, granted, "hosts", &shown(host, port), host)
+    }
+
+    fn refuse(&self, asked: bool, granted: bool, list: &str, what: &str, host: &str) -> Result<(), String> {
+        let own = |place: &&Unmarked| Host::parse(host).is_ok_and(|host| host == place.host);
+        Err(match self.unmarked.iter().find(own) {
+            Some(Unmarked { advice, .. }) => format!("`{what}` is not the monitor's target: {advice}"),
+            None => self.refusal(asked, granted, list, what),
+        })
     }
 
     fn refusal(&self, asked: bool, granted: bool, list: &str, what: &str) -> String {

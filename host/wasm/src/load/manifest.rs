@@ -7,12 +7,12 @@ use crate::{
     executor::{PluginExecutor, Program},
     plugin::{About, Capability, Plugin},
     quarantine::Quarantine,
-    rights::Sphere,
+    rights::{Right, Sphere},
     schema::fit,
     settings::QuarantineSettings,
     text,
 };
-use lapwing_checks::{KindInfo, Origin, schema::Schema};
+use lapwing_checks::{KindInfo, Origin, schema::Schema, text::nearest};
 use serde_json::Value;
 use std::{collections::HashSet, sync::Arc};
 
@@ -50,6 +50,7 @@ pub(crate) fn plugin(
         interface: facts.interface,
         imports: facts.imports,
         capabilities: Vec::new(),
+        warnings: Vec::new(),
         memory_kib,
         compile_ms: made.compile_ms,
     };
@@ -66,7 +67,9 @@ pub(crate) fn plugin(
         let (entry, schema) = entry(&kind, origin.clone()).map_err(unfit)?;
         let declared = kind.capabilities.iter();
         let declared = declared.map(|capability| (capability.name.as_str(), capability.scope.as_slice()));
-        let sphere = Sphere::read(&entry.schema, declared, &kind.sensitive).map_err(unfit)?;
+        let example = entry.example.as_ref().unwrap_or_default();
+        let sphere = Sphere::read(&entry.schema, example, declared, &kind.sensitive).map_err(unfit)?;
+        about.warnings.extend(warnings(&kind, &sphere));
         let capabilities = kind.capabilities.iter();
         about
             .capabilities
@@ -87,6 +90,31 @@ pub(crate) fn plugin(
         executors,
         stats,
     })
+}
+
+/// What the author of a kind should mend, though it can serve.
+fn warnings(kind: &types::CheckType, sphere: &Sphere) -> Vec<String> {
+    let unknown = kind.capabilities.iter().filter_map(|capability| {
+        let known = Right::ALL.map(Right::as_str);
+        let name = Right::named(&capability.name)
+            .is_none()
+            .then_some(&capability.name)?;
+        let meant = nearest(name, known);
+        let meant = meant.map_or_else(
+            || {
+                format!(
+                    "this worker has {}",
+                    known.map(|name| format!("`{name}`")).join(", ")
+                )
+            },
+            |near| format!("did you mean `{near}`?"),
+        );
+        Some(format!("no capability `{name}`; {meant}"))
+    });
+    let unmarked = sphere.unmarked().advice().map(str::to_owned);
+    let all = unknown.chain(unmarked);
+    all.map(|warning| text::line(&format!("kind `{}`: {warning}", kind.name), 400))
+        .collect()
 }
 
 fn check_kinds(kinds: &[types::CheckType]) -> Result<(), LoadError> {
@@ -216,6 +244,41 @@ mod tests {
                 .to_string()
                 .contains("provided twice")
         );
+    }
+
+    #[test]
+    fn slips_that_leave_a_kind_useless_are_warned_of() {
+        let declared = |name: &str, scope: &[&str]| types::Capability {
+            name: name.into(),
+            scope: scope.iter().map(|&text| text.to_owned()).collect(),
+            optional: false,
+            reason: String::new(),
+        };
+        let told = |capability: types::Capability| {
+            let kind = types::CheckType {
+                config_schema: r#"{"properties":{"host":{"type":"string"}}}"#.into(),
+                capabilities: vec![capability],
+                ..kind()
+            };
+            let (entry, _) = entry(&kind, Origin::Native).unwrap();
+            let declared = kind.capabilities.iter();
+            let declared = declared.map(|capability| (&*capability.name, capability.scope.as_slice()));
+            let sphere = Sphere::read(&entry.schema, &entry.example.unwrap(), declared, &[]).unwrap();
+            warnings(&kind, &sphere)
+        };
+        assert_eq!(
+            told(declared("net.tpc", &["{config.host}"])),
+            ["kind `ssh-banner`: no capability `net.tpc`; did you mean `net.tcp`?"]
+        );
+        assert!(told(declared("icmp.ping", &[]))[0].contains("this worker has `net.http`, `net.tcp`"));
+        assert_eq!(
+            told(declared("net.tcp", &["{config.host}:{config.port}"])),
+            [
+                "kind `ssh-banner`: no field of the schema is marked as target: mark `host` with \
+              `format: hostname` or `x-lapwing-target: host`"
+            ]
+        );
+        assert_eq!(told(declared("net.tcp", &["10.0.0.1:25"])), [""; 0]);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use super::{Grant, Right, needs::beyond};
 use crate::plugin::Capability;
-use lapwing_checks::net::scope::{Destination, NamePattern};
+use lapwing_checks::{
+    net::scope::{Destination, NamePattern},
+    text::nearest,
+};
 use std::collections::BTreeSet;
 
 /// Whether a plugin may serve.
@@ -27,7 +30,10 @@ pub fn assess(plugin: &str, declared: &[Capability], grant: &Grant) -> Approval 
                 kind, name, reason, ..
             } = capability;
             let line = match list {
-                "" => format!("`{name}` is nothing this worker knows: it cannot be granted"),
+                "" => format!(
+                    "`{name}` is nothing this worker knows{}: it cannot be granted",
+                    meant(name)
+                ),
                 "state" => format!("`{name}`: `{list} = true` in `[{}]`", setting(plugin, "")),
                 _ => format!(
                     "`{name}` to `{value}`: `{list} = [{value:?}]` in `[{}]`",
@@ -44,6 +50,11 @@ pub fn assess(plugin: &str, declared: &[Capability], grant: &Grant) -> Approval 
             missing: missing.into_iter().collect(),
         }
     }
+}
+
+fn meant(name: &str) -> String {
+    nearest(name, Right::ALL.map(Right::as_str))
+        .map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"))
 }
 
 /// What an upgrade asks for that the old version did not, and no longer asks for: lines with `+` and `-`.
@@ -203,6 +214,11 @@ mod tests {
         assert!(
             missing(capability("icmp.ping", &[], false), r#"{"hosts":["*"]}"#)[0]
                 .contains("cannot be granted")
+        );
+        let typo = missing(capability("net.tpc", &["10.0.0.1:25"], false), "{}");
+        assert!(
+            typo[0].contains("`net.tpc` is nothing this worker knows (did you mean `net.tcp`?)"),
+            "{typo:?}"
         );
         assert_eq!(
             missing(capability("state", &[], false), "{}"),

@@ -108,6 +108,12 @@ impl Entry {
     }
 }
 
+/// The path in `{config.PATH}` that an entry of a scope begins with.
+pub(super) fn placeholder(text: &str) -> Option<&str> {
+    let (path, _) = text.strip_prefix("{config.")?.split_once('}')?;
+    Some(path)
+}
+
 /// The entries of a scope that are beyond the own target.
 pub(super) fn beyond(scope: &[String]) -> impl Iterator<Item = &String> {
     scope.iter().filter(|text| !Entry::is_own(text))

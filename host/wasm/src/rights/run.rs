@@ -1,13 +1,13 @@
 //! The rights of one run: put together before it, asked during it, gone with it.
 
-use super::{Held, Map, Needs, Right, assess::key, setting};
+use super::{Held, Map, Needs, Right, Unmarked, assess::key, setting};
 use crate::{
     custody::{Custody, Record},
     mask::Mask,
 };
 use lapwing_checks::net::{
     Scope,
-    scope::{Destination, Target},
+    scope::{self, Destination, Target},
 };
 use lapwing_model::Clock;
 use serde_json::Value;
@@ -18,20 +18,24 @@ use std::{fmt, net::IpAddr, sync::Arc};
 pub(crate) struct Sphere {
     needs: Arc<Needs>,
     targets: Map,
+    unmarked: Unmarked,
     /// Pointers to the configuration's secrets.
     sensitive: Vec<String>,
 }
 
 impl Sphere {
-    /// Reads a kind's schema, its capabilities as `(name, scope)`, and the pointers to its secrets.
+    /// Reads a kind's schema and example, its capabilities as `(name, scope)`, and the pointers to its secrets.
     pub(crate) fn read<'a>(
         schema: &Value,
-        capabilities: impl IntoIterator<Item = (&'a str, &'a [String])>,
+        example: &Value,
+        capabilities: impl Iterator<Item = (&'a str, &'a [String])> + Clone,
         sensitive: &[String],
     ) -> Result<Self, String> {
+        let targets = Map::read(schema)?;
         Ok(Self {
-            needs: Arc::new(Needs::read(capabilities)?),
-            targets: Map::read(schema)?,
+            needs: Arc::new(Needs::read(capabilities.clone())?),
+            unmarked: Unmarked::read(capabilities, &targets, example),
+            targets,
             sensitive: sensitive.to_vec(),
         })
     }
@@ -39,6 +43,11 @@ impl Sphere {
     /// What a run with `config` is about.
     pub(crate) fn targets(&self, config: &Value) -> Arc<[Target]> {
         self.targets.targets(config).into()
+    }
+
+    /// The fields that should be marked as target, and are not.
+    pub(crate) fn unmarked(&self) -> &Unmarked {
+        &self.unmarked
     }
 
     /// What must not be shown of `config`.
@@ -67,6 +76,8 @@ pub(crate) struct Rights {
     pub(crate) needs: Arc<Needs>,
     pub(crate) held: Arc<Held>,
     pub(crate) targets: Arc<[Target]>,
+    /// What would be a target, had the schema marked it.
+    pub(crate) unmarked: Arc<[scope::Unmarked]>,
     /// What must not be shown, as known before the run.
     pub(crate) mask: Mask,
     pub(crate) custody: Arc<Custody>,
@@ -86,6 +97,7 @@ impl Rights {
         };
         Ok(Scope {
             targets,
+            unmarked: self.unmarked.clone(),
             asked: need.places.clone(),
             granted: self.held.places.clone(),
             setting: setting(&self.plugin, "").into(),

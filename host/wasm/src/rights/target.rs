@@ -27,6 +27,8 @@ enum Part {
     Port,
     Url,
     HostPort,
+    /// Meant as no target.
+    None,
 }
 
 /// Where in a configuration the targets are.
@@ -57,6 +59,29 @@ impl Map {
         found
     }
 
+    /// Whether nothing is marked.
+    pub(crate) fn is_empty(&self) -> bool {
+        let inner = || self.fields.values().chain(self.rest.as_deref());
+        self.parts.iter().all(|part| *part == Part::None) && inner().all(Self::is_empty)
+    }
+
+    /// Whether the schema has a field at `path` (names joined by dots), and no mark there or below.
+    pub(crate) fn is_unmarked(&self, path: &str) -> bool {
+        self.at(path)
+            .is_some_and(|map| map.is_empty() && !map.parts.contains(&Part::None))
+    }
+
+    fn at(&self, path: &str) -> Option<&Self> {
+        if path.is_empty() {
+            return Some(self);
+        }
+        let (name, rest) = path.split_once('.').unwrap_or((path, ""));
+        match self.fields.get(name) {
+            Some(field) => field.at(rest),
+            None => self.rest.as_deref()?.at(path),
+        }
+    }
+
     /// Notes the targets of `value`; `ports` are those beside it.
     fn walk(&self, value: &Value, ports: &Ports, found: &mut Vec<Target>) {
         match value {
@@ -85,7 +110,7 @@ impl Map {
     fn name(&self, text: &str, ports: &Ports, found: &mut Vec<Target>) {
         for part in &self.parts {
             let target = match part {
-                Part::Port => None,
+                Part::Port | Part::None => None,
                 Part::Host => Host::parse(text).ok().map(|host| (host, ports.clone())),
                 Part::Url => url(text),
                 Part::HostPort => host_port(text, ports),
@@ -191,7 +216,7 @@ fn part(schema: &Value) -> Result<Option<Part>, String> {
             Some("port") => Ok(Some(Part::Port)),
             Some("url") => Ok(Some(Part::Url)),
             Some("host:port") => Ok(Some(Part::HostPort)),
-            Some("none") => Ok(None),
+            Some("none") => Ok(Some(Part::None)),
             _ => Err(format!(
                 "`{KEYWORD}` is {mark}; expected \"host\", \"port\", \"url\", \"host:port\" or \"none\""
             )),
@@ -252,6 +277,23 @@ fn host_port(text: &str, ports: &Ports) -> Option<(Host, Ports)> {
     }
     let (host, port) = text.rsplit_once(':')?;
     Some((Host::parse(host).ok()?, Ports::only([port.parse().ok()?])))
+}
+
+/// The host that `text` names, however it is written.
+pub(super) fn host(text: &str) -> Option<Host> {
+    let found = url(text).or_else(|| host_port(text, &Ports::any()));
+    found.map(|(host, _)| host)
+}
+
+/// What a field with this text would be marked with.
+pub(super) fn mark(text: &str) -> Option<&'static str> {
+    if url(text).is_some() {
+        return Some("`format: uri` or `x-lapwing-target: url`");
+    }
+    if Host::parse(text).is_ok() {
+        return Some("`format: hostname` or `x-lapwing-target: host`");
+    }
+    host_port(text, &Ports::any()).map(|_| "`x-lapwing-target: host:port`")
 }
 
 #[cfg(test)]

@@ -51,6 +51,28 @@ async fn unfit_descriptions_are_refused() {
 }
 
 #[tokio::test]
+async fn slips_are_warned_of_and_do_not_keep_a_file_from_loading() {
+    let host = PluginHost::new(small()).unwrap();
+    let report = host.load_file(fixture("careless")).await;
+    assert_eq!(report.failure(), None);
+    let warnings = report.about.unwrap().warnings;
+    assert!(
+        warnings.len() == 2
+            && warnings[0].contains("mark `host`")
+            && warnings[1].contains("did you mean `net.tcp`?"),
+        "{warnings:?}"
+    );
+    for sound in ["steps", "greedy", "traveller"] {
+        let report = host.load_file(fixture(sound)).await;
+        assert_eq!(report.about.unwrap().warnings, [""; 0], "{sound}");
+    }
+    for sound in ["smtp", "domain-expiry", "game-server"] {
+        let report = host.load_file(dist().join(sound).with_extension("wasm")).await;
+        assert_eq!(report.about.unwrap().warnings, [""; 0], "{sound}");
+    }
+}
+
+#[tokio::test]
 async fn a_description_does_not_tell_how_fast_this_machine_is() {
     let host = PluginHost::new(small()).unwrap();
     let report = host.load_file(fixture("hurried_describe")).await;

@@ -7,6 +7,7 @@ use crate::{
     cli::{Exit, Shared, present},
     config::{Config, Environment},
     consent, console,
+    kinds::native_kinds,
     role::{self, Role},
 };
 use clap::Args;
@@ -21,7 +22,7 @@ use std::{path::PathBuf, sync::Arc};
 The file need not be in the plugin folder; whether it would serve there is told as the settings file and earlier decisions
 have it, pins and signatures aside.
 
-Exit codes: 0 it is a plugin, 2 it is none, 64 no such file")]
+Exit codes: 0 it is a plugin, 2 it is none or claims a native kind, 64 no such file")]
 pub(crate) struct InspectArgs {
     /// A component file
     #[arg(value_name = "FILE")]
@@ -50,13 +51,14 @@ pub(crate) fn main(args: &InspectArgs, environment: &Environment) -> anyhow::Res
     role::block_on(async {
         let host = Role::host(&config)?;
         let mut report = subject::load(&args.file, &host, !args.json).await;
+        report.register(&mut native_kinds()?);
         let decisions = config
             .plugin_settings
             .data
             .as_ref()
             .map(|data| data.join("plugins.json"));
         let data = Arc::new(Data::open(config.plugin_settings.data.as_deref())?);
-        if let Some(standing) = standing(&report, &host, &data) {
+        if let Some(standing) = standing(&report, &host, &data).filter(|_| report.is_active()) {
             report.state = standing;
         }
         let kinds = report.plugin().into_iter().flat_map(|plugin| plugin.executors());

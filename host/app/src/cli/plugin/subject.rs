@@ -7,6 +7,7 @@ use crate::{
     admin::checks::adhoc,
     cli::{Usage, present},
     console::{self, one_line},
+    kinds::native_kinds,
     producer,
 };
 use anyhow::bail;
@@ -58,16 +59,25 @@ impl Subject {
         })
     }
 
+    /// What to say of a plugin that runs here, and would not (or in vain) in a folder.
+    pub(crate) fn hints(&self, host: &PluginHost) -> anyhow::Result<Vec<String>> {
+        let clash = self.plugin.register(&mut native_kinds()?).err();
+        let clash = clash.map(|clash| format!("a plugin folder would refuse it: {clash}"));
+        let warnings = self.report.about.iter().flat_map(|about| about.warnings.clone());
+        let hints = clash.into_iter().chain(self.waits(host)).chain(warnings);
+        Ok(hints.map(|hint| one_line(&hint)).collect())
+    }
+
     /// What to say of a plugin that asks for more than the settings file grants: in a folder it would not serve.
-    pub(crate) fn waits(&self, host: &PluginHost) -> Option<String> {
+    fn waits(&self, host: &PluginHost) -> Option<String> {
         let (name, about) = (&self.report.name, self.report.about.as_ref()?);
         let granted = host.custody().grants().of(name, self.report.digest.as_deref()?);
         let pending = assess(name, &about.capabilities, &granted) != Approval::Granted;
         let file = self.report.path.display();
         pending.then(|| {
-            one_line(&format!(
+            format!(
                 "in a plugin folder `{name}` would wait for approval; `lapwing plugin inspect {file}` says what to grant"
-            ))
+            )
         })
     }
 

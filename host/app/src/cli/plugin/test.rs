@@ -1,5 +1,7 @@
 //! `lapwing plugin test FILE`: one run of a file that need not be in the folder, with all that is to be seen of it.
 
+mod advice;
+
 use super::subject::{self, Subject};
 use crate::{
     cli::{Exit, OneCheck, check, table},
@@ -84,8 +86,8 @@ pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result
             Net::new(config.network),
             args.timeout.unwrap_or(DEFAULT_TIMEOUT),
         );
-        if let (false, Some(hint)) = (args.json, subject.waits(&host)) {
-            console::note(&hint);
+        if !args.json {
+            subject.hints(&host)?.iter().for_each(|hint| console::note(hint));
         }
         let trial = match subject
             .plugin
@@ -102,6 +104,10 @@ pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result
         } else {
             of_trial(&trial, &result, args.trace, Console::new(false))
         });
+        if !args.json {
+            let advice = advice::advice(&kind.kind, &result.observation);
+            advice.iter().for_each(|hint| console::note(&one_line(hint)));
+        }
         Ok(match result.observation.reason {
             Some(Reason::InvalidConfig | Reason::UnknownKind) => Exit::Usage,
             _ => result.observation.status.into(),
@@ -135,7 +141,7 @@ fn of_trial(trial: &Trial, result: &CheckResult, all: bool, console: Console) ->
                 .map(|line| format!("  {:5}  {}", line.level, one_line(&line.message))),
         );
     }
-    if !trial.output.trim().is_empty() {
+    if !trial.output.trim().is_empty() && !is_logged(trial) {
         lines.push("\noutput".to_owned());
         lines.extend(trial.output.lines().map(|line| format!("  {}", one_line(line))));
     }
@@ -150,6 +156,16 @@ fn of_trial(trial: &Trial, result: &CheckResult, all: bool, console: Console) ->
         trial.network_bytes
     ));
     lines.join("\n")
+}
+
+/// Whether the log has all of the output: the SDK writes a panic to both.
+fn is_logged(trial: &Trial) -> bool {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let output = words(&trial.output);
+    trial
+        .log
+        .iter()
+        .any(|line| words(&line.message).contains(&output))
 }
 
 fn of_call(call: &Call, console: Console) -> String {

@@ -17,6 +17,7 @@ fn places(hosts: &[&str]) -> Arc<Places> {
 fn scope(targets: &[Target], asked: &[&str], granted: &[&str]) -> Scope {
     Scope {
         targets: targets.into(),
+        unmarked: [].into(),
         asked: places(asked),
         granted: places(granted),
         setting: "plugins.grants.probe".into(),
@@ -50,6 +51,26 @@ fn only_the_target_is_reachable_by_default() {
         reach(&scope, "10.0.0.1", 25, "10.0.0.1").is_err(),
         "an address is another host"
     );
+}
+
+#[test]
+fn a_forgotten_mark_is_told_and_permits_nothing() {
+    for host in ["mail.test", "10.0.0.1", "::1"] {
+        let scope = Scope {
+            unmarked: [Unmarked {
+                host: Host::parse(host).unwrap(),
+                advice: "mark `host`".into(),
+            }]
+            .into(),
+            ..scope(&[], &[], &["*"])
+        };
+        let address = if host == "mail.test" { "10.0.0.9" } else { host };
+        let why = reach(&scope, host, 25, address).unwrap_err();
+        let shown = shown(host, Some(25));
+        assert_eq!(why, format!("`{shown}` is not the monitor's target: mark `host`"));
+        let other = scope.judge_name("other.test", Some(25)).unwrap_err();
+        assert!(!other.contains("mark `host`"), "{other}");
+    }
 }
 
 #[test]

@@ -84,6 +84,14 @@ pub(crate) async fn all(
         name: "describes itself alike in another host".to_owned(),
         verdict: alike(&subject, again),
     });
+    let warnings = report.about.iter().flat_map(|about| &about.warnings);
+    trials.extend(warnings.map(|warning| Trial {
+        kind: None,
+        name: "says what it means".to_owned(),
+        verdict: Verdict::Note {
+            seen: warning.clone(),
+        },
+    }));
     let kinds = match wanted {
         Some(_) => std::slice::from_ref(subject.kind(wanted)?),
         None => subject.kinds.as_slice(),

@@ -78,6 +78,7 @@ fn of(about: &About) -> Vec<(&'static str, String)> {
         said.into_iter()
             .filter_map(|(name, fact)| Some((name, fact.clone()?))),
     );
+    facts.extend(about.warnings.iter().map(|warning| ("warning", warning.clone())));
     facts
 }
 
