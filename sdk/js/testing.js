@@ -8,20 +8,23 @@ export const fault = (tag, text = '') => ({ fault: tag, text });
 /** One run of a kind, as the worker would have it. */
 export async function run(checker, kind, config, script = {}) {
   const { http, tcp, udp, dns, granted = [], secrets = {}, budgetMs = 10_000, state = new Map() } = script;
-  const played = { http, tcp, udp, dns, granted, secrets, budgetMs, state, calls: [], lines: [] };
+  const played = { http, tcp, udp, dns, granted, secrets, budgetMs, spentMs: 0, state, calls: [], lines: [] };
   use(played);
   const request = {
     checkType: kind,
     monitorId: 'monitor-1',
     runId: 'run-1',
-    config: JSON.stringify(config),
+    config: filled(checker, kind, config),
     budget: BigInt(budgetMs) * 1_000_000n,
     attempt: 1,
     previous: script.previous,
   };
   try {
-    return { ...readable(await checker.check(request)), calls: played.calls, log: played.lines };
+    const outcome = await checker.check(request);
+    if (played.slip) throw played.slip;
+    return { ...readable(outcome), calls: played.calls, log: played.lines };
   } catch (thrown) {
+    if (played.slip) throw played.slip;
     if (!thrown?.payload?.tag) throw thrown;
     const { tag, val } = thrown.payload;
     return { error: tag, message: val, calls: played.calls, log: played.lines };
@@ -34,10 +37,18 @@ export async function run(checker, kind, config, script = {}) {
 export function validate(checker, kind, config) {
   use({ calls: [], lines: [], granted: [] });
   try {
-    return checker.configCheck.validate(kind, JSON.stringify(config));
+    return checker.configCheck.validate(kind, filled(checker, kind, config));
   } finally {
     use(undefined);
   }
+}
+
+/** The config with the schema's defaults, as the worker gives it: those of its own fields, not of fields within. */
+function filled(checker, kind, config) {
+  const about = checker.describe().checkTypes.find(({ name }) => name === kind);
+  const { properties = {} } = JSON.parse(about?.configSchema ?? '{}');
+  const defaults = Object.entries(properties).filter(([, property]) => property?.default !== undefined);
+  return JSON.stringify({ ...Object.fromEntries(defaults.map(([name, property]) => [name, property.default])), ...config });
 }
 
 function readable({ status, reason, message, latency, attributes, metrics, details }) {

@@ -1,6 +1,6 @@
 // The worker, as a test sees it: answers are scripted, calls and lines are written down. See testing.js.
 
-import { millis } from './outcome.js';
+import { millis, nanos } from './outcome.js';
 
 let script;
 
@@ -18,7 +18,6 @@ class Fault extends Error {
 }
 
 const net = (tag, val) => new Fault({ tag, val });
-const TIMING = { total: 1_000_000n };
 const PEER = { address: '192.0.2.1', port: 0 };
 
 /** Writes a call down and asks the script; what it throws as `fault(…)` fails the call, what it lacks is refused. */
@@ -28,16 +27,52 @@ function ask(what, handler, ...args) {
   if (!handler) throw net('access-denied', `the test answers no \`${what}\``);
   const answer = handler(...args);
   if (answer?.fault) throw net(answer.fault, answer.text);
-  return answer;
+  return shaped(what, answer);
 }
+
+const isData = (value) => typeof value === 'string' || value instanceof Uint8Array;
+const isBare = (value) => isData(value) || value === undefined;
+const has = (value, names) =>
+  value?.constructor === Object && Object.keys(value).every((name) => names.includes(name));
+const isList = (value) => Array.isArray(value) && value.every((one) => typeof one === 'string');
+
+/** What a script may answer to each call: whether it is that, and how it looks. */
+const SHAPES = {
+  'http.send': [(got) => has(got, ['status', 'headers', 'body', 'json', 'tookMs']), "{ status: 200, body: '…' }"],
+  'tcp.connect': [
+    (got) => has(got, ['greeting', 'answer', 'tls', 'tookMs']) && isBare(got.greeting) && ['function', 'undefined'].includes(typeof got.answer),
+    "{ greeting: '220 ready\\r\\n', answer: (sent) => '250 ok\\r\\n' }",
+  ],
+  'tcp.write': [isBare, "text, a Uint8Array or nothing from the peer's `answer`"],
+  'udp.send': [isBare, 'text, a Uint8Array or nothing'],
+  'dns.query': [(got) => isList(got) || (has(got, ['rcode', 'data', 'tookMs']) && isList(got.data ?? [])), "['192.0.2.1'] or { rcode: 3 }"],
+};
+
+/** A slip of the script is neither the target's fault nor the plugin's: `run` throws it, whatever the check makes of it. */
+function shaped(what, answer) {
+  const [fits, wanted] = SHAPES[what] ?? [() => true];
+  if (fits(answer)) return answer;
+  script.slip = new TypeError(`the script answered \`${what}\` with ${JSON.stringify(answer)}; expected ${wanted}, or \`fault(…)\``);
+  throw script.slip;
+}
+
+/** Lets `ms` of the run pass in a call that may wait `limit` nanoseconds; it fails where that is too short. */
+function wait(ms = 0, limit, step) {
+  const allowed = millis(limit);
+  script.spentMs += Math.min(ms, allowed);
+  if (ms > allowed) throw net('timeout', `${step}: nothing within ${allowed} ms`);
+}
+
+const timing = (ms = 1) => ({ total: nanos(ms) });
 
 class Connection {
   #peer;
   #unread = Buffer.alloc(0);
 
-  static connect({ host, port }) {
+  static connect({ host, port }, family, limit) {
     const connection = new Connection();
     connection.#peer = ask('tcp.connect', script?.tcp, host, port);
+    wait(connection.#peer.tookMs, limit, 'connect');
     connection.#receive(connection.#peer.greeting);
     return connection;
   }
@@ -83,7 +118,7 @@ class Connection {
     return PEER;
   }
   timing() {
-    return TIMING;
+    return timing(this.#peer.tookMs);
   }
 }
 
@@ -115,7 +150,8 @@ function send(request) {
   const body = request.body && Buffer.from(request.body).toString();
   const { method, url, maxRedirects, timeout } = request;
   const answer = ask('http.send', script?.http, { method, url, headers, body, maxRedirects, timeoutMs: millis(timeout) });
-  const { status = 200, json } = answer;
+  const { status = 200, json, tookMs } = answer;
+  wait(tookMs, timeout, 'response');
   const sent = json === undefined ? (answer.body ?? '') : JSON.stringify(json);
   const bytes = new Uint8Array(Buffer.from(sent));
   return {
@@ -126,13 +162,13 @@ function send(request) {
     truncated: bytes.length > request.maxResponseBytes,
     finalUrl: url,
     peer: PEER,
-    timing: TIMING,
+    timing: timing(tookMs),
   };
 }
 
 export const host = {
   context: {
-    remaining: () => BigInt(Math.round((script?.budgetMs ?? 0) * 1e6)),
+    remaining: () => nanos((script?.budgetMs ?? 0) - (script?.spentMs ?? 0)),
     granted: (capability) => script.granted.includes(capability),
   },
   log: { log: (level, message) => script?.lines.push(`${level}: ${message}`) },
@@ -140,15 +176,15 @@ export const host = {
   tcp: { Connection },
   udp: { Socket },
   dns: {
-    query(name, rtype) {
+    query(name, rtype, server, limit) {
       const answers = ask('dns.query', script?.dns, name, rtype);
-      const { rcode = 0 } = answers;
-      const records = Array.isArray(answers) ? answers : [];
+      const { rcode = 0, data = [], tookMs } = Array.isArray(answers) ? { data: answers } : answers;
+      wait(tookMs, limit, 'dns');
       return {
         rcode,
         authoritative: false,
-        answers: records.map((data) => ({ name, ttl: 60, rtype, data })),
-        elapsed: 1_000_000n,
+        answers: data.map((one) => ({ name, ttl: 60, rtype, data: one })),
+        elapsed: nanos(tookMs ?? 1),
       };
     },
   },

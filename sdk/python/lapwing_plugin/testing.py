@@ -28,32 +28,58 @@ def fault(tag: str, text: str | None = None) -> Exception:
 
 @dataclass
 class Reply:
-    """A scripted HTTP response; `json` is sent as JSON."""
+    """A scripted HTTP response; `json` is sent as JSON. `took_ms` is what the worker will have measured: nobody waits, but
+    it is taken from the run's time, and the call fails as timed out when it may not take so long.
+    """
 
     status: int = 200
     body: bytes | str = b""
     headers: dict[str, str] = field(default_factory=dict)
     json: Any = None
+    took_ms: float = 1
 
 
 @dataclass
 class Peer:
-    """A scripted server: its greeting, and its answer to each write."""
+    """A scripted server: its greeting, and its answer to each write; `took_ms` as in `Reply`."""
 
-    greeting: bytes = b""
-    answer: Callable[[bytes], bytes | None] = lambda sent: None
+    greeting: bytes | str = b""
+    answer: Callable[[bytes], bytes | str | None] = lambda sent: None
+    took_ms: float = 1
+
+
+@dataclass
+class Answers:
+    """A scripted reply to a DNS question; `took_ms` as in `Reply`."""
+
+    data: list[str] = field(default_factory=list)
+    rcode: int = 0
+    took_ms: float = 1
+
+
+_PEER_LIKE = r'`Peer("220 ready\r\n", lambda sent: "250 ok\r\n")`'
+#: What a handler may return for each call, and how that looks.
+_SHAPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "http.send": ((Reply,), '`Reply(200, "…")`'),
+    "tcp.connect": ((Peer,), _PEER_LIKE),
+    "tcp.write": ((bytes, str, type(None)), "bytes, str or None"),
+    "udp.send": ((bytes, str, type(None)), "bytes, str or None"),
+    "dns.query": ((list, Answers), '`["192.0.2.1"]` or `Answers(rcode=3)`'),
+}
 
 
 @dataclass
 class Script:
-    """How the worker answers. Handlers may raise `fault(…)`."""
+    """How the worker answers. Handlers may raise `fault(…)`; what else they raise or return amiss is the test's fault, and
+    `run` raises it.
+    """
 
     http: Callable[[http.HttpRequest], Reply] | None = None
     tcp: Callable[[str, int], Peer] | None = None
     #: The reply to a datagram for (host, port); none when None.
-    udp: Callable[[str, int, bytes], bytes | None] | None = None
+    udp: Callable[[str, int, bytes], bytes | str | None] | None = None
     #: The data of the answers to (name, rtype).
-    dns: Callable[[str, str], list[str]] | None = None
+    dns: Callable[[str, str], list[str] | Answers] | None = None
     #: Give the same dict to several runs to see what one leaves for the next.
     state: dict[str, bytes] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
@@ -63,12 +89,31 @@ class Script:
     #: Written by the run: its network calls, and its log.
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    _spent_ms: float = 0
+    _slip: Exception | None = None
 
     def ask(self, what: str, handler: Callable[..., Any] | None, *asked: Any) -> Any:
         self.calls.append((what, *asked))
         if handler is None:
             raise fault("AccessDenied", f"the test answers no `{what}`")
-        return handler(*asked)
+        try:
+            answer = handler(*asked)
+            kinds, wanted = _SHAPES.get(what, ((object,), ""))
+            if not isinstance(answer, kinds):
+                raise TypeError(f"the script answered `{what}` with {answer!r}; expected {wanted}, or `raise fault(...)`")
+            return answer
+        except Err:
+            raise
+        except Exception as slip:
+            self._slip = slip
+            raise
+
+    def wait(self, took_ms: float, limit: int, step: str) -> None:
+        """Lets `took_ms` of the run pass in a call that may wait `limit` nanoseconds."""
+        allowed = limit / 1e6
+        self._spent_ms += min(took_ms, allowed)
+        if took_ms > allowed:
+            raise fault("Timeout", f"{step}: nothing within {allowed} ms")
 
 
 @dataclass
@@ -85,20 +130,23 @@ class Ended:
 
 
 _script = Script()
-_TIMING = net_types.Timing(None, None, None, None, 1_000_000)
 _PEER = net_types.Peer("192.0.2.1", 0)
 
 
 def run(checker: type, kind: str, config: Any, script: Script | None = None) -> Ended:
-    """One run of a kind. The config is not validated, nor are defaults filled in: that is the worker's."""
+    """One run of a kind. The schema's defaults are filled in as the worker does it; the config is not validated."""
     global _script
     _script = script or Script()
     previous = types.Status[_script.previous.upper()] if _script.previous else None
-    request = types.Request(kind, "monitor-1", "run-1", json.dumps(config), _script.budget_ms * 1_000_000, 1, previous)
+    request = types.Request(kind, "monitor-1", "run-1", _filled(checker, kind, config), _script.budget_ms * 1_000_000, 1, previous)
     try:
         outcome = checker().check(request)
     except Err as ended:
+        if _script._slip:
+            raise _script._slip
         return Ended(ended.value.value, error=type(ended.value).__name__.removeprefix("CheckError_"))
+    if _script._slip:
+        raise _script._slip
     return Ended(
         outcome.message,
         outcome.status.name.lower(),
@@ -113,23 +161,41 @@ def validate(checker: type, kind: str, config: Any) -> list[Problem]:
     """What a kind finds wrong with a config that fits its schema."""
     global _script
     _script = Script()
-    return checker().validate(kind, json.dumps(config))
+    return checker().validate(kind, _filled(checker, kind, config))
+
+
+def _filled(checker: type, kind: str, config: Any) -> str:
+    """The config with the schema's defaults, as the worker gives it: those of its own fields, not of fields within."""
+    schemas = (json.loads(about.config_schema) for about in checker().describe().check_types if about.name == kind)
+    properties = next(schemas, {}).get("properties", {})
+    defaults = {name: about["default"] for name, about in properties.items() if isinstance(about, dict) and "default" in about}
+    return json.dumps({**defaults, **config})
+
+
+def _bytes(data: bytes | str | None) -> bytes:
+    return data.encode() if isinstance(data, str) else data or b""
+
+
+def _timing(took_ms: float) -> net_types.Timing:
+    return net_types.Timing(None, None, None, None, round(took_ms * 1e6))
 
 
 class _Connection:
     def __init__(self, peer: Peer) -> None:
-        self._peer, self._unread = peer, peer.greeting
+        self._peer, self._unread = peer, _bytes(peer.greeting)
 
     @classmethod
     def connect(cls, to: net_types.Endpoint, family: net_types.IpFamily, timeout: int) -> "_Connection":
-        return cls(_script.ask("tcp.connect", _script.tcp, to.host, to.port))
+        peer = _script.ask("tcp.connect", _script.tcp, to.host, to.port)
+        _script.wait(peer.took_ms, timeout, "connect")
+        return cls(peer)
 
     def start_tls(self, options: net_types.TlsOptions, timeout: int) -> types.TlsInfo:
         _script.ask("tcp.start-tls", lambda _: None, options)
         return types.TlsInfo("TLSv1.3", "TLS13_AES_128_GCM_SHA256", None, options.server_name, True, None, [])
 
     def write_all(self, data: bytes, timeout: int) -> None:
-        self._unread += _script.ask("tcp.write", self._peer.answer, data) or b""
+        self._unread += _bytes(_script.ask("tcp.write", self._peer.answer, data))
 
     def read(self, max: int, timeout: int) -> bytes:
         taken, self._unread = self._unread[:max], self._unread[max:]
@@ -155,7 +221,7 @@ class _Connection:
         return _PEER
 
     def timing(self) -> net_types.Timing:
-        return _TIMING
+        return _timing(self._peer.took_ms)
 
     def __exit__(self, *raised: object) -> None:
         pass
@@ -172,7 +238,7 @@ class _Socket:
     def send(self, data: bytes) -> None:
         reply = _script.ask("udp.send", _script.udp, self._to.host, self._to.port, data)
         if reply is not None:
-            self._replies.append(reply)
+            self._replies.append(_bytes(reply))
 
     def receive(self, max: int, timeout: int) -> bytes:
         if not self._replies:
@@ -185,16 +251,19 @@ class _Socket:
 
 def _send(request: http.HttpRequest) -> http.HttpResponse:
     reply = _script.ask("http.send", _script.http, request)
-    body = json.dumps(reply.json) if reply.json is not None else reply.body
-    body = body.encode() if isinstance(body, str) else body
+    _script.wait(reply.took_ms, request.timeout, "response")
+    body = _bytes(json.dumps(reply.json) if reply.json is not None else reply.body)
     headers = [(name, value.encode()) for name, value in reply.headers.items()]
     limit = request.max_response_bytes
-    return http.HttpResponse(reply.status, "HTTP/1.1", headers, body[:limit], len(body) > limit, request.url, _PEER, _TIMING, None)
+    return http.HttpResponse(reply.status, "HTTP/1.1", headers, body[:limit], len(body) > limit, request.url, _PEER, _timing(reply.took_ms), None)
 
 
 def _query(name: str, rtype: str, server: net_types.Endpoint | None, timeout: int) -> dns.Reply:
     found = _script.ask("dns.query", _script.dns, name, rtype)
-    return dns.Reply(0, False, [dns.Answer(name, 60, rtype, data) for data in found], 1_000_000)
+    found = found if isinstance(found, Answers) else Answers(found)
+    _script.wait(found.took_ms, timeout, "dns")
+    answers = [dns.Answer(name, 60, rtype, data) for data in found.data]
+    return dns.Reply(found.rcode, False, answers, round(found.took_ms * 1e6))
 
 
 def _reveal(name: str) -> str:
@@ -203,7 +272,7 @@ def _reveal(name: str) -> str:
     return _script.secrets[name]
 
 
-context.remaining = lambda: _script.budget_ms * 1_000_000
+context.remaining = lambda: round((_script.budget_ms - _script._spent_ms) * 1e6)
 context.granted = lambda capability: capability in _script.granted
 log.log = lambda level, message: _script.lines.append(f"{level.name.lower()}: {message}")
 http.send = _send

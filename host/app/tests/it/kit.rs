@@ -2,6 +2,7 @@
 
 mod bindings;
 mod examples;
+mod scripts;
 mod validating;
 mod withheld;
 
