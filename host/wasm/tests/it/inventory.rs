@@ -3,7 +3,7 @@
 use crate::support::dist;
 use std::{collections::BTreeSet, fs, path::Path};
 
-const TESTS: [&str; 13] = [
+const TESTS: [&str; 14] = [
     include_str!("conduct.rs"),
     include_str!("hostile.rs"),
     include_str!("limits.rs"),
@@ -11,6 +11,7 @@ const TESTS: [&str; 13] = [
     include_str!("misdeeds.rs"),
     include_str!("network.rs"),
     include_str!("polyglot.rs"),
+    include_str!("readme.rs"),
     include_str!("reuse.rs"),
     include_str!("rights.rs"),
     include_str!("travels.rs"),

@@ -29,6 +29,7 @@ mod ntp;
 mod polyglot;
 mod radius;
 mod raw;
+mod readme;
 mod reentry;
 mod reuse;
 mod rights;
