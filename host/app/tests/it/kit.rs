@@ -3,6 +3,7 @@
 mod bindings;
 mod examples;
 mod scripts;
+mod tcp;
 mod validating;
 mod withheld;
 
@@ -30,20 +31,25 @@ fn repository() -> PathBuf {
 /// The fenced blocks under a heading of the page, with their languages.
 fn blocks(heading: &str) -> Vec<(String, String)> {
     let page = fs::read_to_string(repository().join("docs/writing-plugins.md")).unwrap();
-    let named = |section: &&str| {
-        section
-            .lines()
-            .next()
-            .is_some_and(|line| line.trim_start_matches('#').trim() == heading)
-    };
-    let section = page.split("\n#").find(named);
-    let section = section.unwrap_or_else(|| panic!("the page has no heading `{heading}`"));
-    let mut blocks = Vec::new();
-    for fenced in section.split("\n```").skip(1).step_by(2) {
-        let (language, text) = fenced.split_once('\n').unwrap();
-        blocks.push((language.to_owned(), text.to_owned()));
+    let (mut found, mut here, mut known) = (Vec::new(), false, false);
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if let Some(language) = line.strip_prefix("```") {
+            let text: String = lines
+                .by_ref()
+                .take_while(|line| *line != "```")
+                .flat_map(|line| [line, "\n"])
+                .collect();
+            if here {
+                found.push((language.to_owned(), text));
+            }
+        } else if line.starts_with('#') {
+            here = line.trim_start_matches('#').trim() == heading;
+            known |= here;
+        }
     }
-    blocks
+    assert!(known, "the page has no heading `{heading}`");
+    found
 }
 
 /// Runs a block as a reader would, with this `lapwing`.
@@ -71,7 +77,7 @@ async fn follow(heading: &str) {
     let (folder, mut script, mut shown) = (tempfile::tempdir().unwrap(), String::new(), Vec::new());
     for (language, text) in blocks(heading) {
         match language.as_str() {
-            "sh" => script.extend([text.as_str(), "\n"]),
+            "sh" => script.push_str(&text),
             "text" => shown.extend(text.lines().map(str::to_owned)),
             _ => {}
         }
