@@ -1,9 +1,9 @@
 //! What runs a kind, native or plugin, behind one face.
 
 use crate::{
-    Check,
+    Check, Findings,
     check::{CheckError, ProbeContext},
-    schema::{Fault, Schema, sentence},
+    schema::{self, Fault, Schema, sentence},
     text,
 };
 use lapwing_model::{Observation, gojson};
@@ -147,18 +147,52 @@ impl<C: Check> Native<C> {
                 faults.retain(|fault| !is_within(&fault.field, &first.field));
                 faults.insert(0, first);
             }
+            faults.extend(self.findings_beside(&faults, text));
             unparsed(&sentence(&faults))
         })
     }
 
-    /// What the check itself found wrong, and what else the schema does.
+    /// What the check finds wrong with the fields that have none of `faults`: those are put right for it as the example
+    /// has them.
+    fn findings_beside(&self, faults: &[Fault], text: &str) -> Vec<Fault> {
+        let broken = |name: &str| faults.iter().any(|fault| is_within(&fault.field, name));
+        let mut object = self.object(text).unwrap_or_default();
+        object.retain(|name, _| !broken(name));
+        let example = self.info.example.as_ref().and_then(Value::as_object);
+        for (name, value) in example.into_iter().flatten() {
+            if broken(name) {
+                object.insert(name.clone(), value.clone());
+            }
+        }
+        let Ok(config) = serde_json::from_value(Value::Object(object)) else {
+            return Vec::new();
+        };
+        let mut found = findings::<C>(config);
+        found.retain(|fault| {
+            !faults
+                .iter()
+                .any(|broken| top(&broken.field) == top(&fault.field))
+        });
+        found
+    }
+
+    /// What stood in the way of a run, and what else is wrong with the configuration.
     fn with_others(&self, own: String, text: &str) -> CheckError {
-        let mut others = self.faults(text);
-        others.retain(|fault| !own.contains(&format!("`{}`", fault.field)));
+        let mut others = self.all_faults(text);
+        others.retain(|fault| !own.contains(&format!("`{}`", fault.field)) && !own.contains(&fault.message));
         if others.is_empty() {
             return CheckError::InvalidConfig(own);
         }
         CheckError::InvalidConfig(format!("{own}; {}", sentence(&others)))
+    }
+
+    /// What the check and the schema find wrong with a configuration that can be read.
+    fn all_faults(&self, text: &str) -> Vec<Fault> {
+        let mut faults = self.config(text).map(findings::<C>).unwrap_or_default();
+        let mut others = self.faults(text);
+        others.retain(|other| !faults.iter().any(|fault| is_within(&fault.field, &other.field)));
+        faults.append(&mut others);
+        faults
     }
 
     fn object(&self, text: &str) -> Result<Map<String, Value>, String> {
@@ -196,6 +230,18 @@ fn unparsed(why: &str) -> CheckError {
     CheckError::InvalidConfig(format!("failed to parse config: {why}"))
 }
 
+/// What the check itself finds wrong.
+fn findings<C: Check>(config: C::Config) -> Vec<Fault> {
+    let mut found = Findings::default();
+    C::review(config, &mut found);
+    found.into_faults()
+}
+
+/// The first name of a path.
+fn top(field: &str) -> &str {
+    field.split(['.', '[']).next().unwrap_or_default()
+}
+
 /// Whether the place `field` is `outer` or lies in it.
 fn is_within(field: &str, outer: &str) -> bool {
     let rest = field.strip_prefix(outer);
@@ -213,6 +259,24 @@ fn without_value(message: String) -> String {
 impl<C: Check> Executor for Native<C> {
     fn info(&self) -> &KindInfo {
         &self.info
+    }
+
+    fn review<'a>(
+        &'a self,
+        config: &'a str,
+        root: &'a str,
+        _deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Fault>, CheckError>> {
+        Box::pin(async move {
+            let mut faults = findings::<C>(self.config(config)?);
+            if !faults.is_empty() {
+                faults = self.all_faults(config);
+            }
+            for fault in &mut faults {
+                fault.field = schema::join(root, &fault.field);
+            }
+            Ok(faults)
+        })
     }
 
     fn execute<'a>(

@@ -364,7 +364,7 @@ pub fn field(root: &str, pointer: &str) -> String {
     })
 }
 
-fn join(path: &str, name: &str) -> String {
+pub(crate) fn join(path: &str, name: &str) -> String {
     if path.is_empty() {
         name.to_owned()
     } else {

@@ -1,9 +1,9 @@
 //! What the SQL kinds have in common: which statements are let through, and what is expected of a result.
 
-use super::{condition::Condition, http::config::invalid, session::Fault};
-use crate::CheckError;
+use super::{condition::Condition, session::Fault};
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use crate::native::connection::ConnectionUrl;
+use crate::{CheckError, findings::invalid};
 use lapwing_model::Reason;
 
 /// Rows that are read of a result at most; the rest is left with the server.
@@ -98,7 +98,7 @@ pub(super) fn unfit(why: impl std::fmt::Display) -> CheckError {
 }
 
 /// Refuses a `min_rows` that no result could be read to.
-pub(super) fn admit_min_rows(min_rows: u32) -> Result<(), CheckError> {
+pub(super) fn admit_min_rows(min_rows: u32) -> Result<(), crate::schema::Fault> {
     if u64::from(min_rows) > MOST_ROWS {
         return Err(invalid("min_rows", format_args!("expected 0 to {MOST_ROWS}")));
     }

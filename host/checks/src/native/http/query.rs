@@ -1,7 +1,7 @@
 //! A value of a JSON body, compared. Paths, values and texts are those of Peekaping (gjson v1.18's `Result.String`).
 
-use super::config::{HttpConfig, invalid};
-use crate::{CheckError, native::condition::Condition};
+use super::config::HttpConfig;
+use crate::{findings::invalid, native::condition::Condition, schema::Fault};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json_path::JsonPath;
@@ -30,7 +30,7 @@ pub(in crate::native) struct Query {
 
 impl Query {
     /// `None` when nothing is asked.
-    pub(super) fn new(config: &HttpConfig) -> Result<Option<Self>, CheckError> {
+    pub(super) fn new(config: &HttpConfig) -> Result<Option<Self>, Fault> {
         let (text, condition, expected) = (&config.json_query, config.json_condition, &config.expected_value);
         Self::of("json_query", text, condition, expected)
     }
@@ -41,7 +41,7 @@ impl Query {
         text: &str,
         condition: Condition,
         expected: &str,
-    ) -> Result<Option<Self>, CheckError> {
+    ) -> Result<Option<Self>, Fault> {
         if text.is_empty() && condition == Condition::Unset && expected.is_empty() {
             return Ok(None);
         }
