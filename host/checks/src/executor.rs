@@ -139,7 +139,7 @@ impl<C: Check> Native<C> {
             let cause = error.into_inner().to_string();
             let first = Fault {
                 field: path.unwrap_or_default(),
-                message: if secret { without_value(cause) } else { cause },
+                message: plain(if secret { without_value(cause) } else { cause }),
             };
             let mut faults = self.faults(text);
             if faults.is_empty() || !first.field.is_empty() {
@@ -179,7 +179,12 @@ impl<C: Check> Native<C> {
     /// What stood in the way of a run, and what else is wrong with the configuration.
     fn with_others(&self, own: String, text: &str) -> CheckError {
         let mut others = self.all_faults(text);
-        others.retain(|fault| !own.contains(&format!("`{}`", fault.field)) && !own.contains(&fault.message));
+        // Peekaping's words name no field.
+        let bare = !own.starts_with('`');
+        let told = |fault: &Fault| {
+            own.contains(&format!("`{}`", fault.field)) || bare && own.contains(&fault.message)
+        };
+        others.retain(|fault| !told(fault));
         if others.is_empty() {
             return CheckError::InvalidConfig(own);
         }
@@ -254,6 +259,27 @@ fn without_value(message: String) -> String {
         Some((_, expected)) => format!("expected {expected}"),
         None => message,
     }
+}
+
+/// serde's message with what was expected in words for people.
+fn plain(message: String) -> String {
+    let Some((found, expected)) = message.rsplit_once("expected ") else {
+        return message;
+    };
+    let words = match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number from 0 up",
+        "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "a list",
+        "a boolean" => "`true` or `false`",
+        "a map" => "an object",
+        other if other.starts_with("struct ") => "an object",
+        _ => return message,
+    };
+    format!("{found}expected {words}")
 }
 
 impl<C: Check> Executor for Native<C> {

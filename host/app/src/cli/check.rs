@@ -26,6 +26,10 @@ Examples:
 
 Exit codes: 0 up, 1 down, 2 could not tell, 64 unknown kind or unfit configuration";
 
+/// What the page of one kind says of the command itself.
+const GENERAL: &str = "
+Options: --config JSON|@FILE|@-, --timeout TIME, --json, --plugins DIR; `lapwing check --help` has them all.";
+
 /// `lapwing check`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -87,7 +91,7 @@ pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Resul
     })
 }
 
-/// What the kind takes, below the command's own help.
+/// What the kind takes, and how the command's own help is had.
 pub(crate) fn explain(args: &CheckArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let config = Config::load(&args.shared(), environment)?;
     config.start_logging();
@@ -95,7 +99,8 @@ pub(crate) fn explain(args: &CheckArgs, environment: &Environment) -> anyhow::Re
         let kinds = Role::load_for(&args.kind, &config, false).await?.prober.kinds;
         let executor = kinds.executor(&args.kind).map_err(Usage::of)?;
         let command = format!("lapwing check {}", args.kind);
-        console::line(&format!("\n{}", kind::page(executor.info(), &command)));
+        console::line(&kind::page(executor.info(), &command));
+        console::line(GENERAL);
         Ok(Exit::Up)
     })
 }
