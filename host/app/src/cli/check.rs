@@ -1,6 +1,6 @@
 //! `lapwing check KIND`: one check, now.
 
-use super::{Exit, OneCheck, Shared, Usage, kind, table};
+use super::{Exit, OneCheck, Shared, Usage, kind, table, unique::Unique};
 use crate::{
     admin::checks::adhoc,
     config::{Config, Environment},
@@ -117,7 +117,8 @@ pub(super) fn read(config: &str) -> anyhow::Result<Map<String, Value>> {
         None => Ok(config.to_owned()),
     };
     let object = text.and_then(|text| {
-        serde_json::from_str(&text).with_context(|| match config.strip_prefix('@') {
+        let read = serde_json::from_str(&text).and_then(|Unique(value)| serde_json::from_value(value));
+        read.with_context(|| match config.strip_prefix('@') {
             Some("-") => "--config: standard input is no JSON object".to_owned(),
             Some(file) => format!("--config: `{file}` is no JSON object"),
             None if Path::new(config).extension().is_some_and(|end| end == "json") && Path::new(config).is_file() => {

@@ -26,6 +26,31 @@ use wire::MySql as Server;
 /// First words of a statement that are let through.
 const ALLOWED: [&str; 5] = ["select", "show", "describe", "explain", "desc"];
 
+/// Parameters that Peekaping's client (go-sql-driver) knows: `tls` has an effect here, the others are left alone.
+const PARAMS: [&str; 21] = [
+    "tls",
+    "allowAllFiles",
+    "allowCleartextPasswords",
+    "allowFallbackToPlaintext",
+    "allowNativePasswords",
+    "allowOldPasswords",
+    "charset",
+    "checkConnLiveness",
+    "clientFoundRows",
+    "collation",
+    "columnsWithAlias",
+    "compress",
+    "connectionAttributes",
+    "interpolateParams",
+    "loc",
+    "maxAllowedPacket",
+    "multiStatements",
+    "parseTime",
+    "readTimeout",
+    "timeout",
+    "writeTimeout",
+];
+
 /// Kind `mysql`.
 #[derive(Debug, Clone, Copy)]
 pub struct MySql;
@@ -81,6 +106,9 @@ impl Check for MySql {
     fn review(config: MySqlConfig, found: &mut Findings) {
         let field = "connection_string";
         let url = found.of(field, target(&config.connection_string));
+        if let Some(url) = &url {
+            found.of(field, url.know_params(&PARAMS));
+        }
         found.of("query", statement(&config));
         found.take(admit_min_rows(config.min_rows));
         if let Some((mode, verify)) = url.and_then(|url| found.of(field, tls_mode(&url)))

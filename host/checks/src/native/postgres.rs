@@ -24,6 +24,32 @@ use wire::Postgres as Server;
 /// First words of a statement that are let through.
 const ALLOWED: [&str; 7] = ["select", "show", "describe", "explain", "desc", "with", "values"];
 
+/// Parameters that libpq or a server knows: `sslmode` has an effect here, the others are left alone.
+const PARAMS: [&str; 22] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslpassword",
+    "sslnegotiation",
+    "sslsni",
+    "channel_binding",
+    "gssencmode",
+    "application_name",
+    "fallback_application_name",
+    "connect_timeout",
+    "client_encoding",
+    "target_session_attrs",
+    "load_balance_hosts",
+    "options",
+    "search_path",
+    "statement_timeout",
+    "keepalives",
+    "tcp_user_timeout",
+    "timezone",
+    "schema",
+];
+
 /// Kind `postgres`.
 #[derive(Debug, Clone, Copy)]
 pub struct Postgres;
@@ -80,6 +106,9 @@ impl Check for Postgres {
     fn review(config: PostgresConfig, found: &mut Findings) {
         let field = "database_connection_string";
         let url = found.of(field, target(&config.database_connection_string));
+        if let Some(url) = &url {
+            found.of(field, url.know_params(&PARAMS));
+        }
         found.of("database_query", statement(&config));
         found.take(admit_min_rows(config.min_rows));
         if let Some((mode, verify)) = url.and_then(|url| found.of(field, tls_mode(&url)))

@@ -112,6 +112,37 @@ async fn every_fault_is_told_at_once_with_its_field() {
 }
 
 #[tokio::test]
+async fn a_misspelt_parameter_is_named_with_the_known_ones() {
+    for (kind, field, good, bad, meant) in [
+        (
+            "postgres",
+            "database_connection_string",
+            "postgres://u:p@h/d?sslmode=require",
+            "sslmod",
+            "sslmode",
+        ),
+        (
+            "mysql",
+            "connection_string",
+            "mysql://u:p@h/d?tls=true&parseTime=1",
+            "tsl",
+            "tls",
+        ),
+    ] {
+        assert_eq!(review(kind, &json!({ field: good })).await, "", "{kind}");
+        let broken = good.split_once('?').unwrap().0;
+        let text = review(kind, &json!({ field: format!("{broken}?{bad}=true") })).await;
+        for part in [
+            format!("`config.{field}`: unknown parameter `{bad}`"),
+            format!("did you mean `{meant}`"),
+            "known are ".into(),
+        ] {
+            assert!(text.contains(&part), "{part}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn types_are_told_in_words() {
     for (config, part) in [
         (
