@@ -2,6 +2,7 @@
 //!
 //! Not read with a URL parser: those know one host only. Nothing of the text is repeated in an error: it holds a password.
 
+use crate::text::nearest;
 use percent_encoding::percent_decode_str;
 use url::form_urlencoded;
 
@@ -54,6 +55,20 @@ impl ConnectionUrl {
         let named = self.params.iter().rev();
         let mut named = named.filter(|(key, _)| key.eq_ignore_ascii_case(name));
         named.next().map(|(_, value)| value.as_str())
+    }
+
+    /// Whether each parameter is one of `known`, letter case aside; else which is not. Their names are no secrets.
+    pub(super) fn know_params(&self, known: &[&str]) -> Result<(), String> {
+        let is_known = |name: &str| known.iter().any(|word| word.eq_ignore_ascii_case(name));
+        let Some((odd, _)) = self.params.iter().find(|(name, _)| !is_known(name)) else {
+            return Ok(());
+        };
+        let meant = nearest(odd, known.iter().copied());
+        let meant = meant.map_or_else(String::new, |near| format!("; did you mean `{near}`"));
+        Err(format!(
+            "unknown parameter `{odd}`{meant}; known are {}",
+            known.join(", ")
+        ))
     }
 
     /// The first host.
