@@ -50,6 +50,9 @@ impl Shared {
         };
         // What was being read when it went away is refused for that alone.
         let back = files.fault.take().is_some();
+        if back {
+            tracing::info!("plugin folder `{}` can be read again", self.path.display());
+        }
         let repin = files.pins != pins;
         files.pins = pins;
         files.folder = listing.folder;
