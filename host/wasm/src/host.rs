@@ -152,7 +152,7 @@ impl PluginHost {
         let (digest, size) = (content.digest.clone(), content.bytes.len() as u64);
         let loaded = async {
             // Again, as a link may lead elsewhere than when it was looked at.
-            look::own(&content.facts)?;
+            look::own(path, &content.facts)?;
             pins.judge(path, &digest, self.requires_pins())?;
             let (keys, path, bytes) = (self.keys.clone(), path.to_owned(), content.bytes.clone());
             load::blocking(move || keys.judge(&path, &bytes)).await??;

@@ -128,17 +128,26 @@ fn fit(path: &Path, target: &Metadata, root: &Path) -> Result<(), LoadError> {
     if !real.starts_with(root) {
         return Err(LoadError::Outside(real));
     }
+    let keeper = keeper(path);
     let folders = real.ancestors().skip(1);
     folders
         .take_while(|folder| folder.starts_with(root))
-        .try_for_each(closed)?;
+        .try_for_each(|folder| closed(folder, keeper))?;
     owned(path)
 }
 
+/// Who owns the folder that `path` is listed in. Its files could be replaced by that user anyway, and the operator chose
+/// it: a folder of one's own, mounted into a container that runs as root, has to do.
+fn keeper(path: &Path) -> Option<u32> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let facts = fs::metadata(folder.unwrap_or(Path::new(".")));
+    facts.map(|facts| facts.uid()).ok()
+}
+
 /// Whether nobody else can put files into this folder in place of ours.
-fn closed(folder: &Path) -> Result<(), LoadError> {
+fn closed(folder: &Path, keeper: Option<u32>) -> Result<(), LoadError> {
     let facts = fs::metadata(folder).map_err(LoadError::Unreadable)?;
-    if let Some(other) = stranger(&facts) {
+    if let Some(other) = stranger(&facts, keeper) {
         return Err(LoadError::ForeignFolder(folder.to_owned(), other));
     }
     match open_to_others(&facts) {
@@ -147,9 +156,9 @@ fn closed(folder: &Path) -> Result<(), LoadError> {
     }
 }
 
-/// Whether nobody else can change this file.
-pub(crate) fn own(facts: &Metadata) -> Result<(), LoadError> {
-    if let Some(other) = stranger(facts) {
+/// Whether nobody else can change the file at `path`, which these facts are of.
+pub(crate) fn own(path: &Path, facts: &Metadata) -> Result<(), LoadError> {
+    if let Some(other) = stranger(facts, keeper(path)) {
         return Err(LoadError::Foreign(other));
     }
     open_to_others(facts).map_or(Ok(()), |mode| Err(LoadError::OpenFile(mode)))
@@ -158,14 +167,15 @@ pub(crate) fn own(facts: &Metadata) -> Result<(), LoadError> {
 /// As [`own`], and the link that leads to it: its owner can lead it elsewhere between this look and the reading.
 fn owned(path: &Path) -> Result<(), LoadError> {
     let link = fs::symlink_metadata(path).map_err(LoadError::Unreadable)?;
-    stranger(&link).map_or(Ok(()), |other| Err(LoadError::Foreign(other)))?;
-    own(&fs::metadata(path).map_err(LoadError::Unreadable)?)
+    let stranger = stranger(&link, keeper(path));
+    stranger.map_or(Ok(()), |other| Err(LoadError::Foreign(other)))?;
+    own(path, &fs::metadata(path).map_err(LoadError::Unreadable)?)
 }
 
-/// The owner, unless that is root or who runs this.
-fn stranger(facts: &Metadata) -> Option<u32> {
+/// The owner, unless that is root, who runs this, or the keeper of the folder.
+fn stranger(facts: &Metadata, keeper: Option<u32>) -> Option<u32> {
     let me = rustix::process::geteuid().as_raw();
-    Some(facts.uid()).filter(|uid| ![0, me].contains(uid))
+    Some(facts.uid()).filter(|uid| ![0, me].contains(uid) && Some(*uid) != keeper)
 }
 
 /// The mode, if more than the owner may write. A group with its owner's number is the owner's alone, by custom, and
@@ -186,7 +196,7 @@ pub(crate) fn text(path: &Path, limit_kib: u32) -> Result<String, LoadError> {
     // Whose it is comes first: what is passed over for that must not be in the way.
     owned(path)?;
     let (file, facts) = file::open(path)?;
-    own(&facts)?;
+    own(path, &facts)?;
     let limit = u64::from(limit_kib) << 10;
     let mut text = String::new();
     let read = file.take(limit + 1).read_to_string(&mut text);

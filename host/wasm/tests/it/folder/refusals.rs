@@ -160,11 +160,15 @@ async fn what_others_could_change_is_not_loaded_wherever_it_lies() {
     watched
         .until_degraded("ours.wasm", "failed: belongs to user 12345")
         .await;
-    chown(&ours, Some(own), None).unwrap();
+    // Whose folder it is could replace its files anyway, and the operator chose the folder.
     chown(watched.root.path(), Some(12_345), None).unwrap();
-    let report = watched.until_degraded("ours.wasm", "failed: its folder `").await;
+    watched.folder.reload().await.unwrap();
+    let report = watched.report("ours.wasm").unwrap();
+    assert!(report.degraded.is_none(), "{:?}", report.degraded);
+    chown(&inner, Some(54_321), None).unwrap();
+    let report = watched.until_degraded("linked.wasm", "failed: its folder `").await;
     let why = report.degraded.unwrap();
-    assert!(why.contains("` belongs to user 12345"), "{why}");
+    assert!(why.contains("` belongs to user 54321"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
