@@ -1,4 +1,5 @@
-//! Holds monitors against their kinds, once the plugins are there. Native ones have been held against their schema when the file was read.
+//! Holds monitors against their kinds, once the plugins are there. Native ones have been held against their schema when
+//! the file was read.
 
 use crate::{
     config::{Faults, Numbered},
@@ -26,8 +27,8 @@ pub(crate) fn hold(kinds: &Kinds, monitors: &[Numbered], faults: &mut Faults) {
     }
 }
 
-/// As [`hold`]; what a native kind finds wrong goes to `faults` as well. Then asks each plugin, whose findings are only warned of, as unknown kinds are: no plugin can keep other monitors from being watched.
-/// A plugin that cannot say, or not soon, is not asked again.
+/// As [`hold`]; what a native kind finds wrong goes to `faults` as well. Then asks each plugin, whose findings are only
+/// warned of, as unknown kinds are: no plugin can keep other monitors from being watched. A plugin that cannot say, or not soon, is not asked again.
 pub(crate) async fn monitors(kinds: &Kinds, monitors: &[Numbered], faults: &mut Faults) {
     let end = Instant::now() + ALL;
     let mut mute = HashSet::new();

@@ -314,8 +314,13 @@ impl<C: Check> Executor for Native<C> {
         _deadline: Instant,
     ) -> BoxFuture<'a, Result<Vec<Fault>, CheckError>> {
         Box::pin(async move {
-            self.parsed(self.given(config)?, config)?;
-            let mut faults = self.all_faults(config);
+            let object = self.given(config)?;
+            let bounded = self.bounds.admit(&object);
+            let mut faults = findings::<C>(self.parsed(object, config)?);
+            if !bounded || !faults.is_empty() {
+                // The schema is stricter than runs are: alone it is the caller's to ask.
+                faults = self.all_faults(config);
+            }
             for fault in &mut faults {
                 fault.field = schema::join(root, &fault.field);
             }

@@ -168,7 +168,7 @@ macro_rules! kinds {
             type Config = HttpConfig;
 
             fn review(config: HttpConfig, found: &mut Findings) {
-                config.review($json, found);
+                config.review(Self::KIND, $json, found);
             }
 
             async fn probe(&self, config: HttpConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {

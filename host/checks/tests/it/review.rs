@@ -57,6 +57,19 @@ async fn every_fault_is_told_at_once_with_its_field() {
             ],
         ),
         (
+            "http-keyword",
+            json!({ "url": "http://x" }),
+            &["`config.keyword`: `http-keyword` needs it"],
+        ),
+        (
+            "http-json-query",
+            json!({ "url": "http://x", "method": "HEAD", "body_must_match": ["x"] }),
+            &[
+                "`config.json_query`: `http-json-query` needs it",
+                "`config.method`: an answer to `HEAD`",
+            ],
+        ),
+        (
             "websocket",
             json!({ "url": "wss://x", "tls_ca": "x", "steps": [{ "close": 1 }] }),
             &["`config.tls_ca`: ", "`config.steps`: "],

@@ -282,7 +282,8 @@ pub(in crate::native) const WEB: [&str; 2] = ["http", "https"];
 
 impl HttpConfig {
     /// Notes everything that is wrong; `json` where the kind has a JSON query.
-    pub(super) fn review(mut self, json: bool, found: &mut Findings) {
+    pub(super) fn review(mut self, kind: &str, json: bool, found: &mut Findings) {
+        self.review_purpose(kind, found);
         let url = found.take(url("url", &self.url, &WEB));
         found.take(self.admit_statuses());
         let (mut headers, mut tls) = (HeaderMap::new(), self.tls_options());
@@ -302,7 +303,22 @@ impl HttpConfig {
         if url.is_some_and(|url| url.scheme() == "https") {
             self.trust().review(found);
         }
-        found.take(Assertions::new(&mut self, json));
+        let method = self.method;
+        let assertions = found.take(Assertions::new(&mut self, json));
+        if method == Verb::Head && assertions.is_some_and(|assertions| assertions.need_body()) {
+            found.add("method", "an answer to `HEAD` has no body to look at");
+        }
+    }
+
+    /// Notes what its kind is for, where that is missing: runs do without it, as Peekaping's do, and any page would do.
+    fn review_purpose(&self, kind: &str, found: &mut Findings) {
+        let asks = !self.json_query.is_empty() || !self.expected_value.is_empty();
+        if kind == "http-keyword" && self.keyword.is_empty() {
+            found.add("keyword", "`http-keyword` needs it; `http` does without");
+        }
+        if kind == "http-json-query" && !asks && self.json_condition == Condition::Unset {
+            found.add("json_query", "`http-json-query` needs it; `http` does without");
+        }
     }
 
     fn admit_statuses(&self) -> Result<(), Fault> {

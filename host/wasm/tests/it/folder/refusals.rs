@@ -166,7 +166,9 @@ async fn what_others_could_change_is_not_loaded_wherever_it_lies() {
     let report = watched.report("ours.wasm").unwrap();
     assert!(report.degraded.is_none(), "{:?}", report.degraded);
     chown(&inner, Some(54_321), None).unwrap();
-    let report = watched.until_degraded("linked.wasm", "failed: its folder `").await;
+    let report = watched
+        .until_degraded("linked.wasm", "failed: its folder `")
+        .await;
     let why = report.degraded.unwrap();
     assert!(why.contains("` belongs to user 54321"), "{why}");
 }
