@@ -5,6 +5,7 @@
 
 pub(crate) mod file;
 pub(crate) mod manifest;
+pub(crate) mod start;
 pub(crate) mod world;
 
 use crate::{
@@ -184,7 +185,7 @@ impl Loader {
         digest: &str,
         code: Hold,
     ) -> Result<Plugin, LoadError> {
-        let (memory_kib, memories) = world::memory(component, &self.settings.limits)?;
+        let (memory_kib, memories) = world::memory(component, &record.facts.start, &self.settings.limits)?;
         let name = crate::text::line(&record.made.described.name, 64);
         // The pool has room to keep one memory for each.
         let most = if memories > 1 { 1 } else { self.settings.max_reuse };
