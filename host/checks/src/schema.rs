@@ -261,6 +261,7 @@ fn unknown_field(name: &str, known: &[&str]) -> String {
     let shown: Vec<_> = known.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
     let more = match known.len().saturating_sub(SHOWN) {
         0 => String::new(),
+        1 => " or another".to_owned(),
         more => format!(" or {more} others"),
     };
     let meant = nearest(name, known.iter().copied()).map(|near| format!("; did you mean `{near}`?"));

@@ -57,18 +57,22 @@ impl ConnectionUrl {
         named.next().map(|(_, value)| value.as_str())
     }
 
-    /// Whether each parameter is one of `known`, letter case aside; else which is not. Their names are no secrets.
+    /// Whether no parameter looks like a slip in one of `known`, letter case aside; else which one does. Others may be the
+    /// server's own settings. Their names are no secrets.
     pub(super) fn know_params(&self, known: &[&str]) -> Result<(), String> {
         let is_known = |name: &str| known.iter().any(|word| word.eq_ignore_ascii_case(name));
-        let Some((odd, _)) = self.params.iter().find(|(name, _)| !is_known(name)) else {
-            return Ok(());
-        };
-        let meant = nearest(odd, known.iter().copied());
-        let meant = meant.map_or_else(String::new, |near| format!("; did you mean `{near}`"));
-        Err(format!(
-            "unknown parameter `{odd}`{meant}; known are {}",
-            known.join(", ")
-        ))
+        let odd = self
+            .params
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| !is_known(name));
+        let mut slip = odd.filter_map(|name| Some((name, nearest(name, known.iter().copied())?)));
+        slip.next().map_or(Ok(()), |(name, meant)| {
+            let known = known.join(", ");
+            Err(format!(
+                "unknown parameter `{name}`; did you mean `{meant}`? Known are {known}"
+            ))
+        })
     }
 
     /// The first host.

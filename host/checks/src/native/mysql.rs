@@ -61,7 +61,7 @@ pub struct MySql;
 pub struct MySqlConfig {
     /// `mysql://user:password@host:3306/database?tls=true`. `tls`: `false` (the default) speaks plain text, `preferred`
     /// uses TLS where the server offers it, `skip-verify` insists on TLS and accepts any certificate, `true` verifies
-    /// it. Other parameters have no effect.
+    /// it. Other parameters have no effect; what looks like a slip in one is refused where the monitor is set up.
     #[schemars(length(min = 1))]
     pub connection_string: String,
     /// One statement that begins with SELECT, SHOW, DESCRIBE, EXPLAIN or DESC; run in a read-only transaction. Default:

@@ -61,7 +61,7 @@ pub struct PostgresConfig {
     /// `postgres://user:password@host:5432/database?sslmode=verify-full`; `postgresql://` means the same. `sslmode`:
     /// `disable` (the default) speaks plain text; `allow` and `prefer` use TLS where the server offers it; `require`
     /// insists on TLS and accepts any certificate; `verify-ca` and `verify-full` verify it, its name included. Other
-    /// parameters have no effect.
+    /// parameters have no effect; what looks like a slip in one is refused where the monitor is set up.
     #[schemars(length(min = 1))]
     pub database_connection_string: String,
     /// One statement that begins with SELECT, SHOW, DESCRIBE, EXPLAIN, DESC, WITH or VALUES; run in a read-only

@@ -76,7 +76,8 @@ pub struct SqlServerConfig {
     /// `Server=host,1433;Database=master;User Id=monitor;Password=secret;Encrypt=true;TrustServerCertificate=false`, or
     /// `sqlserver://monitor:secret@host:1433/master?encrypt=true`. `Encrypt`: `true` insists on TLS and verifies the
     /// certificate unless `TrustServerCertificate=true`; `false` (the default) uses TLS where the server has it, without
-    /// verification; `strict` begins with TLS (TDS 8.0); `disable` never uses it. Other settings have no effect.
+    /// verification; `strict` begins with TLS (TDS 8.0); `disable` never uses it. Other settings have no effect. A
+    /// server that sends its client on, as Azure's gateways do, is followed once.
     #[schemars(length(min = 1))]
     pub database_connection_string: String,
     /// One statement that begins with SELECT, SHOW, DESCRIBE, DESC, EXPLAIN, WITH or VALUES and has no word that writes.

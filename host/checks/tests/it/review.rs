@@ -130,7 +130,7 @@ async fn a_misspelt_parameter_is_named_with_the_known_ones() {
         (
             "postgres",
             "database_connection_string",
-            "postgres://u:p@h/d?sslmode=require",
+            "postgres://u:p@h/d?sslmode=require&search_path=shop",
             "sslmod",
             "sslmode",
         ),
@@ -148,7 +148,7 @@ async fn a_misspelt_parameter_is_named_with_the_known_ones() {
         for part in [
             format!("`config.{field}`: unknown parameter `{bad}`"),
             format!("did you mean `{meant}`"),
-            "known are ".into(),
+            "Known are ".into(),
         ] {
             assert!(text.contains(&part), "{part}: {text}");
         }
