@@ -338,7 +338,9 @@ bool lw_net_failed(lw_run *run, const lapwing_plugin_net_types_net_error_t *erro
   if (reason)
     lw_down(run, reason, "%s%s%s%.*s", lead, colon, words, length, rest);
   else
-    lw_fail(run, LW_DENIED, "%s%s%s%.*s", lead, colon, words, length, rest);
+    // One of the run's quotas is told by the worker, whatever is said here.
+    lw_fail(run, error->tag == LAPWING_PLUGIN_NET_TYPES_NET_ERROR_LIMIT ? LW_INTERNAL : LW_DENIED, "%s%s%s%.*s", lead, colon, words,
+            length, rest);
   return false;
 }
 
@@ -369,6 +371,12 @@ bool lw_http_get(lw_run *run, const char *url, lw_response *response) {
   };
   lapwing_plugin_http_http_response_free(&got);
   return true;
+}
+
+const char *lw_body(lw_run *run, const lw_response *response) {
+  if (!response->truncated) return response->body;
+  lw_fail(run, LW_INTERNAL, "the body is larger than %d KiB", MAX_BODY_BYTES >> 10);
+  return NULL;
 }
 
 bool lw_connect(lw_run *run, const char *host, uint16_t port, lw_connection *connection) {

@@ -79,10 +79,12 @@ typedef struct {
   uint16_t status;
   const char *body; // ends with a zero beyond its length
   size_t length;
-  bool truncated;
+  bool truncated; // there was more of it
   uint64_t total; // nanoseconds
 } lw_response;
 bool lw_http_get(lw_run *run, const char *url, lw_response *response);
+// The body if it is whole; else NULL, and the run is over as unknown: of a part nothing can be concluded.
+const char *lw_body(lw_run *run, const lw_response *response);
 
 // TCP. Reading a line gives it without its end, or NULL when it failed.
 typedef lapwing_plugin_tcp_borrow_connection_t lw_connection;

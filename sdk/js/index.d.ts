@@ -215,15 +215,16 @@ export interface Response {
   readonly version: string;
   readonly headers: [string, string][];
   readonly body: Uint8Array;
-  /** Whether there was more of it. */
+  /** Whether there was more of it: then `text()` and `json()` throw. */
   readonly truncated: boolean;
   readonly finalUrl: string;
   readonly peer: Peer;
   readonly timing: Timing;
   readonly tls?: TlsInfo;
   header(name: string): string | undefined;
+  /** A body that was cut is a `NetError` (`limit`), which ends the run as unknown: ask with a larger `maxBodyBytes`. */
   text(): string;
-  /** A body that is no JSON is a `NetError` (`protocol_error`). */
+  /** As `text()`; and a body that is no JSON is a `NetError` (`protocol_error`). */
   json(): any;
 }
 /** Every status is a response, not an error. */

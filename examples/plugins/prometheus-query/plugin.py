@@ -12,6 +12,8 @@ from lapwing_plugin import Capability, Context, InvalidConfig, Metric, NetError,
 
 OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne}
 SHOWN = 5
+# Some ten thousand series.
+MAX_BODY_BYTES = 2 << 20
 
 SCHEMA = {
     "type": "object",
@@ -99,7 +101,7 @@ def show(samples: list[Sample]) -> str:
 def ask(config: Config) -> tuple[list[Sample], float]:
     url = f"{config.url.rstrip('/')}/api/v1/query?{urlencode({'query': config.query})}"
     secret = {"authorization": config.token} if config.token else None
-    response = http.get(url, secret_headers=secret, headers={"accept": "application/json"})
+    response = http.get(url, secret_headers=secret, headers={"accept": "application/json"}, max_body_bytes=MAX_BODY_BYTES)
     # 400 and 422 come with JSON that tells what is wrong with the query.
     if response.status in (400, 422):
         raise InvalidConfig(f"the server refuses the query: {told(response)}")

@@ -37,6 +37,10 @@ class Thresholds(unittest.TestCase):
         self.assertEqual(look(vector()).status, "down")
         self.assertEqual(look(vector(), empty="up").status, "up")
 
+    def test_thousands_of_series_are_read_and_an_answer_that_is_too_large_is_no_outage(self):
+        self.assertEqual(look(vector(*["1"] * 5_000)).status, "up")
+        self.assertEqual(look(vector(*["1"] * 50_000)).error, "Internal")
+
     def test_nan_never_passes_for_well(self):
         self.assertEqual(look(vector("1", "NaN")).status, "unknown")
 

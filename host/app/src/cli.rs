@@ -9,6 +9,7 @@ pub(crate) mod kinds;
 pub(crate) mod plugin;
 pub(crate) mod run;
 pub(crate) mod table;
+mod unique;
 pub(crate) mod worker;
 
 use crate::config::HumanDuration;

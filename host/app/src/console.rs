@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use lapwing_checks::text::disturbs;
 use lapwing_model::{CheckResult, Status, Task, observation::milliseconds};
 use lapwing_queue::{QueueError, Sink};
 use std::{
@@ -110,11 +111,7 @@ pub(crate) async fn patiently<T>(work: impl Future<Output = T>, slow: impl FnOnc
 /// What others wrote, fit for a terminal: control characters and those that reorder text would break the line, or the
 /// reader's trust in it.
 pub(crate) fn one_line(text: &str) -> String {
-    let reorders =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars()
-        .map(|c| if c.is_control() || reorders(c) { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if disturbs(c) { ' ' } else { c }).collect()
 }
 
 /// The last word of a failed command, on standard error.
@@ -125,6 +122,14 @@ pub(crate) fn error(error: &anyhow::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_others_wrote_breaks_a_line_or_reorders_it() {
+        assert_eq!(
+            one_line("a\u{1b}b\nc\u{61c}d\u{202e}e\u{2028}f grüße 世界"),
+            "a b c d e f grüße 世界"
+        );
+    }
 
     #[tokio::test(start_paused = true)]
     async fn only_what_takes_a_while_is_told() {

@@ -156,7 +156,8 @@ impl Kinds {
     pub(crate) async fn reload(&self) -> anyhow::Result<Arc<Vec<PluginReport>>> {
         self.loaded().await;
         if let Some(folder) = self.folder() {
-            folder.reload().await?;
+            let reloaded = folder.reload().await;
+            reloaded.map_err(|error| unreadable(folder.path(), &error))?;
         }
         Ok(self.plugins())
     }

@@ -41,10 +41,10 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
             if let Some(args) = Cli::check_to_explain(&error) {
                 return concluded(cli::check::explain(&args, &environment));
             }
+            let _ = error.print();
             return if error.use_stderr() {
                 Exit::Usage.into()
             } else {

@@ -1,4 +1,5 @@
-//! Holds plugins' monitors against their kinds, once the plugins are there. Native ones have been when the file was read.
+//! Holds monitors against their kinds, once the plugins are there. Native ones have been held against their schema when
+//! the file was read.
 
 use crate::{
     config::{Faults, Numbered},
@@ -26,8 +27,8 @@ pub(crate) fn hold(kinds: &Kinds, monitors: &[Numbered], faults: &mut Faults) {
     }
 }
 
-/// As [`hold`]; then asks each plugin, whose findings are only warned of, as unknown kinds are: no plugin can keep other monitors from being watched.
-/// A plugin that cannot say, or not soon, is not asked again.
+/// As [`hold`]; what a native kind finds wrong goes to `faults` as well. Then asks each plugin, whose findings are only
+/// warned of, as unknown kinds are: no plugin can keep other monitors from being watched. A plugin that cannot say, or not soon, is not asked again.
 pub(crate) async fn monitors(kinds: &Kinds, monitors: &[Numbered], faults: &mut Faults) {
     let end = Instant::now() + ALL;
     let mut mute = HashSet::new();
@@ -36,7 +37,13 @@ pub(crate) async fn monitors(kinds: &Kinds, monitors: &[Numbered], faults: &mut 
             tracing::warn!(monitor.id, "monitor `{}`: {why}", monitor.name);
         };
         let executor = match kinds.executor(&monitor.kind) {
-            Ok(executor) if executor.info().origin == Origin::Native => continue,
+            Ok(executor) if executor.info().origin == Origin::Native => {
+                // What does not even fit the schema was told when the file was read.
+                let root = format!("monitors[{index}].config");
+                let found = executor.review(&monitor.config, &root, end).await;
+                faults.add(found.unwrap_or_default());
+                continue;
+            }
             Ok(executor) => executor,
             Err(error) => {
                 warn(&error);

@@ -1,7 +1,7 @@
 //! What the implementation of a kind is given, and what it may answer.
 
 use crate::{
-    Net,
+    Findings, Net,
     schema::{self, Fault},
 };
 use lapwing_model::{Clock, Observation, Reason, Task};
@@ -29,6 +29,12 @@ pub trait Check: Send + Sync + 'static {
     const TAKES_ANY_CONFIG: bool = false;
     /// The monitor's `config`. Its doc comments become the schema's descriptions; unknown fields are refused.
     type Config: DeserializeOwned + JsonSchema + Send;
+
+    /// Notes everything that is wrong with `config` beyond its type, without touching the target. Asked where somebody
+    /// sets up or tries out a monitor, so it may be stricter than [`Check::probe`]; may take milliseconds.
+    fn review(config: Self::Config, found: &mut Findings) {
+        let (_, _) = (config, found);
+    }
 
     /// One run against the target.
     ///

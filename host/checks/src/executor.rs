@@ -3,9 +3,9 @@
 mod bounds;
 
 use crate::{
-    Check,
+    Check, Findings,
     check::{CheckError, ProbeContext},
-    schema::{Fault, Schema, sentence},
+    schema::{self, Fault, Schema, sentence},
     text,
 };
 use bounds::Bounds;
@@ -130,22 +130,35 @@ impl<C: Check> Native<C> {
         }
     }
 
-    /// Reads the configuration as Peekaping's worker does: keys without regard to case, `null` as unset.
+    /// The configuration of a run: what the schema bounds lies within.
     fn config(&self, text: &str) -> Result<C::Config, CheckError> {
-        let object = if C::TAKES_ANY_CONFIG {
-            Map::new()
-        } else {
-            self.object(text).map_err(|why| unparsed(&why))?
-        };
+        let object = self.given(text)?;
         let bounded = self.bounds.admit(&object);
-        let parsed = serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
+        let config = self.parsed(object, text)?;
+        if bounded {
+            return Ok(config);
+        }
+        Err(unparsed(&sentence(&self.all_faults(text))))
+    }
+
+    /// The object that `text` is.
+    fn given(&self, text: &str) -> Result<Map<String, Value>, CheckError> {
+        if C::TAKES_ANY_CONFIG {
+            return Ok(Map::new());
+        }
+        self.object(text).map_err(|why| unparsed(&why))
+    }
+
+    /// Reads the configuration as Peekaping's worker does: keys without regard to case, `null` as unset.
+    fn parsed(&self, object: Map<String, Value>, text: &str) -> Result<C::Config, CheckError> {
+        serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
             // Only a fault inside the object has a place to name.
             let path = Some(error.path().to_string()).filter(|path| path != ".");
             let secret = self.is_secret(error.path());
             let cause = error.into_inner().to_string();
             let first = Fault {
                 field: path.unwrap_or_default(),
-                message: if secret { without_value(cause) } else { cause },
+                message: plain(if secret { without_value(cause) } else { cause }),
             };
             let mut faults = self.faults(text);
             if faults.is_empty() || !first.field.is_empty() {
@@ -153,22 +166,58 @@ impl<C: Check> Native<C> {
                 faults.retain(|fault| !is_within(&fault.field, &first.field));
                 faults.insert(0, first);
             }
+            faults.extend(self.findings_beside(&faults, text));
             unparsed(&sentence(&faults))
-        })?;
-        if !bounded {
-            return Err(unparsed(&sentence(&self.faults(text))));
-        }
-        Ok(parsed)
+        })
     }
 
-    /// What the check itself found wrong, and what else the schema does.
+    /// What the check finds wrong with the fields that have none of `faults`: those are put right for it as the example
+    /// has them.
+    fn findings_beside(&self, faults: &[Fault], text: &str) -> Vec<Fault> {
+        let broken = |name: &str| faults.iter().any(|fault| is_within(&fault.field, name));
+        let mut object = self.object(text).unwrap_or_default();
+        object.retain(|name, _| !broken(name));
+        let example = self.info.example.as_ref().and_then(Value::as_object);
+        for (name, value) in example.into_iter().flatten() {
+            if broken(name) {
+                object.insert(name.clone(), value.clone());
+            }
+        }
+        let Ok(config) = serde_json::from_value(Value::Object(object)) else {
+            return Vec::new();
+        };
+        let mut found = findings::<C>(config);
+        found.retain(|fault| {
+            !faults
+                .iter()
+                .any(|broken| top(&broken.field) == top(&fault.field))
+        });
+        found
+    }
+
+    /// What stood in the way of a run, and what else is wrong with the configuration.
     fn with_others(&self, own: String, text: &str) -> CheckError {
-        let mut others = self.faults(text);
-        others.retain(|fault| !own.contains(&format!("`{}`", fault.field)));
+        let mut others = self.all_faults(text);
+        // Peekaping's words name no field.
+        let bare = !own.starts_with('`');
+        let told = |fault: &Fault| {
+            own.contains(&format!("`{}`", fault.field)) || bare && own.contains(&fault.message)
+        };
+        others.retain(|fault| !told(fault));
         if others.is_empty() {
             return CheckError::InvalidConfig(own);
         }
         CheckError::InvalidConfig(format!("{own}; {}", sentence(&others)))
+    }
+
+    /// What the check and the schema find wrong with a configuration that can be read.
+    fn all_faults(&self, text: &str) -> Vec<Fault> {
+        let config = self.given(text).and_then(|object| self.parsed(object, text));
+        let mut faults = config.map(findings::<C>).unwrap_or_default();
+        let mut others = self.faults(text);
+        others.retain(|other| !faults.iter().any(|fault| is_within(&fault.field, &other.field)));
+        faults.append(&mut others);
+        faults
     }
 
     fn object(&self, text: &str) -> Result<Map<String, Value>, String> {
@@ -206,6 +255,18 @@ fn unparsed(why: &str) -> CheckError {
     CheckError::InvalidConfig(format!("failed to parse config: {why}"))
 }
 
+/// What the check itself finds wrong.
+fn findings<C: Check>(config: C::Config) -> Vec<Fault> {
+    let mut found = Findings::default();
+    C::review(config, &mut found);
+    found.into_faults()
+}
+
+/// The first name of a path.
+fn top(field: &str) -> &str {
+    field.split(['.', '[']).next().unwrap_or_default()
+}
+
 /// Whether the place `field` is `outer` or lies in it.
 fn is_within(field: &str, outer: &str) -> bool {
     let rest = field.strip_prefix(outer);
@@ -220,9 +281,51 @@ fn without_value(message: String) -> String {
     }
 }
 
+/// serde's message with what was expected in words for people.
+fn plain(message: String) -> String {
+    let Some((found, expected)) = message.rsplit_once("expected ") else {
+        return message;
+    };
+    let words = match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number from 0 up",
+        "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "a list",
+        "a boolean" => "`true` or `false`",
+        "a map" => "an object",
+        other if other.starts_with("struct ") => "an object",
+        _ => return message,
+    };
+    format!("{found}expected {words}")
+}
+
 impl<C: Check> Executor for Native<C> {
     fn info(&self) -> &KindInfo {
         &self.info
+    }
+
+    fn review<'a>(
+        &'a self,
+        config: &'a str,
+        root: &'a str,
+        _deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Fault>, CheckError>> {
+        Box::pin(async move {
+            let object = self.given(config)?;
+            let bounded = self.bounds.admit(&object);
+            let mut faults = findings::<C>(self.parsed(object, config)?);
+            if !bounded || !faults.is_empty() {
+                // The schema is stricter than runs are: alone it is the caller's to ask.
+                faults = self.all_faults(config);
+            }
+            for fault in &mut faults {
+                fault.field = schema::join(root, &fault.field);
+            }
+            Ok(faults)
+        })
     }
 
     fn execute<'a>(

@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod executor;
+pub mod findings;
 pub mod native;
 pub mod net;
 pub mod registry;
@@ -11,5 +12,6 @@ pub mod text;
 
 pub use check::{Check, CheckError, ProbeContext};
 pub use executor::{BoxFuture, Executor, KindInfo, Origin};
+pub use findings::Findings;
 pub use net::Net;
 pub use registry::{Clash, Registry};

@@ -12,6 +12,7 @@ pub mod http;
 pub mod icmp;
 pub mod policy;
 mod proxy;
+mod quota;
 mod resolve;
 pub mod scope;
 pub mod tls;
@@ -21,8 +22,10 @@ pub use error::NetError;
 pub use host::Host;
 pub use policy::EgressPolicy;
 pub(crate) use proxy::Stream;
+pub use quota::{Counted, Quota};
 pub use scope::Scope;
 
+use quota::Toll;
 use resolve::Resolver;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -73,6 +76,7 @@ pub struct Net {
     inner: Arc<Inner>,
     /// `None` is everywhere.
     scope: Option<Arc<Scope>>,
+    toll: Toll,
 }
 
 #[derive(Debug)]
@@ -124,6 +128,7 @@ impl Net {
                 roots: OnceCell::new(),
             }),
             scope: None,
+            toll: Toll::default(),
         };
         // Off everyone's way, and before a busy worker runs short of descriptors. A failure comes up again when needed.
         if let Ok(runtime) = Handle::try_current() {
@@ -141,8 +146,18 @@ impl Net {
     /// This network for a run that may reach no more than `scope`; one given before is replaced.
     pub fn within(&self, scope: Arc<Scope>) -> Self {
         Self {
-            inner: self.inner.clone(),
             scope: Some(scope),
+            ..self.clone()
+        }
+    }
+
+    /// This network for a run whose HTTP and DNS is taken from `quota`: the connections of [`Net::send`] and their bytes
+    /// behind TLS, and the messages of [`Net::query`]. What [`Net::connect`] opens is its caller's to count; look-ups of
+    /// names are not counted.
+    pub fn metered(&self, quota: Arc<dyn Quota>) -> Self {
+        Self {
+            toll: Toll(Some(quota)),
+            ..self.clone()
         }
     }
 

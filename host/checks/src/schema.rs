@@ -201,12 +201,25 @@ impl Schema {
             | ValidationErrorKind::OneOfNotValid { .. } => match words(&self.source, at).as_slice() {
                 [] if !secret => one(field, error.to_string()),
                 [] => one(field, error.masked().to_string()),
-                words if secret => one(field, format!("value is not one of {}", words.join(", "))),
-                words => one(
-                    field,
-                    format!("{} is not one of {}", error.instance(), words.join(", ")),
-                ),
+                words => {
+                    let value = if secret {
+                        "value".to_owned()
+                    } else {
+                        error.instance().to_string()
+                    };
+                    let one_of = if words.len() > 1 { "one of " } else { "" };
+                    one(field, format!("{value} is not {one_of}{}", words.join(", ")))
+                }
             },
+            ValidationErrorKind::Type { .. } if expected_type(&self.source, at).is_some() => {
+                let value = if secret {
+                    "value".to_owned()
+                } else {
+                    error.instance().to_string()
+                };
+                let expected = expected_type(&self.source, at).unwrap_or_default();
+                one(field, format!("{value} is not {expected}"))
+            }
             _ => match bounds(&self.source, at) {
                 Some(expected) => one(field, expected),
                 None if secret => one(field, error.masked().to_string()),
@@ -248,6 +261,7 @@ fn unknown_field(name: &str, known: &[&str]) -> String {
     let shown: Vec<_> = known.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
     let more = match known.len().saturating_sub(SHOWN) {
         0 => String::new(),
+        1 => " or another".to_owned(),
         more => format!(" or {more} others"),
     };
     let meant = nearest(name, known.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
@@ -302,8 +316,41 @@ fn choices(schema: &Value, option: &Value) -> Option<Vec<String>> {
             .collect::<Option<Vec<_>>>()
             .map(|words| words.concat()),
         (None, None, None, Some(Value::String(kind))) if kind == "null" => Some(Vec::new()),
-        (None, None, None, Some(Value::String(kind))) => Some(vec![format!("any {kind}")]),
+        (None, None, None, Some(Value::String(kind))) => Some(vec![noun(option, kind)]),
         _ => None,
+    }
+}
+
+/// What the `type` keyword at `path` of the schema wants, in words.
+fn expected_type(schema: &Value, path: &str) -> Option<String> {
+    let (parent, _) = path.rsplit_once('/')?;
+    let table = schema.pointer(parent)?;
+    let kinds = match table.get("type")? {
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        kind => vec![kind.as_str()?],
+    };
+    let kinds = kinds.into_iter().filter(|kind| *kind != "null");
+    let words: Vec<String> = kinds.map(|kind| noun(table, kind)).collect();
+    Some(words.join(" or ")).filter(|words| !words.is_empty())
+}
+
+/// A value of type `kind` in words; a number with the bounds that `table` sets.
+fn noun(table: &Value, kind: &str) -> String {
+    let word = match kind {
+        "object" => "an object",
+        "array" => "a list",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "boolean" => "`true` or `false`",
+        "string" => "a string",
+        other => other,
+    };
+    let bound = |name: &str| table.get(name).filter(|_| word.ends_with("number"));
+    match (bound("minimum"), bound("maximum")) {
+        (Some(least), Some(most)) => format!("{word} from {least} to {most}"),
+        (Some(least), None) => format!("{word} from {least} up"),
+        (None, Some(most)) => format!("{word} up to {most}"),
+        (None, None) => word.to_owned(),
     }
 }
 
@@ -319,7 +366,7 @@ pub fn field(root: &str, pointer: &str) -> String {
     })
 }
 
-fn join(path: &str, name: &str) -> String {
+pub(crate) fn join(path: &str, name: &str) -> String {
     if path.is_empty() {
         name.to_owned()
     } else {
@@ -377,7 +424,7 @@ mod tests {
                 "config.list[1].every",
                 "\"soon\" is not a duration such as `500ms`, `10s` or `1m 30s`",
             ),
-            ("config.list[1].name", "2 is not of type \"string\""),
+            ("config.list[1].name", "2 is not a string"),
             (
                 "config.list[1].nmae",
                 "unknown field, expected one of `every`, `name`; did you mean `name`?",

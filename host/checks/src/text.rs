@@ -13,6 +13,12 @@ pub(crate) fn visible(text: &str) -> String {
     shown
 }
 
+/// Whether `c` could break a line, move a cursor, or reorder the text around it (Unicode's bidirectional controls).
+pub fn disturbs(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// `text` in at most `most` bytes, and an ellipsis where some of it is left out.
 pub(crate) fn clipped(mut text: String, most: usize) -> String {
     if text.len() > most {

@@ -26,7 +26,7 @@ use tokio::io::AsyncWriteExt;
 use wasmtime::{Engine, component::Component};
 
 /// Version of the entries: of their format, and of how plugins are asked what they are. Another version's are other keys.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Drafts older than this were left behind by a process that died.
 const STALE_DRAFT: Duration = Duration::from_hours(1);
 /// How drafts' names begin.

@@ -18,7 +18,7 @@ pub(crate) mod wasi;
 use crate::{
     abi::v1::wit::net_types::NetError as GuestError,
     guest::{Guest, Stop},
-    quota::Seat,
+    quota::{self, Meter, Seat},
     rights::Right,
 };
 use lapwing_checks::{Net, net::NetError};
@@ -26,9 +26,6 @@ use lapwing_model::Reason;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-
-/// The quota of bytes, when it is used up.
-pub(crate) const BYTES: &str = "too many bytes sent and received (`limits.network_kib`)";
 
 /// What a network import answers: the outer error ends the run, the inner one is the guest's.
 pub(crate) type Answer<T> = wasmtime::Result<Result<T, GuestError>>;
@@ -126,8 +123,19 @@ impl Guest {
             return Err(self.refuse(&format!("`{right}` is not granted")));
         };
         match network.rights.scope(right) {
-            Ok(scope) => Ok(network.net.within(Arc::new(scope))),
+            Ok(scope) => {
+                let net = network.net.within(Arc::new(scope));
+                Ok(net.metered(Arc::new(self.meter())))
+            }
             Err(why) => Err(self.refuse(&why)),
+        }
+    }
+
+    /// Its quotas, for work outside.
+    pub(crate) fn meter(&self) -> Meter {
+        Meter {
+            quota: self.quotas.shared.clone(),
+            ledger: self.ledger.clone(),
         }
     }
 
@@ -151,14 +159,18 @@ impl Guest {
 
     /// Room for one more connection, for as long as it is open.
     pub(crate) fn take_connect(&mut self) -> Result<Seat, GuestError> {
-        let Some(seat) = self.quotas.shared.seat() else {
-            return Err(self.exhaust("too many sockets open at a time (`limits.open_sockets`)"));
-        };
-        match self.quotas.connects.checked_sub(1) {
-            Some(left) => self.quotas.connects = left,
-            None => return Err(self.exhaust("too many connections (`limits.connects`)")),
+        let seat = self.take_seat()?;
+        if self.quotas.shared.take_connect() {
+            Ok(seat)
+        } else {
+            Err(self.exhaust(quota::CONNECTS))
         }
-        Ok(seat)
+    }
+
+    /// Room for one more open socket.
+    pub(crate) fn take_seat(&self) -> Result<Seat, GuestError> {
+        let seat = self.quotas.shared.seat();
+        seat.ok_or_else(|| self.exhaust("too many sockets open at a time (`limits.open_sockets`)"))
     }
 
     /// Room for one more DNS question.
@@ -180,7 +192,7 @@ impl Guest {
     }
 
     pub(crate) fn exhaust_bytes(&self) -> GuestError {
-        self.exhaust(BYTES)
+        self.exhaust(quota::BYTES)
     }
 
     /// How many of `wanted` bytes may still be received; a refusal when there are none left.

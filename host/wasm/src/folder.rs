@@ -63,7 +63,7 @@ struct Files {
     pins: Pins,
     /// Numbers the loads: one that was overtaken has no say.
     loads: u64,
-    /// The folder's device and inode.
+    /// The folder's device and inode; `None` until there is one.
     folder: Option<(u64, u64)>,
     /// Why it could not be read the last time.
     fault: Option<String>,
@@ -73,8 +73,8 @@ struct Files {
 
 impl PluginFolder {
     /// Looks at `path` for the first time and loads what is there; files that are still being written are waited for no
-    /// longer than two seconds. A folder that does not exist is an empty one, until it is made. `base` has the kinds
-    /// that no plugin may take. Nothing is watched until [`Self::watch`].
+    /// longer than two seconds. A folder that does not exist is an empty one, until it is made; one that is gone later
+    /// leaves what serves. `base` has the kinds that no plugin may take. Nothing is watched until [`Self::watch`].
     ///
     /// `Err` when the folder cannot be read. Must be called within a Tokio runtime.
     pub async fn open(
@@ -134,14 +134,17 @@ impl PluginFolder {
         }
     }
 
-    /// What became of each file, as of now.
+    /// What became of each file, as of now; or as of when the folder could be read.
     pub fn reports(&self) -> Vec<PluginReport> {
         let files = self.shared.files();
-        files
-            .entries
-            .iter()
-            .map(|(path, entry)| entry.report(path))
-            .collect()
+        let report = |(path, entry): (&PathBuf, &Entry)| {
+            let mut report = entry.report(path);
+            if let Some(fault) = files.fault.as_ref().filter(|_| report.is_active()) {
+                report.degraded = Some(format!("the plugin folder cannot be read: {fault}"));
+            }
+            report
+        };
+        files.entries.iter().map(report).collect()
     }
 
     /// The kinds in force: those of `base` and of the plugins that serve. Changes are seen by

@@ -61,9 +61,8 @@ pub(crate) struct Network {
 #[derive(Debug)]
 pub(crate) struct Quotas {
     pub(crate) log_bytes: usize,
-    pub(crate) connects: u32,
     pub(crate) dns_queries: u32,
-    /// Bytes on the network, and open sockets.
+    /// Bytes on the network, connections, and open sockets.
     pub(crate) shared: Shared,
 }
 
@@ -112,9 +111,8 @@ impl Quotas {
     fn new(limits: &RunLimits) -> Self {
         Self {
             log_bytes: kib(limits.log_kib),
-            connects: limits.connects,
             dns_queries: limits.dns_queries,
-            shared: Shared::new(kib(limits.network_kib), limits.open_sockets),
+            shared: Shared::new(kib(limits.network_kib), limits.connects, limits.open_sockets),
         }
     }
 }
@@ -229,7 +227,7 @@ impl Guest {
             cpu: self.ledger.held(),
             memory_bytes: self.limiter.memory(),
             network_bytes: kib(limits.network_kib).saturating_sub(self.quotas.shared.bytes()),
-            connects: limits.connects.saturating_sub(self.quotas.connects),
+            connects: limits.connects.saturating_sub(self.quotas.shared.connects()),
             dns_queries: limits.dns_queries.saturating_sub(self.quotas.dns_queries),
         };
     }

@@ -6,7 +6,10 @@ use crate::{
     compile::Compiler,
     custody::Custody,
     engine,
-    folder::entry::{Loaded, Refused},
+    folder::{
+        entry::{Loaded, Refused},
+        look,
+    },
     load::{self, LoadError, Loader, file},
     plugin::{Plugin, PluginReport, PluginState},
     run::Runner,
@@ -20,7 +23,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::time::timeout;
 
@@ -148,6 +151,8 @@ impl PluginHost {
         })?;
         let (digest, size) = (content.digest.clone(), content.bytes.len() as u64);
         let loaded = async {
+            // Again, as a link may lead elsewhere than when it was looked at.
+            look::own(path, &content.facts)?;
             pins.judge(path, &digest, self.requires_pins())?;
             let (keys, path, bytes) = (self.keys.clone(), path.to_owned(), content.bytes.clone());
             load::blocking(move || keys.judge(&path, &bytes)).await??;
@@ -162,7 +167,7 @@ impl PluginHost {
                     plugin,
                     digest,
                     size_bytes: size,
-                    modified: content.modified,
+                    modified: content.facts.modified().unwrap_or(SystemTime::UNIX_EPOCH),
                 })
             }
             Err(error) => {

@@ -219,8 +219,9 @@ impl Ledger {
     }
 
     /// A step of the network failed: what was ours is no verdict on the target, and a chain that was refused is kept.
+    /// That a quota was used up is written down already, by who refused.
     pub(crate) fn book_failure(&self, error: &NetError) {
-        if !error.blames_target() {
+        if !error.blames_target() && !matches!(error, NetError::Limit(_)) {
             self.hinder(error.reason(), &error.to_string());
         }
         if let NetError::Certificate { info: Some(info), .. } = error {

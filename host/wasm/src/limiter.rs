@@ -5,6 +5,9 @@
 use crate::settings::RunLimits;
 use wasmtime::{ResourceLimiter, Result};
 
+const MEMORY: &str = "memory limit (`limits.memory_mib`)";
+const TABLE: &str = "table limit (`limits.table_elements`)";
+
 /// How many of each there may be.
 #[derive(Debug)]
 struct Counts {
@@ -44,7 +47,7 @@ impl Limiter {
         self.memory
     }
 
-    /// The first limit that was hit.
+    /// The first limit that was hit, named with its setting.
     pub(crate) fn hit(&self) -> Option<&'static str> {
         self.hit
     }
@@ -54,7 +57,7 @@ impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let total = self.memory.saturating_add(desired.saturating_sub(current));
         if total > self.memory_limit {
-            self.hit.get_or_insert("memory");
+            self.hit.get_or_insert(MEMORY);
             return Ok(false);
         }
         self.memory = total;
@@ -63,7 +66,7 @@ impl ResourceLimiter for Limiter {
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         if desired > self.table_limit {
-            self.hit.get_or_insert("table");
+            self.hit.get_or_insert(TABLE);
             return Ok(false);
         }
         Ok(true)
@@ -97,7 +100,7 @@ mod tests {
             !limiter.memory_growing(0, 600 << 10, None).unwrap(),
             "a second memory counts too"
         );
-        assert_eq!(limiter.hit(), Some("memory"));
+        assert_eq!(limiter.hit(), Some(MEMORY));
         assert!(
             limiter.memory_growing(600 << 10, 1 << 20, None).unwrap(),
             "what is left may still be used"
@@ -112,6 +115,6 @@ mod tests {
         });
         assert!(limiter.table_growing(0, 100, None).unwrap());
         assert!(!limiter.table_growing(0, 101, None).unwrap());
-        assert_eq!(limiter.hit(), Some("table"));
+        assert_eq!(limiter.hit(), Some(TABLE));
     }
 }

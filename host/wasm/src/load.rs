@@ -5,6 +5,7 @@
 
 pub(crate) mod file;
 pub(crate) mod manifest;
+pub(crate) mod start;
 pub(crate) mod world;
 
 use crate::{
@@ -32,6 +33,9 @@ pub enum LoadError {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(#[source] io::Error),
+    /// No UTF-8, or with characters that would garble a log or a lock file.
+    #[error("its name is no plain text; rename the file")]
+    Name,
     /// A folder, a fifo, a device.
     #[error("not a regular file")]
     NotAFile,
@@ -39,14 +43,17 @@ pub enum LoadError {
     #[error("a link out of the plugin folder, to `{0}`; copy the file into the folder")]
     Outside(PathBuf),
     /// Others can change it.
-    #[error("writable by others (mode {0:03o}); take that away with `chmod o-w`")]
+    #[error("writable by others (mode {0:03o}); take that away with `chmod go-w`")]
     OpenFile(u32),
     /// Others can put files beside it, or another in its place.
-    #[error("its folder `{0}` is writable by others (mode {1:03o}); take that away with `chmod o-w`")]
+    #[error("its folder `{0}` is writable by others (mode {1:03o}); take that away with `chmod go-w`")]
     OpenFolder(PathBuf, u32),
-    /// In a folder that others write to, someone else's.
-    #[error("belongs to user {0}, in a folder that others write to; give it away with `chown`")]
+    /// Someone else's.
+    #[error("belongs to user {0}; give it to root, or to who runs this, with `chown`")]
     Foreign(u32),
+    /// In someone else's folder.
+    #[error("its folder `{0}` belongs to user {1}; give it to root, or to who runs this, with `chown`")]
+    ForeignFolder(PathBuf, u32),
     /// Its digest is not what the lock file says.
     #[error("not pinned in `plugins.lock`: {0}")]
     Unpinned(String),
@@ -178,7 +185,7 @@ impl Loader {
         digest: &str,
         code: Hold,
     ) -> Result<Plugin, LoadError> {
-        let (memory_kib, memories) = world::memory(component, &self.settings.limits)?;
+        let (memory_kib, memories) = world::memory(component, &record.facts.start, &self.settings.limits)?;
         let name = crate::text::line(&record.made.described.name, 64);
         // The pool has room to keep one memory for each.
         let most = if memories > 1 { 1 } else { self.settings.max_reuse };

@@ -8,8 +8,12 @@ use crate::{
 };
 use lapwing_checks::{Clash, Executor, Registry};
 use schemars::JsonSchema;
-use serde::Serialize;
-use std::{fmt, path::PathBuf, sync::Arc};
+use serde::{Serialize, Serializer};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// A plugin ready to run. Dropped when no registry and no running check holds any of its kinds.
 pub struct Plugin {
@@ -66,6 +70,8 @@ pub struct Capability {
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct PluginReport {
     /// The file.
+    #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
     pub path: PathBuf,
     /// The plugin's name as it says; empty when it never got to say it.
     pub name: String,
@@ -94,6 +100,11 @@ pub struct PluginReport {
     pub about: Option<About>,
     #[serde(skip)]
     plugin: Option<Arc<Plugin>>,
+}
+
+/// As text, also where the name is none.
+fn shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// A content that waits for an operator while an earlier one serves.

@@ -47,7 +47,7 @@ pub(crate) enum Ending<T> {
     OutOfTime,
     /// The guest took too much processor time.
     OutOfCpu,
-    /// The guest went past this limit.
+    /// The guest went past this limit, named with its setting.
     Limit(&'static str),
     /// The guest trapped.
     Trap(String),
@@ -288,7 +288,7 @@ pub(crate) async fn check_once(
         Ok((answer, plugin)) => (Ok(answer), Some(plugin)),
         Err(error) => (Err(error), None),
     };
-    let ending = conclude(&store, result);
+    let ending = conclude(&store, result, is_failure);
     let plugin = plugin.filter(|_| matches!(ending, Ending::Answered(Ok(_))));
     let instance = plugin.map(|plugin| Instance {
         store,
@@ -296,6 +296,12 @@ pub(crate) async fn check_once(
         runs: runs + 1,
     });
     (ending, instance)
+}
+
+/// Whether a guest says that something went wrong.
+fn is_failure(answer: &Checked) -> bool {
+    let down = |outcome: &types::Outcome| outcome.status == types::Status::Down;
+    answer.as_ref().map_or(true, down)
 }
 
 async fn describe_once(
@@ -313,7 +319,7 @@ async fn describe_once(
         }),
     )
     .await;
-    conclude(&store, result)
+    conclude(&store, result, |_| false)
 }
 
 /// Runs `call` with the time it holds the thread written down. Pinned by the caller: by value it would be in the run's
@@ -328,8 +334,14 @@ pub(crate) async fn metered<T>(ledger: &Ledger, mut call: Pin<&mut impl Future<O
     .await
 }
 
-/// Our own counters first: a trap's name often misleads (a guest out of memory ends in `unreachable`).
-pub(crate) fn conclude<T>(store: &Store<Guest>, result: wasmtime::Result<T>) -> Ending<T> {
+/// Our own counters first: a trap's name often misleads (a guest out of memory ends in `unreachable`), and so does a
+/// failure that a guest tells of (`is_failure`) after memory was refused to it: some languages catch their own want of
+/// memory, and a parser may take it for a fault of its text.
+pub(crate) fn conclude<T>(
+    store: &Store<Guest>,
+    result: wasmtime::Result<T>,
+    is_failure: impl FnOnce(&T) -> bool,
+) -> Ending<T> {
     let guest = store.data();
     let output = guest.output.tail(TAIL);
     let error = match result {
@@ -337,7 +349,8 @@ pub(crate) fn conclude<T>(store: &Store<Guest>, result: wasmtime::Result<T>) -> 
             if !output.is_empty() {
                 log_output(guest, &output);
             }
-            return Ending::Answered(answer);
+            let limit = guest.limiter.hit().filter(|_| is_failure(&answer));
+            return limit.map_or(Ending::Answered(answer), Ending::Limit);
         }
         Err(error) => error,
     };
@@ -377,19 +390,22 @@ fn log_output(guest: &Guest, output: &str) {
 /// The limits that only the error tells of. The texts are wasmtime 48's; the tests notice when they change.
 fn limit_in(error: &wasmtime::Error) -> Option<&'static str> {
     if error.downcast_ref::<Trap>() == Some(&Trap::StackOverflow) {
-        return Some("stack");
+        return Some("stack limit (`limits.stack_kib`)");
     }
     if matches!(
         error.downcast_ref::<ResourceTableError>(),
         Some(ResourceTableError::Full)
     ) {
-        return Some("host resources");
+        return Some("host resources limit (`limits.host_resources`)");
     }
     let texts = [
-        ("too much data is being copied", "hostcall bytes"),
-        ("store handle limit exceeded", "handles"),
-        ("count too high", "instances"),
-        ("requested len", "random bytes"),
+        (
+            "too much data is being copied",
+            "hostcall bytes limit (`limits.hostcall_kib`)",
+        ),
+        ("store handle limit exceeded", "handles limit (`limits.handles`)"),
+        ("count too high", "instances limit (`limits.instances`)"),
+        ("requested len", "random bytes limit (`limits.random_kib`)"),
     ];
     let error = format!("{error:#}");
     texts

@@ -132,13 +132,13 @@ pub struct RunLimits {
     /// Sockets open at a time. 0 to 1024; default 8.
     #[schemars(range(max = 1024))]
     pub open_sockets: u32,
-    /// Connections made, redirects included. 0 to 10000; default 32.
+    /// Connections begun, those of redirects included. 0 to 10000; default 32.
     #[schemars(range(max = 10_000))]
     pub connects: u32,
     /// DNS questions asked through the `dns` interface. 0 to 10000; default 64.
     #[schemars(range(max = 10_000))]
     pub dns_queries: u32,
-    /// Bytes sent and received, in KiB. 0 to 1048576; default 8192.
+    /// Bytes sent and received, heads and failed answers included, in KiB. 0 to 1048576; default 8192.
     #[schemars(range(max = 1_048_576))]
     pub network_kib: u32,
 }

@@ -1,5 +1,7 @@
 //! Makes a guest's text fit to be shown: no control characters, no terminal escapes, no reordering marks, no floods.
 
+use lapwing_checks::text::disturbs;
+
 /// At most `limit` characters of `text`, on one line: line ends and tabs become spaces, escape sequences and other
 /// control characters vanish, and so do the marks that reorder text (Unicode's bidirectional controls).
 pub(crate) fn line(text: &str, limit: usize) -> String {
@@ -13,7 +15,7 @@ pub(crate) fn line(text: &str, limit: usize) -> String {
                 continue;
             }
             '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-            c if c.is_control() || is_reordering(c) => continue,
+            c if disturbs(c) => continue,
             c => c,
         };
         if room == 0 {
@@ -32,10 +34,6 @@ fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
         while chars.next_if(|c| matches!(c, ' '..='?')).is_some() {}
         chars.next_if(|c| matches!(c, '@'..='~'));
     }
-}
-
-fn is_reordering(c: char) -> bool {
-    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ impl Validation {
             }),
         )
         .await;
-        conclude(&store, result)
+        conclude(&store, result, |problems| !problems.is_empty())
     }
 }
 
@@ -141,7 +141,7 @@ fn failed<T>(ending: Ending<T>, mask: &Mask) -> CheckError {
             Reason::PluginTimeout,
             "used up its processor time (`limits.cpu_ms`)".to_owned(),
         ),
-        Ending::Limit(limit) => (Reason::PluginLimit, format!("went past its {limit} limit")),
+        Ending::Limit(limit) => (Reason::PluginLimit, format!("went past its {limit}")),
         Ending::Trap(why) => (Reason::PluginTrap, format!("trapped: {}", mask.cover(&why))),
         Ending::NoSlot => (Reason::LimitHit, "found no free instance in time".to_owned()),
         Ending::Host(why) => return CheckError::Internal(text::line(&why, TEXT)),

@@ -84,10 +84,7 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
             Reason::PluginTimeout,
             "the plugin used up its processor time (`limits.cpu_ms`)".into(),
         ),
-        Ending::Limit(limit) => fault(
-            Reason::PluginLimit,
-            format!("the plugin went past its {limit} limit"),
-        ),
+        Ending::Limit(limit) => fault(Reason::PluginLimit, format!("the plugin went past its {limit}")),
         Ending::Trap(why) => fault(
             Reason::PluginTrap,
             format!("the plugin trapped: {}", text::line(&why, TEXT)),
@@ -438,7 +435,7 @@ mod tests {
     fn faults_have_their_own_reasons() {
         for (ending, word) in [
             (Ending::Trap("boom".into()), Reason::PluginTrap),
-            (Ending::Limit("memory"), Reason::PluginLimit),
+            (Ending::Limit("memory limit"), Reason::PluginLimit),
             (Ending::OutOfCpu, Reason::PluginTimeout),
         ] {
             let verdict = judge(report(ending, Entries::default()), BUDGET);

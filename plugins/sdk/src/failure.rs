@@ -1,7 +1,8 @@
 //! How a run ends early: the error type of [`Checker::check`](crate::Checker::check), made for `?`.
 
 use crate::{
-    NetError, Outcome, bindings::lapwing::plugin::types::CheckError, secrets::SecretError, state::StateError,
+    NetError, Outcome, bindings::lapwing::plugin::types::CheckError, net::Fault, secrets::SecretError,
+    state::StateError,
 };
 
 /// A run that ended before its check was done: with a verdict on the target, or without one.
@@ -48,9 +49,11 @@ impl From<Outcome> for Failure {
 
 impl From<NetError> for Failure {
     fn from(error: NetError) -> Self {
-        match error.reason() {
-            Some(reason) => Self::down(reason, error.to_string()),
-            None => Self::Check(CheckError::Denied(error.to_string())),
+        match (error.reason(), &error.fault) {
+            (Some(reason), _) => Self::down(reason, error.to_string()),
+            // One of the run's quotas is told by the host, whatever is said here; the rest is the plugin's own bound.
+            (None, Fault::Limit(_)) => Self::internal(error.to_string()),
+            (None, _) => Self::Check(CheckError::Denied(error.to_string())),
         }
     }
 }

@@ -14,7 +14,7 @@
 //! #     const EXAMPLE: &'static str = "";
 //! #     type Config = String;
 //! #     fn check(url: String, _: &Context) -> Result<Outcome, Failure> {
-//! #         Ok(Outcome::up(http::get(&url)?.text()))
+//! #         Ok(Outcome::up(http::get(&url)?.text()?))
 //! #     }
 //! # }
 //! let host = Host::new().http(|_| Ok(Reply::new(200, "open")));

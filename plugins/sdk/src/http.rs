@@ -3,11 +3,11 @@
 pub use crate::bindings::lapwing::plugin::http::HeaderValue;
 use crate::{
     Failure,
-    net::{IpFamily, NetError, Peer, Timing, TlsInfo, TlsOptions, timeout},
+    net::{Fault, IpFamily, NetError, Peer, Timing, TlsInfo, TlsOptions, timeout},
     sys::http as host,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 /// Body bytes to read unless [`Request::max_body_bytes`] says otherwise.
 pub const DEFAULT_MAX_BODY_BYTES: u32 = 256 << 10;
@@ -85,7 +85,8 @@ impl Request {
         self
     }
 
-    /// Reads at most this much of the body; [`Response::truncated`] tells of more.
+    /// Reads at most this much of the body; of more, [`Response::truncated`] tells, and [`Response::text`] and
+    /// [`Response::json`] fail.
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: u32) -> Self {
         self.inner.max_response_bytes = bytes;
@@ -175,14 +176,23 @@ impl Response {
         std::str::from_utf8(value).ok()
     }
 
-    /// The body as text; bytes that are not UTF-8 are replaced by U+FFFD.
-    pub fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.body)
+    /// The body as text; bytes that are not UTF-8 are replaced by U+FFFD. Fails as [`Response::whole`].
+    pub fn text(&self) -> Result<Cow<'_, str>, NetError> {
+        self.whole().map(String::from_utf8_lossy)
     }
 
-    /// The body read as JSON; a body that is something else breaks the protocol.
+    /// The whole body. Of one that was cut nothing can be concluded: the error is the plugin's own limit, not the target's
+    /// doing.
+    pub fn whole(&self) -> Result<&[u8], NetError> {
+        if self.truncated {
+            return Err(Fault::Limit("the body is larger than `max_body_bytes`".to_owned()).into());
+        }
+        Ok(&self.body)
+    }
+
+    /// The body read as JSON; a body that is something else breaks the protocol. Fails as [`Response::whole`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, NetError> {
-        serde_json::from_slice(&self.body)
+        serde_json::from_slice(self.whole()?)
             .map_err(|error| NetError::protocol(format!("body is no such JSON: {error}")))
     }
 }

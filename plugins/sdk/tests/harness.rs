@@ -4,7 +4,8 @@
 
 use lapwing_plugin_sdk::{
     Checker, Context, Failure, Outcome, Status,
-    harness::{self, CheckError, Host, TlsInfo},
+    harness::{self, CheckError, Host, Reply, TlsInfo},
+    http::Request,
     log,
     net::{Fault, TlsOptions},
     state,
@@ -48,6 +49,40 @@ impl Checker for Echo {
         log::info!("{said}, {:?} before", cx.previous);
         Ok(Outcome::up(said))
     }
+}
+
+/// Judges the text of a page.
+struct Page;
+
+#[derive(Deserialize, schemars::JsonSchema)]
+struct PageConfig {
+    bytes: u32,
+}
+
+impl Checker for Page {
+    const KIND: &'static str = "page";
+    const TITLE: &'static str = "Page";
+    const SUMMARY: &'static str = "Page";
+    const EXAMPLE: &'static str = r#"{"bytes":7}"#;
+    type Config = PageConfig;
+
+    fn check(config: PageConfig, _: &Context) -> Result<Outcome, Failure> {
+        let page = Request::new("GET", "http://page.test/").max_body_bytes(config.bytes);
+        let answer: Vec<u32> = page.send()?.json()?;
+        Ok(Outcome::up(format!("{answer:?}")))
+    }
+}
+
+#[test]
+fn a_body_that_was_cut_says_nothing_of_the_target() {
+    let host = Host::new().http(|_| Ok(Reply::new(200, "[1,2,3]")));
+    let whole = harness::check::<Page>(r#"{"bytes":7}"#, &host).unwrap();
+    assert_eq!(whole.status, Status::Up);
+    let cut = harness::check::<Page>(r#"{"bytes":6}"#, &host);
+    assert!(
+        matches!(&cut, Err(CheckError::Internal(why)) if why.contains("max_body_bytes")),
+        "{cut:?}"
+    );
 }
 
 /// Repeats the first line of each connection.

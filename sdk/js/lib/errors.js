@@ -49,6 +49,10 @@ export class NetError extends Error {
   static protocol(message) {
     return new NetError('protocol', message);
   }
+
+  static limit(message) {
+    return new NetError('limit', message);
+  }
 }
 
 function explain(tag, text) {

@@ -21,12 +21,15 @@ class Response {
   }
 
   text() {
+    // Of a body that was cut nothing can be concluded, least of all that the target is down.
+    if (this.truncated) throw NetError.limit('the body is larger than `maxBodyBytes`');
     return text(this.body);
   }
 
   json() {
+    const body = this.text();
     try {
-      return JSON.parse(this.text());
+      return JSON.parse(body);
     } catch (error) {
       throw NetError.protocol(`the body of ${this.finalUrl} is no JSON: ${error.message}`);
     }

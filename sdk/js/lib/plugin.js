@@ -71,7 +71,8 @@ function validate(kinds, name, config) {
 function ended(thrown) {
   if (thrown instanceof Outcome) return lower(thrown);
   if (thrown instanceof NetError && thrown.reason) return lower(down(thrown.reason, thrown.message));
-  if (thrown instanceof NetError) throw payload('denied', thrown.message);
+  // One of the run's quotas is told by the worker, whatever is said here; the rest is the plugin's own bound.
+  if (thrown instanceof NetError) throw payload(thrown.tag === 'limit' ? 'internal' : 'denied', thrown.message);
   if (thrown instanceof SecretError || thrown instanceof StateError) throw payload(WITHHELD[thrown.tag] ?? 'internal', thrown.message);
   if (thrown instanceof CheckError) throw payload(thrown.tag, thrown.message);
   log.error(thrown);

@@ -23,7 +23,7 @@ class Response:
     #: Names in lower case.
     headers: list[tuple[str, str]]
     body: bytes
-    #: Whether there was more of the body than was asked for.
+    #: Whether there was more of the body than was asked for: then `text` and `json()` raise.
     truncated: bool
     final_url: str
     peer: net_types.Peer
@@ -41,15 +41,25 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body; bytes that are not UTF-8 are replaced by U+FFFD."""
+        """The body; bytes that are not UTF-8 are replaced by U+FFFD.
+
+        One that was cut is a `NetError` (`Limit`), which ends the run as unknown: ask with a larger `max_body_bytes`.
+        """
+        self._whole()
         return self.body.decode(errors="replace")
 
     def json(self) -> Any:
-        """The body read as JSON; one that is something else is a `NetError` (`protocol_error`)."""
+        """The body read as JSON; one that is something else is a `NetError` (`protocol_error`), one that was cut as for `text`."""
+        self._whole()
         try:
             return _json.loads(self.body)
         except ValueError as error:
             raise NetError.protocol(f"the body of {self.final_url} is no JSON: {error}") from None
+
+    def _whole(self) -> None:
+        # Of a body that was cut nothing can be concluded, least of all that the target is down.
+        if self.truncated:
+            raise NetError("Limit", "the body is larger than `max_body_bytes`")
 
 
 def get(url: str, **options: Any) -> Response:

@@ -184,7 +184,9 @@ def _ended(raised: BaseException) -> types.Outcome:
     if isinstance(failed, NetError):
         if failed.reason:
             return lower(down(failed.reason, str(failed)))
-        raise Err(types.CheckError_Denied(str(failed))) from None
+        # One of the run's quotas is told by the worker, whatever is said here; the rest is the plugin's own bound.
+        own = types.CheckError_Internal if failed.tag == "Limit" else types.CheckError_Denied
+        raise Err(own(str(failed))) from None
     if isinstance(raised, (SecretError, StateError)):
         raise Err(_WITHHELD.get(raised.tag, types.CheckError_Internal)(str(raised))) from None
     if isinstance(raised, CheckError):

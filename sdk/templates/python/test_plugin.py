@@ -30,6 +30,9 @@ class TextOnAPage(unittest.TestCase):
         ended = look(lambda request: Reply(body="gone fishing"))
         self.assertEqual((ended.status, ended.reason), ("down", "assertion_failed"))
 
+    def test_a_page_of_which_only_a_part_came_says_nothing(self):
+        self.assertEqual(look(lambda request: Reply(body=" " * 300_000 + "open")).error, "Internal")
+
     def test_a_server_that_refuses_is_down_and_a_call_that_the_worker_refuses_is_not(self):
         self.assertEqual(look(failing(fault("Refused"))).reason, "connection_refused")
         self.assertEqual(look(failing(fault("AccessDenied", "no rule"))).error, "Denied")

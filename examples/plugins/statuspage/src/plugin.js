@@ -6,6 +6,8 @@ import { NetError, definePlugin, degraded, down, http, invalidConfig, up } from 
 // The page's words, and how bad they are: 0 well, 1 not quite, 2 broken.
 const INDICATORS = { none: 0, maintenance: 1, minor: 1, major: 2, critical: 2 };
 const COMPONENTS = { operational: 0, under_maintenance: 1, degraded_performance: 1, partial_outage: 1, major_outage: 2 };
+// Some ten thousand components.
+const MAX_BODY_BYTES = 2 << 20;
 
 export const checker = definePlugin({
   name: 'statuspage',
@@ -60,7 +62,11 @@ function component({ url, component: name, maintenance }) {
 }
 
 function ask(url, file) {
-  const answer = http.get(`${url.replace(/\/+$/, '')}/api/v2/${file}`, { headers: { accept: 'application/json' }, maxRedirects: 3 });
+  const answer = http.get(`${url.replace(/\/+$/, '')}/api/v2/${file}`, {
+    headers: { accept: 'application/json' },
+    maxRedirects: 3,
+    maxBodyBytes: MAX_BODY_BYTES,
+  });
   // The page is the target's herald: when it is silent, nothing is known of the service, but the page itself is down.
   if (!answer.ok) throw down('http_status', `${file} answered ${answer.status}, expected 200`);
   return { ...answer.json(), latencyMs: answer.timing.totalMs };

@@ -31,6 +31,12 @@ test('a component that is not there is a fault of the config, not of the target'
   assert.match(ended.message, /`API`, `Git`/);
 });
 
+test('a page with thousands of components is read, and one that is too large is no outage', async () => {
+  const many = (count) => ({ ...page('none'), components: Array.from({ length: count }, (_, at) => ({ name: `component ${at}` })) });
+  assert.equal((await look(many(20_000))).status, 'up');
+  assert.equal((await look(many(200_000))).error, 'internal');
+});
+
 test('an answer that is something else breaks the protocol', async () => {
   for (const odd of [{}, { status: { indicator: 'great' } }, { status: null }]) assert.equal((await look(odd)).reason, 'protocol_error');
   assert.equal((await look(fault('tls', 'certificate not accepted: expired'))).reason, 'tls_certificate');

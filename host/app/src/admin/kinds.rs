@@ -2,14 +2,10 @@
 
 use super::{
     State,
-    error::{ApiError, Envelope},
+    error::{ApiError, Envelope, InPath},
     openapi::refer,
 };
-use axum::{
-    Json,
-    extract::{self, Path},
-    http::StatusCode,
-};
+use axum::{Json, extract, http::StatusCode};
 use serde_json::Value;
 
 /// The JSON Schema (2020-12) of one kind's configuration.
@@ -22,7 +18,7 @@ use serde_json::Value;
 )]
 pub(crate) async fn schema(
     extract::State(state): extract::State<State>,
-    Path(kind): Path<String>,
+    InPath(kind): InPath<String>,
 ) -> Result<Json<Value>, ApiError> {
     state.prober.kinds.settled(&kind).await;
     match state.prober.kinds.executor(&kind) {

@@ -1,6 +1,6 @@
 //! `lapwing check KIND`: one check, now.
 
-use super::{Exit, OneCheck, Shared, Usage, kind, table};
+use super::{Exit, OneCheck, Shared, Usage, kind, table, unique::Unique};
 use crate::{
     admin::checks::adhoc,
     config::{Config, Environment},
@@ -25,6 +25,10 @@ Examples:
   lapwing plugin run my-check --plugins dist --config @example.json --json
 
 Exit codes: 0 up, 1 down, 2 could not tell, 64 unknown kind or unfit configuration";
+
+/// What the page of one kind says of the command itself.
+const GENERAL: &str = "
+Options: --config JSON|@FILE|@-, --timeout TIME, --json, --plugins DIR; `lapwing check --help` has them all.";
 
 /// `lapwing check`
 #[derive(Debug, Args)]
@@ -87,7 +91,7 @@ pub(crate) fn main(args: &CheckArgs, environment: &Environment) -> anyhow::Resul
     })
 }
 
-/// What the kind takes, below the command's own help.
+/// What the kind takes, and how the command's own help is had.
 pub(crate) fn explain(args: &CheckArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let config = Config::load(&args.shared(), environment)?;
     config.start_logging();
@@ -95,7 +99,8 @@ pub(crate) fn explain(args: &CheckArgs, environment: &Environment) -> anyhow::Re
         let kinds = Role::load_for(&args.kind, &config, false).await?.prober.kinds;
         let executor = kinds.executor(&args.kind).map_err(Usage::of)?;
         let command = format!("lapwing check {}", args.kind);
-        console::line(&format!("\n{}", kind::page(executor.info(), &command)));
+        console::line(&kind::page(executor.info(), &command));
+        console::line(GENERAL);
         Ok(Exit::Up)
     })
 }
@@ -112,7 +117,8 @@ pub(super) fn read(config: &str) -> anyhow::Result<Map<String, Value>> {
         None => Ok(config.to_owned()),
     };
     let object = text.and_then(|text| {
-        serde_json::from_str(&text).with_context(|| match config.strip_prefix('@') {
+        let read = serde_json::from_str(&text).and_then(|Unique(value)| serde_json::from_value(value));
+        read.with_context(|| match config.strip_prefix('@') {
             Some("-") => "--config: standard input is no JSON object".to_owned(),
             Some(file) => format!("--config: `{file}` is no JSON object"),
             None if Path::new(config).extension().is_some_and(|end| end == "json") && Path::new(config).is_file() => {

@@ -129,6 +129,38 @@ async fn every_refusal_has_the_one_envelope() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_is_no_text_is_refused_in_the_one_envelope_everywhere() {
+    let (_files, daemon) = run(Path::new("."), None).await;
+    let (_, described) = daemon.get("/api/v1/openapi.json").await;
+    let client = reqwest::Client::new();
+    let mut asked = 0;
+    for (path, methods) in described["paths"].as_object().unwrap() {
+        let parts = path
+            .split('/')
+            .map(|part| if part.starts_with('{') { "%ff" } else { part });
+        let unfit = parts.collect::<Vec<_>>().join("/");
+        if unfit == *path {
+            continue;
+        }
+        for method in methods.as_object().unwrap().keys() {
+            let method = method.to_ascii_uppercase().parse().unwrap();
+            let request = client.request(method, format!("{}{unfit}", daemon.admin));
+            let answer = request.json(&json!({})).send().await.unwrap();
+            let (status, body) = (answer.status(), answer.text().await.unwrap());
+            let body: Value =
+                serde_json::from_str(&body).unwrap_or_else(|_| panic!("{path}: {status} {body}"));
+            assert_eq!(
+                (status.as_u16(), &body["error"]["code"]),
+                (400, &json!("invalid_request")),
+                "{path}: {body}"
+            );
+            asked += 1;
+        }
+    }
+    assert!(asked > 10, "{asked}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_a_token_only_its_bearer_gets_in() {
     let (_files, daemon) = run(Path::new("."), Some("s3cret")).await;
     let client = reqwest::Client::new();

@@ -343,11 +343,27 @@ fn the_settings_file_has_one_name_everywhere() {
 }
 
 #[test]
+fn a_key_that_stands_twice_in_a_configuration_is_refused() {
+    for config in [
+        r#"{"host": "127.0.0.1", "port": 1, "port": 2}"#,
+        r#"{"host": "127.0.0.1", "port": 1, "steps": [{"send": "a", "send": "b"}]}"#,
+    ] {
+        let said = say(&["check", "tcp", "--config", config]);
+        assert!(
+            said.code == 64 && said.err.contains("is there twice"),
+            "{}{}",
+            said.out,
+            said.err
+        );
+    }
+}
+
+#[test]
 fn help_with_a_kind_tells_what_the_kind_takes() {
     let said = say(&["check", "http", "--help"]);
     assert_eq!(said.code, 0, "{}", said.err);
     for part in [
-        "--config <JSON|@FILE>",
+        "--config JSON|@FILE",
         "FIELD",
         "basic_auth_pass",
         "secret",
@@ -355,6 +371,7 @@ fn help_with_a_kind_tells_what_the_kind_takes() {
     ] {
         assert!(said.out.contains(part), "{part} in {}", said.out);
     }
+    assert!(said.out.starts_with("kind `http`: "), "{}", said.out);
     let plain = say(&["check", "--help"]);
     assert_eq!(
         (plain.code, plain.out.contains("FIELD")),

@@ -34,10 +34,10 @@ fn every_fault_is_printed_at_once_with_file_field_and_expectation() {
     assert_eq!(said.code, 64, "{}", said.err);
     for expected in [
         &format!("{path}: "),
-        "worker.concurrency: 0 is less than the minimum of 1",
+        "worker.concurrency: expected 1 to 1000000",
         "worker.grace: \"soon\" is not a duration",
         "worker.colour: unknown field, expected one of `concurrency`, `grace`",
-        "monitors[0].interval: 10 is not of type \"string\"",
+        "monitors[0].interval: 10 is not a string",
         "monitors[1].name: is missing",
         "monitors[1].nmae: unknown field, expected one of `id`, `name`, `kind`",
     ] {
@@ -105,7 +105,7 @@ kind = "tcp"
         "nonsense: unknown field",
         "worker.liveness: ",
         "worker.queues: ",
-        "admin.token: value is not one of any string",
+        "admin.token: value is not a string",
         "network.allow[0]: `10.0.0.0/99` is no network rule",
         "log.level: \"loud\" is not one of",
         "log.format: \"xml\" is not one of \"text\", \"json\"",
@@ -119,6 +119,35 @@ kind = "tcp"
     }
     for unexpected in ["123456", "there is no token"] {
         assert!(!said.err.contains(unexpected), "`{unexpected}` in:\n{}", said.err);
+    }
+}
+
+#[test]
+fn what_only_the_kind_itself_knows_to_be_unfit_is_told_before_anything_runs() {
+    let text = r#"
+[[monitors]]
+name = "shop"
+kind = "http"
+config = { url = "ftp://shop.test/", tls_ca = "no pem" }
+[[monitors]]
+name = "page"
+kind = "http-keyword"
+config = { url = "https://shop.test/", tls_ca = "no pem" }
+[[monitors]]
+name = "database"
+kind = "postgres"
+config = { database_connection_string = "postgres://u:p@db.test/app?sslmod=require" }
+"#;
+    let (_folder, path) = file("monitors.toml", text);
+    let said = say(&["run", "--once", "--config", &path]);
+    assert_eq!(said.code, 64, "{}", said.err);
+    for expected in [
+        "monitors[0].config.url: scheme `ftp`",
+        "monitors[1].config.keyword: `http-keyword` needs it",
+        "monitors[1].config.tls_ca: the PEM text holds no certificate",
+        "monitors[2].config.database_connection_string: unknown parameter `sslmod`",
+    ] {
+        assert!(said.err.contains(expected), "no `{expected}` in:\n{}", said.err);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Not read with a URL parser: those know one host only. Nothing of the text is repeated in an error: it holds a password.
 
+use crate::text::nearest;
 use percent_encoding::percent_decode_str;
 use url::form_urlencoded;
 
@@ -54,6 +55,24 @@ impl ConnectionUrl {
         let named = self.params.iter().rev();
         let mut named = named.filter(|(key, _)| key.eq_ignore_ascii_case(name));
         named.next().map(|(_, value)| value.as_str())
+    }
+
+    /// Whether no parameter looks like a slip in one of `known`, letter case aside; else which one does. Others may be the
+    /// server's own settings. Their names are no secrets.
+    pub(super) fn know_params(&self, known: &[&str]) -> Result<(), String> {
+        let is_known = |name: &str| known.iter().any(|word| word.eq_ignore_ascii_case(name));
+        let odd = self
+            .params
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| !is_known(name));
+        let mut slip = odd.filter_map(|name| Some((name, nearest(name, known.iter().copied())?)));
+        slip.next().map_or(Ok(()), |(name, meant)| {
+            let known = known.join(", ");
+            Err(format!(
+                "unknown parameter `{name}`; did you mean `{meant}`? Known are {known}"
+            ))
+        })
     }
 
     /// The first host.

@@ -9,7 +9,7 @@ mod records;
 pub use config::DnsConfig;
 
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
     net::{
         NetError,
         dns::{Answer, NameServer},
@@ -31,6 +31,10 @@ impl Check for Dns {
     const SUMMARY: &'static str = "Asks DNS servers for records and judges the answer";
     const EXAMPLE: &'static str = r#"{"host": "example.com", "resolver_server": "1.1.1.1", "port": 53, "resolve_type": "MX", "records_contain": ["10 mail.example.com"]}"#;
     type Config = DnsConfig;
+
+    fn review(config: DnsConfig, found: &mut Findings) {
+        config.review(found);
+    }
 
     async fn probe(&self, config: DnsConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let plan = Plan::new(config, cx)?;

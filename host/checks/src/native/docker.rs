@@ -5,10 +5,12 @@
 mod daemon;
 mod state;
 
-use super::{http::config::invalid, trust::Trust};
+use super::trust::Trust;
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
+    findings::invalid,
     net::{NetError, tls::TlsOptions},
+    schema::Fault,
 };
 use daemon::Daemon;
 use lapwing_model::{Observation, Reason};
@@ -68,22 +70,22 @@ impl Check for Docker {
     const SENSITIVE: &'static [&'static str] = &["/tls_key"];
     type Config = DockerConfig;
 
+    fn review(config: DockerConfig, found: &mut Findings) {
+        found.take(name(&config.container_id));
+        found.take(Daemon::new(&config, TlsOptions::default()));
+        if config.speaks_tls() {
+            config.trust().review(found);
+        }
+    }
+
     async fn probe(&self, config: DockerConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let start = Instant::now();
         let id = name(&config.container_id)?;
-        let trust = Trust {
-            ignore_errors: !config.tls_verify,
-            ca: &config.tls_ca,
-            cert: &config.tls_cert,
-            key: &config.tls_key,
-            ..Trust::default()
-        };
         // What is said of TLS is judged where it is spoken.
-        let tls = if config.connection_type == ConnectionType::Tcp && config.tls_enabled {
-            trust.options().map_err(|error| {
+        let tls = if config.speaks_tls() {
+            config.trust().options().map_err(|fault| {
                 CheckError::InvalidConfig(format!(
-                    "TLS configuration error: both certificate and key must be provided for client authentication: {}",
-                    error.of_missing()
+                    "TLS configuration error: both certificate and key must be provided for client authentication: {fault}"
                 ))
             })?
         } else {
@@ -117,8 +119,24 @@ impl Check for Docker {
     }
 }
 
+impl DockerConfig {
+    fn speaks_tls(&self) -> bool {
+        self.connection_type == ConnectionType::Tcp && self.tls_enabled
+    }
+
+    fn trust(&self) -> Trust<'_> {
+        Trust {
+            ignore_errors: !self.tls_verify,
+            ca: &self.tls_ca,
+            cert: &self.tls_cert,
+            key: &self.tls_key,
+            ..Trust::default()
+        }
+    }
+}
+
 /// A container's name as it stands in the API's path.
-fn name(id: &str) -> Result<&str, CheckError> {
+fn name(id: &str) -> Result<&str, Fault> {
     let id = id.trim().trim_start_matches('/');
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if id.starts_with(|c: char| c.is_ascii_alphanumeric()) && id.chars().all(fits) {

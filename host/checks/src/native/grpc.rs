@@ -11,7 +11,7 @@ mod schema;
 pub use config::{GrpcConfig, GrpcKeywordConfig};
 pub use keyword::GrpcKeyword;
 
-use crate::{Check, CheckError, ProbeContext};
+use crate::{Check, CheckError, Findings, ProbeContext};
 use bytes::Bytes;
 use call::Call;
 use lapwing_model::{Observation, Reason};
@@ -43,6 +43,10 @@ impl Check for Grpc {
         r#"{"host": "grpc.example.com", "port": 443, "tls": true, "service": "shop.v1.Orders"}"#;
     const SENSITIVE: &'static [&'static str] = &["/metadata", "/tls_key"];
     type Config = GrpcConfig;
+
+    fn review(config: GrpcConfig, found: &mut Findings) {
+        config.review(found);
+    }
 
     async fn probe(&self, config: GrpcConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let request = HealthCheckRequest {

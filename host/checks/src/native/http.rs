@@ -13,7 +13,7 @@ pub(super) mod query;
 pub use config::{HttpConfig, TlsVersion};
 pub use oauth::Tokens;
 
-use crate::{Check, CheckError, ProbeContext, net::http::Response};
+use crate::{Check, CheckError, Findings, ProbeContext, net::http::Response};
 use auth::Auth;
 use config::Plan;
 use lapwing_model::{Observation, Reason};
@@ -166,6 +166,10 @@ macro_rules! kinds {
             const EXAMPLE: &'static str = $example;
             const SENSITIVE: &'static [&'static str] = config::SENSITIVE;
             type Config = HttpConfig;
+
+            fn review(config: HttpConfig, found: &mut Findings) {
+                config.review(Self::KIND, $json, found);
+            }
 
             async fn probe(&self, config: HttpConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
                 probe(config, $json, &self.tokens, cx).await

@@ -7,13 +7,15 @@ mod sasl;
 mod wire;
 
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
+    findings::invalid,
     native::{
         connection::host_and_port,
         session::{Fault, Trace},
-        trust::{Half, trust},
+        trust::{Trust, trust},
     },
     net::{IpFamily, NetError, tls::TlsOptions},
+    schema,
 };
 use lapwing_model::{Observation, Reason};
 use sasl::Mechanism;
@@ -86,6 +88,16 @@ impl Check for KafkaProducer {
     const SENSITIVE: &'static [&'static str] = &["/sasl_options/password", "/tls_key"];
     type Config = KafkaProducerConfig;
 
+    fn review(config: KafkaProducerConfig, found: &mut Findings) {
+        found.take(config.places());
+        found.take(config.admit_topic());
+        found.take(config.admit_message());
+        found.take(Mechanism::parse(&config.sasl_options));
+        if config.ssl {
+            config.trust().review(found);
+        }
+    }
+
     async fn probe(&self, config: KafkaProducerConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let plan = Plan::new(&config)?;
         let mut trace = Trace::start(&[&config.sasl_options.password]);
@@ -108,32 +120,58 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(config: &KafkaProducerConfig) -> Result<Self, CheckError> {
-        let unfit = |text: String| CheckError::InvalidConfig(text);
-        let broker = |text: &String| match host_and_port(text.trim()) {
-            Ok((host, Some(port))) if !host.is_empty() => Ok((host, port)),
-            _ => Err(unfit("`brokers`: expected `host:port`".to_owned())),
-        };
-        let brokers: Vec<_> = config.brokers.iter().map(broker).collect::<Result<_, _>>()?;
-        if brokers.is_empty() {
-            return Err(unfit("`brokers`: expected at least one `host:port`".to_owned()));
-        }
-        for (name, value) in [("topic", &config.topic), ("message", &config.message)] {
-            if value.trim().is_empty() {
-                return Err(unfit(format!("`{name}`: expected a text that is not blank")));
-            }
-        }
-        if config.message.len() > 1 << 20 || config.topic.len() > 249 {
-            return Err(unfit("`message` has at most 1 MiB, `topic` 249 bytes".to_owned()));
-        }
-        let mechanism = Mechanism::parse(&config.sasl_options).map_err(unfit)?;
-        let trust = trust!(config, config.ignore_tls_errors);
-        let tls = trust.options().map_err(Half::of_both)?;
+    fn new(config: &KafkaProducerConfig) -> Result<Self, schema::Fault> {
+        let brokers = config.places()?;
+        config.admit_topic()?;
+        config.admit_message()?;
+        let mechanism = Mechanism::parse(&config.sasl_options)?;
+        let tls = config.trust().options()?;
         Ok(Self {
             brokers,
             tls: Some(tls).filter(|_| config.ssl),
             mechanism,
         })
+    }
+}
+
+impl KafkaProducerConfig {
+    fn places(&self) -> Result<Vec<(String, u16)>, schema::Fault> {
+        let broker = |text: &String| match host_and_port(text.trim()) {
+            Ok((host, Some(port))) if !host.is_empty() => Ok((host, port)),
+            _ => Err(invalid("brokers", "expected `host:port`")),
+        };
+        let brokers: Vec<_> = self.brokers.iter().map(broker).collect::<Result<_, _>>()?;
+        if brokers.is_empty() {
+            return Err(invalid("brokers", "expected at least one `host:port`"));
+        }
+        Ok(brokers)
+    }
+
+    /// As Kafka's own `Topic.validate` has it.
+    fn admit_topic(&self) -> Result<(), schema::Fault> {
+        let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+        let odd = self.topic.is_empty() || matches!(self.topic.as_str(), "." | "..");
+        if odd || self.topic.len() > 249 || !self.topic.chars().all(fits) {
+            return Err(invalid(
+                "topic",
+                "expected 1 to 249 letters (a to z, A to Z), digits, `.`, `_` and `-`",
+            ));
+        }
+        Ok(())
+    }
+
+    fn admit_message(&self) -> Result<(), schema::Fault> {
+        if self.message.trim().is_empty() {
+            return Err(invalid("message", "expected a text that is not blank"));
+        }
+        if self.message.len() > 1 << 20 {
+            return Err(invalid("message", "expected at most 1 MiB"));
+        }
+        Ok(())
+    }
+
+    fn trust(&self) -> Trust<'_> {
+        trust!(self, self.ignore_tls_errors)
     }
 }
 

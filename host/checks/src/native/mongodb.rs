@@ -9,7 +9,7 @@ mod target;
 mod wire;
 
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
     native::session::{Fault, Trace},
     net::IpFamily,
 };
@@ -70,6 +70,11 @@ impl Check for MongoDb {
     const EXAMPLE: &'static str = r#"{"connectionString": "mongodb://monitor:secret@db.example.com:27017/admin", "command": "{\"ping\": 1}", "jsonPath": "$.ok", "expectedValue": "1"}"#;
     const SENSITIVE: &'static [&'static str] = &["/connectionString", "/tlsKey"];
     type Config = MongoDbConfig;
+
+    fn review(config: MongoDbConfig, found: &mut Findings) {
+        Target::review(&config, found);
+        found.of("command", command::parse(&config.command, config.allow_writes));
+    }
 
     async fn probe(&self, config: MongoDbConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let target = Target::parse(&config).map_err(CheckError::InvalidConfig)?;

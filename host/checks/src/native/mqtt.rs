@@ -4,12 +4,14 @@ mod jsonata;
 mod wire;
 
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
+    findings::invalid,
     native::{
         session::{Fault, Trace},
-        trust::{Half, trust},
+        trust::{Trust, trust},
     },
-    net::{IpFamily, tls::TlsOptions},
+    net::{Host, IpFamily, tls::TlsOptions},
+    schema,
 };
 use bytes::Bytes;
 use lapwing_model::{Observation, Reason};
@@ -100,9 +102,18 @@ impl Check for Mqtt {
     const SENSITIVE: &'static [&'static str] = &["/password", "/tls_key"];
     type Config = MqttConfig;
 
+    fn review(config: MqttConfig, found: &mut Findings) {
+        found.take(config.admit_topic());
+        found.of("hostname", Host::parse(&config.host()));
+        found.take(config.admit_check());
+        if config.speaks_tls() {
+            config.trust().review(found);
+        }
+    }
+
     async fn probe(&self, config: MqttConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
-        config.review()?;
-        let tls = tls(&config)?;
+        config.admit()?;
+        let tls = config.tls()?;
         let mut trace = Trace::start(&[&config.password]);
         let heard = wire::first_message(&config, tls.as_ref(), cx, &mut trace).await;
         let verdict = match heard {
@@ -115,25 +126,56 @@ impl Check for Mqtt {
 
 impl MqttConfig {
     /// What Peekaping only finds when a message has come.
-    fn review(&self) -> Result<(), CheckError> {
-        let blank = |text: &str| text.trim().is_empty();
-        let unfit = |text: &str| Err(CheckError::InvalidConfig(text.to_owned()));
+    fn admit(&self) -> Result<(), schema::Fault> {
+        match () {
+            () if blank(&self.host()) => Err(invalid("hostname", "expected a name or an address")),
+            () => self.admit_topic().and_then(|()| self.admit_check()),
+        }
+    }
+
+    /// MQTT 3.1.1 §4.7: wildcards stand alone between slashes, `#` at the end.
+    fn admit_topic(&self) -> Result<(), schema::Fault> {
+        if blank(&self.topic) {
+            return Err(invalid("topic", "expected a topic"));
+        }
+        let mut levels = self.topic.split('/').rev();
+        let last = levels.next().unwrap_or_default();
+        let alone = |level: &str| level == "+" || !level.contains(['+', '#']);
+        if self.topic.contains('\0') || !(last == "#" || alone(last)) || !levels.all(alone) {
+            let why = "expected a topic filter: `+` fills a whole level between slashes, `#` the last one";
+            return Err(invalid("topic", why));
+        }
+        Ok(())
+    }
+
+    fn admit_check(&self) -> Result<(), schema::Fault> {
         match self.check_type {
-            _ if blank(&self.host()) => unfit("`hostname`: expected a name or an address"),
-            _ if blank(&self.topic) => unfit("`topic`: expected a topic"),
             CheckType::Keyword if blank(&self.success_keyword) => {
-                unfit("`success_keyword`: Success keyword is empty or invalid")
+                Err(invalid("success_keyword", "Success keyword is empty or invalid"))
             }
             CheckType::JsonQuery if blank(&self.json_path) => {
-                unfit("`json_path`: JSON path is empty or invalid")
+                Err(invalid("json_path", "JSON path is empty or invalid"))
             }
             CheckType::JsonQuery if blank(&self.expected_value) => {
-                unfit("`expected_value`: Expected value is empty or invalid")
+                Err(invalid("expected_value", "Expected value is empty or invalid"))
             }
             CheckType::JsonQuery => jsonata::review(&self.json_path)
-                .map_err(|why| CheckError::InvalidConfig(format!("Invalid JSONata expression: {why}"))),
+                .map_err(|why| invalid("json_path", format_args!("Invalid JSONata expression: {why}"))),
             _ => Ok(()),
         }
+    }
+
+    fn speaks_tls(&self) -> bool {
+        self.hostname.trim().starts_with("mqtts://")
+    }
+
+    fn trust(&self) -> Trust<'_> {
+        trust!(self, self.ignore_tls_errors)
+    }
+
+    fn tls(&self) -> Result<Option<TlsOptions>, schema::Fault> {
+        let trust = self.speaks_tls().then(|| self.trust().options());
+        trust.transpose()
     }
 
     fn host(&self) -> String {
@@ -146,12 +188,8 @@ impl MqttConfig {
     }
 }
 
-fn tls(config: &MqttConfig) -> Result<Option<TlsOptions>, CheckError> {
-    if !config.hostname.trim().starts_with("mqtts://") {
-        return Ok(None);
-    }
-    let trust = trust!(config, config.ignore_tls_errors);
-    trust.options().map(Some).map_err(Half::of_both)
+fn blank(text: &str) -> bool {
+    text.trim().is_empty()
 }
 
 async fn judge(

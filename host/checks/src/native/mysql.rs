@@ -8,13 +8,13 @@ mod auth;
 mod wire;
 
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
     native::{
         condition::Condition,
         connection::ConnectionUrl,
         session::{Fault, Trace},
         sql::{self, Expectation, TlsMode, begins_with},
-        trust::{Half, trust},
+        trust::{Trust, trust},
     },
     net::{IpFamily, tls::TlsOptions},
 };
@@ -26,6 +26,31 @@ use wire::MySql as Server;
 /// First words of a statement that are let through.
 const ALLOWED: [&str; 5] = ["select", "show", "describe", "explain", "desc"];
 
+/// Parameters that Peekaping's client (go-sql-driver) knows: `tls` has an effect here, the others are left alone.
+const PARAMS: [&str; 21] = [
+    "tls",
+    "allowAllFiles",
+    "allowCleartextPasswords",
+    "allowFallbackToPlaintext",
+    "allowNativePasswords",
+    "allowOldPasswords",
+    "charset",
+    "checkConnLiveness",
+    "clientFoundRows",
+    "collation",
+    "columnsWithAlias",
+    "compress",
+    "connectionAttributes",
+    "interpolateParams",
+    "loc",
+    "maxAllowedPacket",
+    "multiStatements",
+    "parseTime",
+    "readTimeout",
+    "timeout",
+    "writeTimeout",
+];
+
 /// Kind `mysql`.
 #[derive(Debug, Clone, Copy)]
 pub struct MySql;
@@ -36,7 +61,7 @@ pub struct MySql;
 pub struct MySqlConfig {
     /// `mysql://user:password@host:3306/database?tls=true`. `tls`: `false` (the default) speaks plain text, `preferred`
     /// uses TLS where the server offers it, `skip-verify` insists on TLS and accepts any certificate, `true` verifies
-    /// it. Other parameters have no effect.
+    /// it. Other parameters have no effect; what looks like a slip in one is refused where the monitor is set up.
     #[schemars(length(min = 1))]
     pub connection_string: String,
     /// One statement that begins with SELECT, SHOW, DESCRIBE, EXPLAIN or DESC; run in a read-only transaction. Default:
@@ -78,22 +103,23 @@ impl Check for MySql {
     const SENSITIVE: &'static [&'static str] = &["/connection_string", "/tls_key"];
     type Config = MySqlConfig;
 
+    fn review(config: MySqlConfig, found: &mut Findings) {
+        let field = "connection_string";
+        let url = found.of(field, target(&config.connection_string));
+        if let Some(url) = &url {
+            found.of(field, url.know_params(&PARAMS));
+        }
+        found.of("query", statement(&config));
+        if let Some((mode, verify)) = url.and_then(|url| found.of(field, tls_mode(&url)))
+            && mode != TlsMode::Never
+        {
+            trust(&config, verify).review(found);
+        }
+    }
+
     async fn probe(&self, config: MySqlConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let url = target(&config.connection_string)?;
-        let query = sql::statement(&config.query);
-        if !begins_with(query, &ALLOWED) {
-            return Err(sql::unfit(
-                "only SELECT, SHOW, DESCRIBE, and EXPLAIN statements are allowed for monitoring queries",
-            ));
-        }
-        // A read-only transaction does not mind files. MySQL quotes and comments in ways of its own (`\'`, `--1`, `#`), so the
-        // word is refused wherever it stands.
-        let mut words = query.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
-        if words.any(|word| word.eq_ignore_ascii_case("into")) {
-            return Err(sql::unfit(
-                "SELECT ... INTO writes: the word INTO is not allowed in monitoring queries, not even in quotes",
-            ));
-        }
+        let query = statement(&config)?;
         let tls = tls(&config, &url)?;
         let password = url.password.clone().unwrap_or_default();
         let mut trace = Trace::start(&[&password]);
@@ -133,18 +159,47 @@ fn target(text: &str) -> Result<ConnectionUrl, CheckError> {
     sql::target(text, &["mysql"], "invalid port: 0")
 }
 
-fn tls(config: &MySqlConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOptions), CheckError> {
-    let (mode, verify) = match url.param("tls").unwrap_or_default().to_ascii_lowercase().as_str() {
-        "" | "false" | "0" => (TlsMode::Never, false),
-        "preferred" => (TlsMode::WhereOffered, false),
-        "skip-verify" => (TlsMode::Always, false),
-        "true" | "1" => (TlsMode::Always, true),
-        _ => {
-            return Err(CheckError::InvalidConfig(
+/// The statement, if it is one that reads.
+fn statement(config: &MySqlConfig) -> Result<&str, CheckError> {
+    let query = sql::statement(&config.query);
+    if !begins_with(query, &ALLOWED) {
+        return Err(sql::unfit(
+            "only SELECT, SHOW, DESCRIBE, and EXPLAIN statements are allowed for monitoring queries",
+        ));
+    }
+    // A read-only transaction does not mind files. MySQL quotes and comments in ways of its own (`\'`, `--1`, `#`), so the
+    // word is refused wherever it stands.
+    let mut words = query.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    if words.any(|word| word.eq_ignore_ascii_case("into")) {
+        return Err(sql::unfit(
+            "SELECT ... INTO writes: the word INTO is not allowed in monitoring queries, not even in quotes",
+        ));
+    }
+    Ok(query)
+}
+
+/// Whether to speak TLS, and whether to verify the certificate.
+fn tls_mode(url: &ConnectionUrl) -> Result<(TlsMode, bool), CheckError> {
+    Ok(
+        match url.param("tls").unwrap_or_default().to_ascii_lowercase().as_str() {
+            "" | "false" | "0" => (TlsMode::Never, false),
+            "preferred" => (TlsMode::WhereOffered, false),
+            "skip-verify" => (TlsMode::Always, false),
+            "true" | "1" => (TlsMode::Always, true),
+            _ => {
+                return Err(CheckError::InvalidConfig(
                 "connection string validation failed: `tls` is not one of false, preferred, skip-verify, true".to_owned(),
             ));
-        }
-    };
-    let trust = trust!(config, !verify);
-    Ok((mode, trust.options().map_err(Half::of_both)?))
+            }
+        },
+    )
+}
+
+fn trust(config: &MySqlConfig, verify: bool) -> Trust<'_> {
+    trust!(config, !verify)
+}
+
+fn tls(config: &MySqlConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOptions), CheckError> {
+    let (mode, verify) = tls_mode(url)?;
+    Ok((mode, trust(config, verify).options()?))
 }

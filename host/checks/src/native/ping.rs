@@ -1,9 +1,9 @@
 //! Kind `ping`: ICMP echo requests, and how many come back.
 
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
     net::{
-        IpFamily, NetError,
+        Host, IpFamily, NetError,
         icmp::{EchoError, Echoes, MAX_PAYLOAD},
     },
 };
@@ -70,6 +70,10 @@ impl Check for Ping {
     const SUMMARY: &'static str = "Sends ICMP echo requests and counts the replies";
     const EXAMPLE: &'static str = r#"{"host": "192.0.2.1", "count": 3, "degraded_loss_percent": 30}"#;
     type Config = PingConfig;
+
+    fn review(config: PingConfig, found: &mut Findings) {
+        found.of("host", Host::parse(&config.host));
+    }
 
     async fn probe(&self, config: PingConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let size = match config.packet_size {

@@ -6,13 +6,13 @@
 mod wire;
 
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
     native::{
         condition::Condition,
         connection::ConnectionUrl,
         session::{Fault, Trace},
         sql::{self, Expectation, TlsMode, begins_with},
-        trust::{Half, trust},
+        trust::{Trust, trust},
     },
     net::{IpFamily, tls::TlsOptions},
 };
@@ -23,6 +23,32 @@ use wire::Postgres as Server;
 
 /// First words of a statement that are let through.
 const ALLOWED: [&str; 7] = ["select", "show", "describe", "explain", "desc", "with", "values"];
+
+/// Parameters that libpq or a server knows: `sslmode` has an effect here, the others are left alone.
+const PARAMS: [&str; 22] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslpassword",
+    "sslnegotiation",
+    "sslsni",
+    "channel_binding",
+    "gssencmode",
+    "application_name",
+    "fallback_application_name",
+    "connect_timeout",
+    "client_encoding",
+    "target_session_attrs",
+    "load_balance_hosts",
+    "options",
+    "search_path",
+    "statement_timeout",
+    "keepalives",
+    "tcp_user_timeout",
+    "timezone",
+    "schema",
+];
 
 /// Kind `postgres`.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +61,7 @@ pub struct PostgresConfig {
     /// `postgres://user:password@host:5432/database?sslmode=verify-full`; `postgresql://` means the same. `sslmode`:
     /// `disable` (the default) speaks plain text; `allow` and `prefer` use TLS where the server offers it; `require`
     /// insists on TLS and accepts any certificate; `verify-ca` and `verify-full` verify it, its name included. Other
-    /// parameters have no effect.
+    /// parameters have no effect; what looks like a slip in one is refused where the monitor is set up.
     #[schemars(length(min = 1))]
     pub database_connection_string: String,
     /// One statement that begins with SELECT, SHOW, DESCRIBE, EXPLAIN, DESC, WITH or VALUES; run in a read-only
@@ -77,14 +103,23 @@ impl Check for Postgres {
     const SENSITIVE: &'static [&'static str] = &["/database_connection_string", "/tls_key"];
     type Config = PostgresConfig;
 
+    fn review(config: PostgresConfig, found: &mut Findings) {
+        let field = "database_connection_string";
+        let url = found.of(field, target(&config.database_connection_string));
+        if let Some(url) = &url {
+            found.of(field, url.know_params(&PARAMS));
+        }
+        found.of("database_query", statement(&config));
+        if let Some((mode, verify)) = url.and_then(|url| found.of(field, tls_mode(&url)))
+            && mode != TlsMode::Never
+        {
+            trust(&config, verify).review(found);
+        }
+    }
+
     async fn probe(&self, config: PostgresConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let url = target(&config.database_connection_string)?;
-        let query = sql::statement(&config.database_query);
-        if !begins_with(query, &ALLOWED) {
-            return Err(sql::unfit(
-                "only SELECT, SHOW, DESCRIBE, EXPLAIN, WITH, and VALUES statements are allowed for monitoring queries",
-            ));
-        }
+        let query = statement(&config)?;
         let tls = tls(&config, &url)?;
         let password = url.password.clone().unwrap_or_default();
         let mut trace = Trace::start(&[&password]);
@@ -128,8 +163,20 @@ fn target(text: &str) -> Result<ConnectionUrl, CheckError> {
     Ok(url)
 }
 
-fn tls(config: &PostgresConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOptions), CheckError> {
-    let (mode, verify) = match url.param("sslmode").unwrap_or("disable") {
+/// The statement, if it is one that reads.
+fn statement(config: &PostgresConfig) -> Result<&str, CheckError> {
+    let query = sql::statement(&config.database_query);
+    if !begins_with(query, &ALLOWED) {
+        return Err(sql::unfit(
+            "only SELECT, SHOW, DESCRIBE, EXPLAIN, WITH, and VALUES statements are allowed for monitoring queries",
+        ));
+    }
+    Ok(query)
+}
+
+/// Whether to speak TLS, and whether to verify the certificate.
+fn tls_mode(url: &ConnectionUrl) -> Result<(TlsMode, bool), CheckError> {
+    Ok(match url.param("sslmode").unwrap_or("disable") {
         "disable" => (TlsMode::Never, false),
         "allow" | "prefer" => (TlsMode::WhereOffered, false),
         "require" => (TlsMode::Always, false),
@@ -139,12 +186,19 @@ fn tls(config: &PostgresConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOpti
                 "failed to parse connection string: `sslmode` is not one of disable, allow, prefer, require, verify-ca, verify-full".to_owned(),
             ));
         }
-    };
-    let trust = trust!(config, !verify);
+    })
+}
+
+fn trust(config: &PostgresConfig, verify: bool) -> Trust<'_> {
+    trust!(config, !verify)
+}
+
+fn tls(config: &PostgresConfig, url: &ConnectionUrl) -> Result<(TlsMode, TlsOptions), CheckError> {
+    let (mode, verify) = tls_mode(url)?;
     let options = TlsOptions {
         // PostgreSQL 17 asks for it in direct negotiation, and none minds.
         alpn: vec!["postgresql".to_owned()],
-        ..trust.options().map_err(Half::of_both)?
+        ..trust(config, verify).options()?
     };
     Ok((mode, options))
 }

@@ -3,15 +3,20 @@
 //! The nodes are asked in turn until one is well, on the `http` kinds' own engine.
 
 use super::{
-    http::{auth::basic, config::invalid},
+    http::{
+        auth::basic,
+        config::{WEB, url},
+    },
     trust::Trust,
 };
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
+    findings::invalid,
     net::{
         IpFamily,
         http::{Request, Response},
     },
+    schema::Fault,
 };
 use http::{HeaderMap, HeaderValue, header};
 use lapwing_model::{Observation, Reason};
@@ -60,6 +65,17 @@ impl Check for RabbitMq {
     const SENSITIVE: &'static [&'static str] = &["/password"];
     type Config = RabbitMqConfig;
 
+    fn review(config: RabbitMqConfig, found: &mut Findings) {
+        found.take(config.credentials());
+        if config.nodes.is_empty() {
+            found.add("nodes", EMPTY);
+        }
+        for (index, node) in config.nodes.iter().enumerate() {
+            found.take(url(&format!("nodes[{index}]"), node, &WEB));
+        }
+        config.trust().review(found);
+    }
+
     async fn probe(&self, config: RabbitMqConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let (start, budget) = (Instant::now(), cx.remaining());
         let requests = config.requests()?;
@@ -73,7 +89,7 @@ impl Check for RabbitMq {
             }
             last = Some(seen);
         }
-        let mut seen = last.ok_or_else(|| invalid("nodes", "an empty list asks nobody"))?;
+        let mut seen = last.ok_or_else(|| invalid("nodes", EMPTY))?;
         seen.message = if cx.remaining().is_zero() {
             format!("Health check timed out after {:.0}s", budget.as_secs_f64())
         } else {
@@ -83,14 +99,29 @@ impl Check for RabbitMq {
     }
 }
 
+/// What is wrong with no nodes.
+const EMPTY: &str = "an empty list asks nobody";
+
 impl RabbitMqConfig {
-    fn requests(&self) -> Result<Vec<Request>, CheckError> {
-        let mut credentials = basic(&self.username, &self.password).map_err(|_| {
+    fn credentials(&self) -> Result<HeaderValue, Fault> {
+        basic(&self.username, &self.password).map_err(|_| {
             invalid(
                 "username",
                 "a user name cannot contain a colon, and neither it nor the password a control character",
             )
-        })?;
+        })
+    }
+
+    fn trust(&self) -> Trust<'_> {
+        Trust {
+            ignore_errors: self.ignore_tls_errors,
+            ca: &self.tls_ca,
+            ..Trust::default()
+        }
+    }
+
+    fn requests(&self) -> Result<Vec<Request>, Fault> {
+        let mut credentials = self.credentials()?;
         credentials.set_sensitive(true);
         let headers = HeaderMap::from_iter([
             (header::AUTHORIZATION, credentials),
@@ -100,12 +131,7 @@ impl RabbitMqConfig {
                 HeaderValue::from_static(concat!("lapwing/", env!("CARGO_PKG_VERSION"))),
             ),
         ]);
-        let trust = Trust {
-            ignore_errors: self.ignore_tls_errors,
-            ca: &self.tls_ca,
-            ..Trust::default()
-        };
-        let tls = trust.anonymous();
+        let tls = self.trust().anonymous();
         let request = |node: &String| {
             let address = format!("{}/api/health/checks/alarms/", node.trim().trim_end_matches('/'));
             let url = Url::parse(&address)

@@ -3,7 +3,7 @@
 mod resp;
 
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
     native::{
         connection::ConnectionUrl,
         session::{Fault, Session, Trace},
@@ -69,6 +69,14 @@ impl Check for Redis {
         r#"{"databaseConnectionString": "rediss://monitor:secret@cache.example.com:6379/0"}"#;
     const SENSITIVE: &'static [&'static str] = &["/databaseConnectionString", "/clientKey"];
     type Config = RedisConfig;
+
+    fn review(config: RedisConfig, found: &mut Findings) {
+        let read = target(&config.database_connection_string);
+        let target = found.of("databaseConnectionString", read);
+        if target.is_some_and(|target| target.tls) && !config.ignore_tls {
+            trust(&config).review(found);
+        }
+    }
 
     async fn probe(&self, config: RedisConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let target = target(&config.database_connection_string).map_err(|why| {
@@ -202,15 +210,20 @@ fn target(text: &str) -> Result<Target, String> {
     })
 }
 
-fn tls(config: &RedisConfig) -> Result<TlsOptions, CheckError> {
-    let trust = Trust {
+fn trust(config: &RedisConfig) -> Trust<'_> {
+    Trust {
         ignore_errors: config.ignore_tls,
         ca: &config.ca_cert,
         cert: &config.client_cert,
         key: &config.client_key,
         server_name: &config.server_name,
+        names: ["caCert", "clientCert", "clientKey"],
         ..Trust::default()
-    };
+    }
+}
+
+fn tls(config: &RedisConfig) -> Result<TlsOptions, CheckError> {
+    let trust = trust(config);
     if config.ignore_tls {
         // As Peekaping: no certificate matters then, neither ours nor the authority's.
         return Ok(Trust { ca: "", ..trust }.anonymous());

@@ -8,7 +8,7 @@ mod usm;
 
 pub use config::SnmpConfig;
 
-use crate::{Check, CheckError, ProbeContext};
+use crate::{Check, CheckError, Findings, ProbeContext};
 use agent::{Agent, Fault};
 use config::Plan;
 use lapwing_model::{Observation, Reason};
@@ -50,6 +50,10 @@ impl Check for Snmp {
     const EXAMPLE: &'static str = r#"{"host": "switch.example.com", "port": 161, "community": "public", "snmp_version": "v2c", "oid": "1.3.6.1.2.1.1.3.0", "json_path": "$", "json_path_operator": "gt", "expected_value": "6000"}"#;
     const SENSITIVE: &'static [&'static str] = &["/community", "/auth_password", "/priv_password"];
     type Config = SnmpConfig;
+
+    fn review(config: SnmpConfig, found: &mut Findings) {
+        config.review(found);
+    }
 
     async fn probe(&self, config: SnmpConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let plan = Plan::new(config)?;

@@ -11,18 +11,19 @@ mod wire;
 mod words;
 
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
     native::{
         condition::Condition,
         session::{Fault, Trace},
         sql::{self, Expectation, begins_with},
+        trust::Trust,
     },
     net::IpFamily,
 };
 use lapwing_model::Observation;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use settings::Settings;
+use settings::{Encrypt, Settings};
 use words::word_among;
 
 /// First words of a statement that are let through.
@@ -75,7 +76,8 @@ pub struct SqlServerConfig {
     /// `Server=host,1433;Database=master;User Id=monitor;Password=secret;Encrypt=true;TrustServerCertificate=false`, or
     /// `sqlserver://monitor:secret@host:1433/master?encrypt=true`. `Encrypt`: `true` insists on TLS and verifies the
     /// certificate unless `TrustServerCertificate=true`; `false` (the default) uses TLS where the server has it, without
-    /// verification; `strict` begins with TLS (TDS 8.0); `disable` never uses it. Other settings have no effect.
+    /// verification; `strict` begins with TLS (TDS 8.0); `disable` never uses it. Other settings have no effect. A
+    /// server that sends its client on, as Azure's gateways do, is followed once.
     #[schemars(length(min = 1))]
     pub database_connection_string: String,
     /// One statement that begins with SELECT, SHOW, DESCRIBE, DESC, EXPLAIN, WITH or VALUES and has no word that writes.
@@ -111,25 +113,48 @@ impl Check for SqlServer {
     const SENSITIVE: &'static [&'static str] = &["/database_connection_string"];
     type Config = SqlServerConfig;
 
+    fn review(config: SqlServerConfig, found: &mut Findings) {
+        let settings = settings(&config);
+        let settings = found.of("database_connection_string", settings);
+        found.of("database_query", statement(&config));
+        if settings.is_some_and(|settings| settings.encrypt != Encrypt::Disable) {
+            let trust = Trust {
+                ca: &config.tls_ca,
+                server_name: &config.server_name,
+                ..Trust::default()
+            };
+            trust.review(found);
+        }
+    }
+
     async fn probe(&self, config: SqlServerConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
-        let mut settings = Settings::parse(&config.database_connection_string).map_err(|why| {
-            CheckError::InvalidConfig(format!("connection string validation failed: {why}"))
-        })?;
-        let query = sql::statement(&config.database_query);
-        if !begins_with(query, &ALLOWED) {
-            return Err(sql::unfit(
-                "query must start with one of: SELECT, SHOW, DESCRIBE, DESC, EXPLAIN, WITH, VALUES",
-            ));
-        }
-        if let Some(word) = word_among(query, &WRITING) {
-            return Err(sql::unfit(format_args!(
-                "`{word}` is not allowed for monitoring queries; put it in brackets if it is a name"
-            )));
-        }
+        let mut settings = settings(&config)?;
+        let query = statement(&config)?;
         let mut trace = Trace::start(&[&settings.password]);
         let verdict = run(&config, &mut settings, query, cx, &mut trace).await;
         trace.finish(verdict)
     }
+}
+
+fn settings(config: &SqlServerConfig) -> Result<Settings, CheckError> {
+    Settings::parse(&config.database_connection_string)
+        .map_err(|why| CheckError::InvalidConfig(format!("connection string validation failed: {why}")))
+}
+
+/// The statement, if it is one that reads.
+fn statement(config: &SqlServerConfig) -> Result<&str, CheckError> {
+    let query = sql::statement(&config.database_query);
+    if !begins_with(query, &ALLOWED) {
+        return Err(sql::unfit(
+            "query must start with one of: SELECT, SHOW, DESCRIBE, DESC, EXPLAIN, WITH, VALUES",
+        ));
+    }
+    if let Some(word) = word_among(query, &WRITING) {
+        return Err(sql::unfit(format_args!(
+            "`{word}` is not allowed for monitoring queries; put it in brackets if it is a name"
+        )));
+    }
+    Ok(query)
 }
 
 async fn run(

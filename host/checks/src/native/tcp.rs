@@ -3,9 +3,9 @@
 mod steps;
 
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
     native::{http::TlsVersion, tls::expiry, trust::Trust},
-    net::{Connection, IpFamily},
+    net::{Connection, Host, IpFamily},
 };
 use lapwing_model::{Observation, Phase, Reason};
 use schemars::JsonSchema;
@@ -53,12 +53,31 @@ pub struct TcpConfig {
     pub cert_expiry_warn_days: u32,
 }
 
+impl TcpConfig {
+    fn trust(&self) -> Trust<'_> {
+        Trust {
+            ignore_errors: self.ignore_tls_errors,
+            ca: &self.tls_ca,
+            server_name: &self.server_name,
+            min_version: self.min_tls_version,
+            ..Trust::default()
+        }
+    }
+}
+
 impl Check for Tcp {
     const KIND: &'static str = "tcp";
     const SUMMARY: &'static str = "Connects to a TCP port, and may hold a conversation there";
     const EXAMPLE: &'static str =
         r#"{"host": "mail.example.com", "port": 25, "steps": [{"expect": "^220 "}]}"#;
     type Config = TcpConfig;
+
+    fn review(config: TcpConfig, found: &mut Findings) {
+        found.of("host", Host::parse(&config.host));
+        if config.steps.iter().any(|step| matches!(step, Step::StartTls)) {
+            config.trust().review(found);
+        }
+    }
 
     async fn probe(&self, config: TcpConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let port = config.port;
@@ -75,14 +94,7 @@ impl Check for Tcp {
             Ok(connection) => connection,
             Err(error) => return error.into_verdict(|error| format!("TCP connection failed: {error}")),
         };
-        let trust = Trust {
-            ignore_errors: config.ignore_tls_errors,
-            ca: &config.tls_ca,
-            server_name: &config.server_name,
-            min_version: config.min_tls_version,
-            ..Trust::default()
-        };
-        let mut talk = Talk::new(stream, &config.host, trust.anonymous(), cx);
+        let mut talk = Talk::new(stream, &config.host, config.trust().anonymous(), cx);
         let mut seen = match talk.hold(&config.steps).await {
             Ok(()) => {
                 let text = format!("TCP port {port} is open");

@@ -3,12 +3,13 @@
 mod starttls;
 
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
     native::{
         http::TlsVersion,
         trust::{Trust, trust},
     },
-    net::{Connection, IpFamily, NetError, tls::TlsOptions},
+    net::{Connection, Host, IpFamily, NetError, tls::TlsOptions},
+    schema,
 };
 use lapwing_model::{Metric, Observation, Phase, Reason, TlsInfo};
 use schemars::JsonSchema;
@@ -74,6 +75,11 @@ impl Check for Tls {
         r#"{"host": "mail.example.com", "starttls": "smtp", "port": 587, "cert_expiry_warn_days": 21}"#;
     const SENSITIVE: &'static [&'static str] = &["/tls_key"];
     type Config = TlsConfig;
+
+    fn review(config: TlsConfig, found: &mut Findings) {
+        found.of("host", Host::parse(&config.host));
+        config.trust().review(found);
+    }
 
     async fn probe(&self, config: TlsConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let options = config.options()?;
@@ -146,17 +152,17 @@ fn fault(error: NetError) -> Result<Observation, CheckError> {
 }
 
 impl TlsConfig {
-    fn options(&self) -> Result<TlsOptions, CheckError> {
-        let trust = Trust {
+    fn trust(&self) -> Trust<'_> {
+        Trust {
             min_version: self.min_tls_version,
             ..trust!(self, self.ignore_tls_errors)
-        };
-        let options = trust.options().map_err(|_| {
-            CheckError::InvalidConfig("`tls_cert` and `tls_key`: one needs the other".to_owned())
-        })?;
+        }
+    }
+
+    fn options(&self) -> Result<TlsOptions, schema::Fault> {
         Ok(TlsOptions {
             alpn: self.alpn.clone(),
-            ..options
+            ..self.trust().options()?
         })
     }
 

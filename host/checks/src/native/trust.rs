@@ -1,10 +1,18 @@
-//! TLS settings as kinds other than `http` have them: each names the fields itself, what they mean together is here.
+//! TLS settings as kinds have them: each names the fields itself, what they mean together is here.
 
-use super::http::config::{TlsVersion, invalid};
-use crate::{CheckError, net::tls::TlsOptions};
+use super::http::config::TlsVersion;
+use crate::{
+    Findings,
+    findings::invalid,
+    net::{
+        Host,
+        tls::{self, TlsOptions},
+    },
+    schema::Fault,
+};
 
 /// What the fields of a configuration say; empty texts are unset.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Trust<'a> {
     pub(super) ignore_errors: bool,
     pub(super) ca: &'a str,
@@ -12,6 +20,22 @@ pub(super) struct Trust<'a> {
     pub(super) key: &'a str,
     pub(super) server_name: &'a str,
     pub(super) min_version: TlsVersion,
+    /// What the configuration calls `ca`, `cert` and `key`.
+    pub(super) names: [&'static str; 3],
+}
+
+impl Default for Trust<'_> {
+    fn default() -> Self {
+        Self {
+            ignore_errors: false,
+            ca: "",
+            cert: "",
+            key: "",
+            server_name: "",
+            min_version: TlsVersion::default(),
+            names: ["tls_ca", "tls_cert", "tls_key"],
+        }
+    }
 }
 
 /// [`Trust`] of a configuration whose fields have the names they mostly have.
@@ -23,46 +47,21 @@ macro_rules! trust {
             cert: &$config.tls_cert,
             key: &$config.tls_key,
             server_name: &$config.server_name,
-            min_version: $crate::native::http::TlsVersion::default(),
+            ..$crate::native::trust::Trust::default()
         }
     };
 }
 pub(super) use trust;
 
-/// Only one of a client certificate and its key is there. Each kind has words of its own for it.
-#[derive(Debug, thiserror::Error)]
-#[error("a client certificate needs its key, and a key its certificate")]
-pub(super) struct Half {
-    has_key: bool,
-}
-
-impl Half {
-    /// Blames the field that is missing.
-    pub(super) fn of_missing(self) -> CheckError {
-        if self.has_key {
-            return invalid("tls_cert", "`tls_key` needs it");
-        }
-        invalid("tls_key", "`tls_cert` needs it")
-    }
-
-    /// Blames both fields.
-    #[cfg(any(feature = "kafka", feature = "mqtt", feature = "mysql", feature = "postgres"))]
-    pub(super) fn of_both(self) -> CheckError {
-        CheckError::InvalidConfig(format!("`tls_cert`, `tls_key`: {self}"))
-    }
-}
-
 impl Trust<'_> {
-    /// The options of a handshake.
-    pub(super) fn options(self) -> Result<TlsOptions, Half> {
+    /// The options of a handshake; of a client certificate and its key, none must be without the other.
+    pub(super) fn options(self) -> Result<TlsOptions, Fault> {
+        let [_, cert, key] = self.names;
         let client_identity = match (text(self.cert), text(self.key)) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
-            (_, key) => {
-                return Err(Half {
-                    has_key: key.is_some(),
-                });
-            }
+            (Some(_), None) => return Err(invalid(key, format_args!("`{cert}` needs it"))),
+            (None, Some(_)) => return Err(invalid(cert, format_args!("`{key}` needs it"))),
         };
         Ok(TlsOptions {
             client_identity,
@@ -78,6 +77,23 @@ impl Trust<'_> {
             ca_pem: text(self.ca),
             min_version_13: self.min_version == TlsVersion::V13,
             ..TlsOptions::default()
+        }
+    }
+
+    /// Notes what a handshake would fail of, whoever the server is.
+    pub(super) fn review(self, found: &mut Findings) {
+        let [ca, cert, key] = self.names;
+        if let Some(pem) = text(self.ca) {
+            found.of(ca, tls::roots(&pem));
+        }
+        found.take(self.options());
+        let chain = text(self.cert).and_then(|pem| found.of(cert, tls::certificates(&pem)));
+        let secret = text(self.key).and_then(|pem| found.of(key, tls::private_key(&pem)));
+        if let Some((chain, secret)) = chain.zip(secret) {
+            found.of(key, tls::fits(chain, secret));
+        }
+        if let Some(name) = text(self.server_name) {
+            found.of("server_name", Host::parse(&name));
         }
     }
 }

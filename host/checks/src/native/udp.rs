@@ -5,8 +5,8 @@
 
 use super::payload::{Payload, Wanted, quote};
 use crate::{
-    Check, CheckError, ProbeContext,
-    net::{Datagrams, IpFamily, NetError},
+    Check, CheckError, Findings, ProbeContext,
+    net::{Datagrams, Host, IpFamily, NetError},
 };
 use lapwing_model::{Observation, Reason};
 use schemars::JsonSchema;
@@ -67,6 +67,10 @@ impl Check for Udp {
     const SUMMARY: &'static str = "Sends a UDP datagram and judges the answer";
     const EXAMPLE: &'static str = r#"{"host": "game.example.com", "port": 27015, "payload": {"hex": "ffffffff54"}, "expect": {"hex": "ffffffff"}}"#;
     type Config = UdpConfig;
+
+    fn review(config: UdpConfig, found: &mut Findings) {
+        found.of("host", Host::parse(&config.host));
+    }
 
     async fn probe(&self, config: UdpConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         if config.payload.as_bytes().len() > MAX_PAYLOAD {

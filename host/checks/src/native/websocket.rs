@@ -7,17 +7,19 @@ mod talk;
 use super::{
     http::{
         auth::basic,
-        config::{TlsVersion, invalid},
+        config::{self, TlsVersion},
         fields::Headers,
     },
-    trust::{Half, Trust, trust},
+    trust::{Trust, trust},
 };
 use crate::{
-    Check, CheckError, ProbeContext,
+    Check, CheckError, Findings, ProbeContext,
+    findings::invalid,
     net::{
         IpFamily, NetError,
         http::{HttpVersion, Opened, Request},
     },
+    schema,
 };
 use http::{HeaderName, HeaderValue, header};
 use lapwing_model::{Observation, Reason};
@@ -103,6 +105,18 @@ impl Check for WebSocket {
     const SENSITIVE: &'static [&'static str] = &["/headers", "/tls_key"];
     type Config = WebSocketConfig;
 
+    fn review(config: WebSocketConfig, found: &mut Findings) {
+        found.take(talk::review(&config.steps));
+        let Some(url) = found.take(config::url("url", &config.url, &SCHEMES)) else {
+            return;
+        };
+        found.take(credentials(&url));
+        found.take(handshake(&url, &config, None));
+        if url.scheme() == "wss" {
+            config.trust().review(found);
+        }
+    }
+
     async fn probe(&self, config: WebSocketConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let start = Instant::now();
         let Plan {
@@ -146,6 +160,18 @@ impl Check for WebSocket {
     }
 }
 
+/// The schemes of WebSockets.
+const SCHEMES: [&str; 2] = ["ws", "wss"];
+
+impl WebSocketConfig {
+    fn trust(&self) -> Trust<'_> {
+        Trust {
+            min_version: self.min_tls_version,
+            ..trust!(self, self.ignore_tls_errors)
+        }
+    }
+}
+
 /// A configuration made ready.
 struct Plan {
     way: Request,
@@ -155,17 +181,8 @@ struct Plan {
 
 impl Plan {
     fn new(config: &WebSocketConfig, cx: &ProbeContext) -> Result<Self, CheckError> {
-        let mut url = Url::parse(config.url.trim()).map_err(|error| invalid("url", error))?;
-        let scheme = match url.scheme() {
-            "ws" => "http",
-            "wss" => "https",
-            other => {
-                return Err(invalid(
-                    "url",
-                    format_args!("scheme `{other}` is neither `ws` nor `wss`"),
-                ));
-            }
-        };
+        let mut url = config::url("url", &config.url, &SCHEMES)?;
+        let scheme = if url.scheme() == "wss" { "https" } else { "http" };
         talk::review(&config.steps)?;
         let credentials = credentials(&url)?;
         // None can fail for a URL with a host and one of these schemes.
@@ -173,13 +190,9 @@ impl Plan {
         url.set_fragment(None);
         let handshake = handshake(&url, config, credentials)?;
         let _ = url.set_scheme(scheme);
-        let trust = Trust {
-            min_version: config.min_tls_version,
-            ..trust!(config, config.ignore_tls_errors)
-        };
         Ok(Self {
             way: Request {
-                tls: trust.options().map_err(Half::of_missing)?,
+                tls: config.trust().options()?,
                 version: HttpVersion::Http11,
                 family: config.ip_family,
                 proxy: cx.task.proxy.clone(),
@@ -207,7 +220,7 @@ fn limits(config: &WebSocketConfig) -> Limits {
 }
 
 /// The URL's userinfo as a header.
-fn credentials(url: &Url) -> Result<Option<HeaderValue>, CheckError> {
+fn credentials(url: &Url) -> Result<Option<HeaderValue>, schema::Fault> {
     if url.username().is_empty() {
         return Ok(None);
     }
@@ -220,7 +233,7 @@ fn handshake(
     url: &Url,
     config: &WebSocketConfig,
     credentials: Option<HeaderValue>,
-) -> Result<http::Request<()>, CheckError> {
+) -> Result<http::Request<()>, schema::Fault> {
     let mut request = url
         .as_str()
         .into_client_request()

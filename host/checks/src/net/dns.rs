@@ -7,7 +7,7 @@ mod server;
 
 pub(crate) use server::{Answer, NameServer, Transport};
 
-use super::{Host, IpFamily, Net, NetError, datagram};
+use super::{Counted, Host, IpFamily, Net, NetError, datagram, quota::Toll};
 use hickory_resolver::proto::{
     op::{DEFAULT_MAX_PAYLOAD_LEN, Edns, Message, MessageType, Query},
     rr::{Name, RecordType},
@@ -86,7 +86,7 @@ impl Net {
         while Instant::now() < deadline {
             for server in &servers {
                 let patience = deadline.min(Instant::now() + RETRY_AFTER);
-                match time::timeout_at(patience, ask(&question, *server)).await {
+                match time::timeout_at(patience, ask(&question, *server, &self.toll)).await {
                     Ok(Ok(reply)) => return Ok(reply),
                     Ok(Err(error)) => last = error,
                     Err(_) => last = NetError::DnsTimeout(format!("`{plain}` at {server}")),
@@ -118,17 +118,18 @@ fn question(name: &str, rtype: &str) -> Result<Query, NetError> {
     Ok(Query::query(parsed, rtype))
 }
 
-async fn ask(question: &Query, server: SocketAddr) -> Result<Reply, NetError> {
+async fn ask(question: &Query, server: SocketAddr, toll: &Toll) -> Result<Reply, NetError> {
     let start = Instant::now();
     let fail = |error: NetError| match error {
-        local @ NetError::Local(_) => local,
+        ours @ (NetError::Local(_) | NetError::Limit(_)) => ours,
         error => NetError::DnsFailed(error.to_string()),
     };
     let (message, bytes) = message(question)?;
-    let mut reply = over_udp(&message, &bytes, server).await.map_err(fail)?;
+    let mut reply = over_udp(&message, &bytes, server, toll).await.map_err(fail)?;
     if reply.metadata.truncation {
         let connecting = TcpStream::connect(server).await;
         let stream = connecting.map_err(|error| fail(NetError::from_io(&error, &server.to_string())))?;
+        let stream = Counted::by(stream, toll.clone());
         reply = framed(stream, &message, &bytes, &server.to_string())
             .await
             .map_err(fail)?;
@@ -157,13 +158,20 @@ fn message(question: &Query) -> Result<(Message, Vec<u8>), NetError> {
 }
 
 /// The answer to `question` from a fresh port, as it came: maybe truncated. Waits for ever.
-async fn over_udp(question: &Message, bytes: &[u8], server: SocketAddr) -> Result<Message, NetError> {
+async fn over_udp(
+    question: &Message,
+    bytes: &[u8],
+    server: SocketAddr,
+    toll: &Toll,
+) -> Result<Message, NetError> {
     let fail = |error: io::Error| NetError::from_io(&error, &server.to_string());
     let socket = datagram::open(server).map_err(fail)?;
+    toll.message(bytes.len())?;
     socket.send(bytes).await.map_err(fail)?;
     let mut buffer = vec![0; usize::from(u16::MAX)];
     loop {
         let length = socket.recv(&mut buffer).await.map_err(fail)?;
+        toll.message(length)?;
         // Anybody can send us a datagram: only one with our id and our question is the answer.
         let parsed = Message::from_vec(buffer.get(..length).unwrap_or_default());
         if let Some(reply) = parsed.ok().filter(|reply| answers(reply, question)) {

@@ -19,6 +19,9 @@ pub enum NetError {
     /// Our own machine failed (no free descriptors, no local port, a firewall rule of ours).
     #[error("local failure: {0}")]
     Local(String),
+    /// A quota of the run is used up; names it.
+    #[error("{0}")]
+    Limit(String),
     /// The operating system does not let this worker do it.
     #[error("not permitted: {0}")]
     NotPermitted(String),
@@ -93,6 +96,7 @@ impl NetError {
             Self::Denied(_) => Reason::DeniedByPolicy,
             Self::InvalidInput(_) => Reason::InvalidConfig,
             Self::Local(_) => Reason::Internal,
+            Self::Limit(_) => Reason::LimitHit,
             Self::NotPermitted(_) => Reason::PermissionDenied,
             Self::DnsNotFound(_) => Reason::DnsNotFound,
             Self::DnsTimeout(_) => Reason::DnsTimeout,
@@ -119,7 +123,7 @@ impl NetError {
     pub fn blames_target(&self) -> bool {
         !matches!(
             self,
-            Self::Denied(_) | Self::InvalidInput(_) | Self::Local(_) | Self::NotPermitted(_)
+            Self::Denied(_) | Self::InvalidInput(_) | Self::Local(_) | Self::Limit(_) | Self::NotPermitted(_)
         )
     }
 
@@ -128,7 +132,7 @@ impl NetError {
         match self {
             Self::Denied(text) => Err(CheckError::Denied(text)),
             Self::InvalidInput(text) => Err(CheckError::InvalidConfig(text)),
-            Self::Local(_) => Err(CheckError::Internal(self.to_string())),
+            Self::Local(_) | Self::Limit(_) => Err(CheckError::Internal(self.to_string())),
             Self::NotPermitted(_) => Err(CheckError::PermissionDenied(self.to_string())),
             _ => Ok(Observation::down(self.reason(), message(&self))),
         }
@@ -142,6 +146,9 @@ impl NetError {
             .and_then(|inner| inner.downcast_ref::<rustls::Error>())
         {
             return Self::from_tls(tls, what);
+        }
+        if let Some(own) = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()) {
+            return own.clone();
         }
         let text = || what.to_owned();
         match error.kind() {

@@ -11,7 +11,11 @@ use rustls::{
     ClientConfig, RootCertStore,
     client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, ServerName,
+        pem::{self, PemObject},
+    },
+    sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 use rustls_native_certs::{CertificateResult, ErrorKind};
@@ -98,13 +102,7 @@ impl Roots {
         pem: &str,
     ) -> Result<(Arc<dyn ServerCertVerifier>, Vec<CertificateDer<'static>>), NetError> {
         let fail = |why: String| NetError::InvalidInput(format!("CA certificate: {why}"));
-        let certificates = certificates(pem).map_err(fail)?;
-        let mut store = RootCertStore::empty();
-        for certificate in &certificates {
-            store
-                .add(certificate.clone())
-                .map_err(|error| fail(error.to_string()))?;
-        }
+        let (store, certificates) = roots(pem).map_err(fail)?;
         let verifier = WebPkiServerVerifier::builder_with_provider(store.into(), self.crypto.clone());
         Ok((
             verifier.build().map_err(|error| fail(error.to_string()))?,
@@ -135,9 +133,10 @@ impl TlsOptions {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
                 let fail = |why: String| NetError::InvalidInput(format!("client certificate: {why}"));
-                let key =
-                    PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| fail(error.to_string()))?;
-                let chain = certificates(chain).map_err(fail)?;
+                let (key, chain) = (
+                    private_key(key).map_err(fail)?,
+                    certificates(chain).map_err(fail)?,
+                );
                 builder
                     .with_client_auth_cert(chain, key)
                     .map_err(|error| fail(error.to_string()))?
@@ -258,7 +257,35 @@ fn is_hole(error: &rustls_native_certs::Error) -> bool {
     matches!(&error.kind, ErrorKind::Io { inner, .. } if inner.kind() != io::ErrorKind::NotFound)
 }
 
-fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The certificates in `pem`, and a store that trusts them.
+pub(crate) fn roots(pem: &str) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
+    let certificates = certificates(pem)?;
+    let mut store = RootCertStore::empty();
+    for certificate in &certificates {
+        let added = store.add(certificate.clone());
+        added.map_err(|error| error.to_string())?;
+    }
+    Ok((store, certificates))
+}
+
+/// Whether a client can show `chain` with `key`.
+pub(crate) fn fits(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<(), rustls::Error> {
+    CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider()).map(drop)
+}
+
+/// The key in `pem`.
+pub(crate) fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| match error {
+        pem::Error::NoItemsFound => "the PEM text holds no private key".to_owned(),
+        error => error.to_string(),
+    })
+}
+
+/// The certificates in `pem`; at least one.
+pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     match parsed {
         Ok(certificates) if certificates.is_empty() => Err("the PEM text holds no certificate".to_owned()),

@@ -36,6 +36,7 @@ mod push;
 mod rabbitmq;
 mod redirect;
 mod redis;
+mod review;
 mod snmp;
 #[cfg(feature = "sqlserver")]
 mod sqlserver;

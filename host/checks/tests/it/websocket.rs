@@ -143,7 +143,7 @@ async fn headers_and_userinfo_go_along_and_the_protocols_own_are_refused() {
         (json!({ "subprotocols": ["a b"] }), "`a b` is no subprotocol"),
         (
             json!({ "url": "https://127.0.0.1/" }),
-            "scheme `https` is neither",
+            "scheme `https`, expected `ws://`",
         ),
         (json!({ "url": "nowhere" }), "`url`"),
         (json!({ "steps": [{ "close": 1005 }] }), "`close`: no side may"),

@@ -16,6 +16,7 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
 pub(crate) fn net_error(error: &NetError) -> GuestError {
     match error {
         NetError::Denied(rule) => GuestError::AccessDenied(rule.clone()),
+        NetError::Limit(quota) => GuestError::Limit(quota.clone()),
         NetError::DnsNotFound(_) => GuestError::NameNotFound,
         NetError::DnsFailed(why) => GuestError::ResolverFailed(why.clone()),
         NetError::Refused(_) => GuestError::Refused,

@@ -45,6 +45,7 @@ impl Guest {
             Ok(net) => net,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let (wanted, before) = (request.max_response_bytes, self.quotas.shared.bytes());
         let request = match self.admit(request).await {
             Ok(request) => request,
             Err(refusal) => return Ok(Err(refusal)),
@@ -57,13 +58,12 @@ impl Guest {
             Err(failure) => self.book_exchange(&failure.timing, failure.tls.as_ref()),
         }
         let answer = self.settle(done.map(|result| result.map_err(|failure: Box<Failure>| failure.error)))?;
-        Ok(answer.and_then(|response| self.account(response)))
+        Ok(answer.and_then(|response| self.account(response, wanted, before)))
     }
 
     /// Checks quotas, fills in secrets, translates.
     async fn admit(&mut self, request: HttpRequest) -> Result<Request, GuestError> {
-        self.take_connect()?;
-        self.take_bytes(request.body.as_ref().map_or(0, Vec::len))?;
+        drop(self.take_seat()?);
         let max_body = self.room_for(request.max_response_bytes)?;
         let url = Url::parse(&request.url).map_err(|error| self.unfit(&format!("invalid url: {error}")))?;
         let host = convert::host(url.host_str().unwrap_or_default());
@@ -94,15 +94,13 @@ impl Guest {
                 .try_append(name, value)
                 .map_err(|_| self.unfit("too many headers"))?;
         }
-        // Every hop is a connection; those not made are given back.
-        let hops = u32::from(request.max_redirects).min(self.quotas.connects);
         Ok(Request {
             method: Method::from_bytes(request.method.as_bytes())
                 .map_err(|_| self.unfit("invalid method"))?,
             url,
             headers,
             body: request.body.unwrap_or_default().into(),
-            max_redirects: u8::try_from(hops).unwrap_or(u8::MAX),
+            max_redirects: request.max_redirects,
             family: convert::family(request.family),
             version: HttpVersion::Any,
             tls: request.tls.map_or_else(TlsOptions::default, |options| {
@@ -124,12 +122,14 @@ impl Guest {
         }
     }
 
-    fn account(&mut self, response: Response) -> Result<HttpResponse, GuestError> {
-        self.quotas.connects = self.quotas.connects.saturating_sub(response.redirects.into());
-        if response.truncated && response.body.len() >= self.quotas.shared.bytes() {
+    /// Connections and bytes were counted on their way. What was unpacked here counts by its size.
+    fn account(&self, response: Response, wanted: u32, before: usize) -> Result<HttpResponse, GuestError> {
+        let (quota, length) = (&self.quotas.shared, response.body.len());
+        let passed = before.saturating_sub(quota.bytes());
+        quota.use_bytes(length.saturating_sub(passed));
+        if response.truncated && length < usize::try_from(wanted).unwrap_or(usize::MAX) {
             return Err(self.exhaust_bytes());
         }
-        self.take_bytes(response.body.len())?;
         Ok(HttpResponse {
             status: response.status.as_u16(),
             version: version(response.version).to_owned(),

@@ -10,7 +10,7 @@ use crate::{
     quota::Seat,
     rights::Right,
 };
-use lapwing_checks::net::NetError;
+use lapwing_checks::net::{NetError, Quota};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
@@ -103,7 +103,8 @@ impl Guest {
     }
 
     async fn send_datagram(&mut self, this: &Resource<Socket>, data: Vec<u8>) -> Answer<()> {
-        if let Err(refusal) = self.take_bytes(data.len()) {
+        // An empty one counts, too.
+        if let Err(refusal) = self.take_bytes(data.len().max(1)) {
             return Ok(Err(refusal));
         }
         let (socket, step) = self.socket(this)?;
@@ -121,16 +122,20 @@ impl Guest {
     }
 
     async fn receive_datagram(&mut self, this: &Resource<Socket>, max: u32, timeout: u64) -> Answer<Vec<u8>> {
-        let max = match self.room_for(max) {
-            Ok(room) => room,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+        if let Err(refusal) = self.room_for(max) {
+            return Ok(Err(refusal));
+        }
         let (socket, step) = self.socket(this)?;
-        let work = move |deadline| async move { receive(&socket, max, deadline).await };
+        let work = move |deadline| async move { receive(&socket, deadline).await };
         let done = self.on_network(step, timeout, work).await?;
         self.ledger.spend("first_byte", done.elapsed);
         let data = self.settle(done)?;
-        Ok(data.and_then(|data| self.take_bytes(data.len()).map(|()| data)))
+        Ok(data.and_then(|mut data| {
+            let counted = self.meter().message(data.len());
+            counted.map_err(|error| convert::net_error(&error))?;
+            data.truncate(usize::try_from(max).unwrap_or(usize::MAX));
+            Ok(data)
+        }))
     }
 
     fn socket(&self, this: &Resource<Socket>) -> Result<(Arc<UdpSocket>, NetError)> {
@@ -153,13 +158,12 @@ async fn connect(to: SocketAddr) -> std::io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// One datagram, cut to `max` bytes.
-async fn receive(socket: &UdpSocket, max: usize, deadline: Instant) -> Result<Vec<u8>, NetError> {
-    let mut datagram = vec![0; max.min(DATAGRAM)];
-    let length = timeout_at(deadline, socket.recv(&mut datagram)).await;
-    let length = length
+/// One datagram, whole: what is cut off has come, too.
+async fn receive(socket: &UdpSocket, deadline: Instant) -> Result<Vec<u8>, NetError> {
+    let mut datagram = Vec::with_capacity(DATAGRAM);
+    let received = timeout_at(deadline, socket.recv_buf(&mut datagram)).await;
+    received
         .map_err(|_| NetError::ResponseTimeout("no datagram came".into()))?
         .map_err(|error| NetError::from_io(&error, "datagram"))?;
-    datagram.truncate(length);
     Ok(datagram)
 }

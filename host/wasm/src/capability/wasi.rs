@@ -3,6 +3,5 @@
 //!
 //! The rest of WASI is the stock implementation with nothing behind it ([`crate::guest`]).
 
-mod counted;
 pub(crate) mod http;
 pub(crate) mod sockets;

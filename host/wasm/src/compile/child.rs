@@ -11,7 +11,7 @@ use crate::{
     abi::v1::{self, PluginPre, wit::types},
     engine,
     guest::{Errand, Guest},
-    load::{self, LoadError, world},
+    load::{self, LoadError, start::Start, world},
     run::{Ending, Runner},
     settings::PluginSettings,
     stage::{self, Stage},
@@ -106,7 +106,8 @@ fn compile(job: &Job, bytes: &[u8]) -> Result<(Made, Vec<u8>), LoadError> {
     let component =
         Component::from_binary(&engine, bytes).map_err(|error| load::invalid(&format!("{error:#}")))?;
     let compile_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    world::memory(&component, &job.limits)?;
+    let start = Start::of(bytes).map_err(|error| load::invalid(&error.to_string()))?;
+    world::memory(&component, &start, &job.limits)?;
     let pre = Arc::new(load::link(&linker, &component)?);
     let code = component.serialize().map_err(internal)?;
     let made = Made {
@@ -173,7 +174,7 @@ fn concluded(ending: Ending<types::PluginInfo>, due: Duration) -> Result<types::
             )
         }
         Ending::OutOfTime | Ending::NetworkTimeout(_) => "did not end in time".to_owned(),
-        Ending::Limit(limit) => format!("went past its {limit} limit"),
+        Ending::Limit(limit) => format!("went past its {limit}"),
         // The engine compares exports only when it instantiates, and these are its words for it.
         Ending::Trap(why) if why.starts_with("expected ") => {
             return Err(LoadError::Mismatch(crate::text::line(&why, 500)));

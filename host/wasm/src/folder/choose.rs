@@ -7,7 +7,10 @@ use super::{
     Files, Shared,
     entry::{Entry, Loaded, Phase, Standing},
 };
-use crate::plugin::{Capability, Plugin, PluginState};
+use crate::{
+    plugin::{Capability, Plugin, PluginState},
+    text,
+};
 use lapwing_checks::Registry;
 use semver::Version;
 use std::{
@@ -18,6 +21,9 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+/// Most characters of a line of the log.
+const LOGGED: usize = 2000;
 
 /// Asked before a plugin serves: what must an operator decide first? A line for each; none lets it serve. Called often,
 /// with locks held: it must answer at once.
@@ -206,6 +212,8 @@ impl Entry {
             (PluginState::Failed { reason }, None) => format!("plugin file `{file}` refused: {reason}"),
             (state, None) => format!("plugin {name} {version} (`{file}`) is {state}"),
         };
+        // Files choose their names, and links where they lead: none of them may write a line of its own.
+        let said = text::line(&said, LOGGED);
         if said == self.said {
             return;
         }
@@ -227,4 +235,32 @@ pub(super) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{entry::Refused, look};
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_is_one_line_whatever_a_file_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "bad\u{1b}[31mred\nINFO fake line.wasm";
+        std::fs::write(folder.path().join(name), "junk").unwrap();
+        let look = look::list(folder.path()).unwrap().files.pop().unwrap();
+        let mut entry = Entry {
+            stamp: look.stamp,
+            modified: look.modified,
+            since: tokio::time::Instant::now(),
+            phase: Phase::Refused(Refused::because("a link to `x\ny`".to_owned())),
+            good: None,
+            said: String::new(),
+        };
+        entry.log(&look.path);
+        let said = entry.said;
+        assert!(
+            said.ends_with("/badred INFO fake line.wasm` refused: a link to `x y`"),
+            "{said:?}"
+        );
+    }
 }

@@ -120,7 +120,11 @@ impl Entry {
         if let Phase::Loaded(loaded, Standing::Pending(asks)) = &self.phase {
             report.pending = Some(loaded.pending(asks));
         }
-        report.degraded = Some(format!("new version: {state}"));
+        let what = match self.stamp.unfit {
+            Some(_) => "its file as it is now",
+            None => "new version",
+        };
+        report.degraded = Some(format!("{what}: {state}"));
         good.fill(&mut report);
         report.state = PluginState::Active;
         report.look_for_rest();
@@ -163,8 +167,12 @@ impl Loaded {
 
 impl Refused {
     pub(crate) fn new(error: &LoadError) -> Self {
+        Self::because(error.to_string())
+    }
+
+    pub(crate) fn because(reason: String) -> Self {
         Self {
-            reason: error.to_string(),
+            reason,
             digest: None,
             size_bytes: None,
         }

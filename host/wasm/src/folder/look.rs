@@ -3,22 +3,27 @@
 //! A plugin is code that will run here: a file that others could have put there or could change is not read. Blocks;
 //! called by [`super::scan`].
 
-use crate::load::{LoadError, file};
+use crate::{
+    load::{LoadError, file},
+    trust::pins::Pins,
+};
 use std::{
     fs::{self, Metadata},
-    io,
+    io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 /// What tells one content of a file from another without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stamp {
     file: Option<Marks>,
     /// The file a link leads to.
     target: Option<Marks>,
     signature: Option<Marks>,
+    /// Why it is not to be read; also for what its folders are.
+    pub(crate) unfit: Option<String>,
 }
 
 /// Device, inode, size, times of change in nanoseconds, mode and owner.
@@ -31,15 +36,13 @@ pub(crate) struct Look {
     pub(crate) path: PathBuf,
     pub(crate) stamp: Stamp,
     pub(crate) modified: SystemTime,
-    /// Why it is not to be read.
-    pub(crate) unfit: Option<LoadError>,
 }
 
 /// The folder at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) files: Vec<Look>,
-    /// Which folder it was: another of the same name is another.
+    /// Which folder it was: another of the same name is another. `None` when there never was one.
     pub(crate) folder: Option<(u64, u64)>,
 }
 
@@ -50,37 +53,46 @@ pub fn signature_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Looks at every plugin file. A folder that does not exist is an empty one.
+/// Looks at every plugin file and at the lock file, all of one and the same folder.
+pub(crate) fn folder(path: &Path) -> io::Result<(Listing, Pins)> {
+    let looked = (list(path)?, Pins::read(path));
+    // One that went away meanwhile looks as if it had lost its files, or its pins.
+    if Some(identity(path)?) == looked.0.folder {
+        Ok(looked)
+    } else {
+        Err(io::Error::other("it is being replaced"))
+    }
+}
+
+fn identity(folder: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(folder).map(|facts| (facts.dev(), facts.ino()))
+}
+
+/// Looks at every plugin file.
 pub(crate) fn list(folder: &Path) -> io::Result<Listing> {
-    let metadata = match fs::metadata(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
-        other => other?,
-    };
+    let identity = identity(folder)?;
     let root = fs::canonicalize(folder)?;
     let files = file::list(folder)?;
     Ok(Listing {
-        files: files
-            .into_iter()
-            .map(|path| look(path, &root, &metadata))
-            .collect(),
-        folder: Some((metadata.dev(), metadata.ino())),
+        files: files.into_iter().map(|path| look(path, &root)).collect(),
+        folder: Some(identity),
     })
 }
 
-fn look(path: PathBuf, root: &Path, folder: &Metadata) -> Look {
+fn look(path: PathBuf, root: &Path) -> Look {
     let target = fs::metadata(&path);
-    let stamp = Stamp {
-        file: fs::symlink_metadata(&path).as_ref().map(marks).ok(),
-        target: target.as_ref().map(marks).ok(),
-        signature: fs::metadata(signature_of(&path)).as_ref().map(marks).ok(),
-    };
     let modified = target.as_ref().ok().and_then(|target| target.modified().ok());
     Look {
-        unfit: target
-            .map_err(LoadError::Unreadable)
-            .and_then(|target| fit(&path, &target, root, folder))
-            .err(),
-        stamp,
+        stamp: Stamp {
+            file: fs::symlink_metadata(&path).as_ref().map(marks).ok(),
+            target: target.as_ref().map(marks).ok(),
+            signature: fs::metadata(signature_of(&path)).as_ref().map(marks).ok(),
+            unfit: target
+                .map_err(LoadError::Unreadable)
+                .and_then(|target| fit(&path, &target, root))
+                .err()
+                .map(|error| error.to_string()),
+        },
         modified: modified.unwrap_or(SystemTime::UNIX_EPOCH),
         path,
     }
@@ -99,11 +111,16 @@ fn marks(of: &Metadata) -> Marks {
     )
 }
 
-/// Others' write permission, and the bit that keeps them from each other's files in a shared folder.
+/// Write permission of the file's group and of all others, and the bit that keeps them from each other's files in a
+/// shared folder.
+const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-fn fit(path: &Path, target: &Metadata, root: &Path, folder: &Metadata) -> Result<(), LoadError> {
+fn fit(path: &Path, target: &Metadata, root: &Path) -> Result<(), LoadError> {
+    if !file::has_plain_name(path) {
+        return Err(LoadError::Name);
+    }
     if !target.is_file() {
         return Err(LoadError::NotAFile);
     }
@@ -111,40 +128,84 @@ fn fit(path: &Path, target: &Metadata, root: &Path, folder: &Metadata) -> Result
     if !real.starts_with(root) {
         return Err(LoadError::Outside(real));
     }
-    let shared = folder.mode() & OTHERS_WRITE != 0;
-    if shared && folder.mode() & STICKY == 0 {
-        return Err(LoadError::OpenFolder(root.to_owned(), folder.mode() & 0o7777));
-    }
-    own(path, target, folder)
+    let keeper = keeper(path);
+    let folders = real.ancestors().skip(1);
+    folders
+        .take_while(|folder| folder.starts_with(root))
+        .try_for_each(|folder| closed(folder, keeper))?;
+    owned(path)
 }
 
-/// Whether nobody else could have put the file there, or could change it.
-fn own(path: &Path, target: &Metadata, folder: &Metadata) -> Result<(), LoadError> {
-    let me = rustix::process::geteuid().as_raw();
-    if folder.mode() & OTHERS_WRITE != 0 {
-        // A link, too: who owns it can lead it elsewhere between this look and the reading.
-        let link = fs::symlink_metadata(path).map_err(LoadError::Unreadable)?;
-        if let Some(other) = [target.uid(), link.uid()]
-            .into_iter()
-            .find(|uid| ![0, me].contains(uid))
-        {
-            return Err(LoadError::Foreign(other));
-        }
-    }
-    if target.mode() & OTHERS_WRITE != 0 {
-        return Err(LoadError::OpenFile(target.mode() & 0o7777));
-    }
-    Ok(())
-}
-
-/// The facts of the signature of the plugin file `path`, by the rules for plugin files: nobody else must be able to bar
-/// a plugin by what lies beside it. Blocks.
-pub(crate) fn signature(path: &Path) -> Result<Metadata, LoadError> {
-    let name = signature_of(path);
-    let facts = fs::metadata(&name).map_err(LoadError::Unreadable)?;
+/// Who owns the folder that `path` is listed in. Its files could be replaced by that user anyway, and the operator chose
+/// it: a folder of one's own, mounted into a container that runs as root, has to do.
+fn keeper(path: &Path) -> Option<u32> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = fs::metadata(folder.unwrap_or(Path::new("."))).map_err(LoadError::Unreadable)?;
-    own(&name, &facts, &folder).map(|()| facts)
+    let facts = fs::metadata(folder.unwrap_or(Path::new(".")));
+    facts.map(|facts| facts.uid()).ok()
+}
+
+/// Whether nobody else can put files into this folder in place of ours.
+fn closed(folder: &Path, keeper: Option<u32>) -> Result<(), LoadError> {
+    let facts = fs::metadata(folder).map_err(LoadError::Unreadable)?;
+    if let Some(other) = stranger(&facts, keeper) {
+        return Err(LoadError::ForeignFolder(folder.to_owned(), other));
+    }
+    match open_to_others(&facts) {
+        Some(mode) if mode & STICKY == 0 => Err(LoadError::OpenFolder(folder.to_owned(), mode)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether nobody else can change the file at `path`, which these facts are of.
+pub(crate) fn own(path: &Path, facts: &Metadata) -> Result<(), LoadError> {
+    if let Some(other) = stranger(facts, keeper(path)) {
+        return Err(LoadError::Foreign(other));
+    }
+    open_to_others(facts).map_or(Ok(()), |mode| Err(LoadError::OpenFile(mode)))
+}
+
+/// As [`own`], and the link that leads to it: its owner can lead it elsewhere between this look and the reading.
+fn owned(path: &Path) -> Result<(), LoadError> {
+    let link = fs::symlink_metadata(path).map_err(LoadError::Unreadable)?;
+    let stranger = stranger(&link, keeper(path));
+    stranger.map_or(Ok(()), |other| Err(LoadError::Foreign(other)))?;
+    own(path, &fs::metadata(path).map_err(LoadError::Unreadable)?)
+}
+
+/// The owner, unless that is root, who runs this, or the keeper of the folder.
+fn stranger(facts: &Metadata, keeper: Option<u32>) -> Option<u32> {
+    let me = rustix::process::geteuid().as_raw();
+    Some(facts.uid()).filter(|uid| ![0, me].contains(uid) && Some(*uid) != keeper)
+}
+
+/// The mode, if more than the owner may write. A group with its owner's number is the owner's alone, by custom, and
+/// root's group is root: who works with a umask of 002 is not kept out.
+fn open_to_others(facts: &Metadata) -> Option<u32> {
+    let private = [0, facts.uid()].contains(&facts.gid());
+    let writers = if private {
+        OTHERS_WRITE
+    } else {
+        OTHERS_WRITE | GROUP_WRITES
+    };
+    Some(facts.mode() & 0o7777).filter(|mode| mode & writers != 0)
+}
+
+/// A text of at most `limit_kib` beside the plugins, by the rules for them: nobody else has a say in what it says.
+/// Blocks.
+pub(crate) fn text(path: &Path, limit_kib: u32) -> Result<String, LoadError> {
+    // Whose it is comes first: what is passed over for that must not be in the way.
+    owned(path)?;
+    let (file, facts) = file::open(path)?;
+    own(path, &facts)?;
+    let limit = u64::from(limit_kib) << 10;
+    let mut text = String::new();
+    let read = file.take(limit + 1).read_to_string(&mut text);
+    let length = read.map_err(LoadError::Unreadable)?;
+    if length as u64 > limit {
+        let why = format!("larger than {limit_kib} KiB");
+        return Err(LoadError::Unreadable(io::Error::other(why)));
+    }
+    Ok(text)
 }
 
 /// How long ago a file was changed, by its own word; zero when that lies in the future.

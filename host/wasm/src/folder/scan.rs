@@ -5,7 +5,7 @@ use super::{
     entry::{Entry, Loaded, Phase, Refused, Standing},
     look::{self, Listing, Look},
 };
-use crate::{load::LoadError, plugin::PluginState, trust::pins::Pins};
+use crate::{load::LoadError, plugin::PluginState, text, trust::pins::Pins};
 use std::{
     collections::HashSet,
     io,
@@ -31,29 +31,45 @@ impl Shared {
             if let Err(error) = shared.data.refresh() {
                 tracing::warn!("{:#}", super::choose::chain(&error));
             }
-            (look::list(&shared.path), Pins::read(&shared.path))
+            look::folder(&shared.path)
         };
-        let (listing, pins) = tokio::task::spawn_blocking(look)
+        let looked = tokio::task::spawn_blocking(look)
             .await
             .map_err(io::Error::other)?;
         let mut files = self.files();
-        let listing = match listing {
-            Ok(listing) => {
-                files.fault = None;
-                listing
+        let (listing, pins) = match looked {
+            Ok(looked) => looked,
+            // One that never was is empty.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && files.folder.is_none() => {
+                (Listing::default(), Pins::Absent)
             }
-            // What serves goes on serving: a folder that is away for a moment takes no monitor down.
             Err(error) => {
-                files.fault = Some(error.to_string());
+                self.lose(&mut files, error.to_string());
                 return Err(error);
             }
         };
+        // What was being read when it went away is refused for that alone.
+        let back = files.fault.take().is_some();
+        if back {
+            tracing::info!("plugin folder `{}` can be read again", self.path.display());
+        }
         let repin = files.pins != pins;
         files.pins = pins;
         files.folder = listing.folder;
-        let next = self.compare(&mut files, listing, again || repin);
+        let next = self.compare(&mut files, listing, again || repin || back);
         self.decide(&mut files);
         Ok(next)
+    }
+
+    /// What serves goes on serving: a folder that is away for a moment takes no monitor down. Said once.
+    fn lose(&self, files: &mut Files, why: String) {
+        if files.folder.is_some() && files.fault.as_ref() != Some(&why) {
+            tracing::warn!(
+                "cannot read plugin folder `{}`: {why}; what serves goes on serving",
+                self.path.display()
+            );
+        }
+        files.fault = Some(why);
     }
 
     fn compare(self: &Arc<Self>, files: &mut Files, listing: Listing, again: bool) -> Option<Instant> {
@@ -61,7 +77,8 @@ impl Shared {
         files.entries.retain(|path, entry| {
             let stays = there.contains(path);
             if !stays && (entry.serves() || entry.good.is_some()) {
-                tracing::info!("plugin file `{}` is gone; its kinds go with it", path.display());
+                let file = text::line(&path.to_string_lossy(), 500);
+                tracing::info!("plugin file `{file}` is gone; its kinds go with it");
             }
             stays
         });
@@ -79,7 +96,7 @@ impl Shared {
         let now = Instant::now();
         let path = look.path.clone();
         let entry = files.entries.entry(path.clone()).or_insert_with(|| Entry {
-            stamp: look.stamp,
+            stamp: look.stamp.clone(),
             modified: look.modified,
             since: now,
             phase: Phase::Waiting(due(&look, now)),
@@ -101,8 +118,8 @@ impl Shared {
         if due > now {
             return Some(due);
         }
-        if let Some(unfit) = look.unfit {
-            entry.phase = Phase::Refused(Refused::new(&unfit));
+        if let Some(unfit) = &entry.stamp.unfit {
+            entry.phase = Phase::Refused(Refused::because(unfit.clone()));
             return None;
         }
         files.loads += 1;
@@ -155,7 +172,7 @@ fn is_load(phase: &Phase, number: u64) -> bool {
 
 /// When a file that was just seen may be read: at once, if it has not changed for a while by its own word.
 fn due(look: &Look, now: Instant) -> Instant {
-    if look.unfit.is_some() || look::age(look.modified) >= SETTLE {
+    if look.stamp.unfit.is_some() || look::age(look.modified) >= SETTLE {
         now
     } else {
         now + SETTLE

@@ -34,7 +34,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut eyes: Option<Eyes> = None;
     let mut blind = false;
     loop {
-        let folder = shared.files().folder;
+        // One that went away may come back as another.
+        let folder = {
+            let files = shared.files();
+            files.folder.filter(|_| files.fault.is_none())
+        };
         eyes = eyes.filter(|eyes| Some(eyes.folder) == folder);
         if eyes.is_none()
             && let Some(folder) = folder
@@ -52,17 +56,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         }
         let poll = Instant::now() + if eyes.is_some() { POLL } else { POLL_BLIND };
-        let before = shared.files().fault.clone();
-        let next = match shared.scan(false).await {
-            Ok(next) => next,
-            Err(error) => {
-                let text = error.to_string();
-                if before.as_ref() != Some(&text) {
-                    tracing::warn!("cannot read plugin folder `{}`: {text}", shared.path.display());
-                }
-                None
-            }
-        };
+        let next = shared.scan(false).await.unwrap_or_default();
         tokio::select! {
             () = shared.wake.notified() => sleep(COALESCE).await,
             () = sleep_until(next.map_or(poll, |next| next.min(poll))) => {}

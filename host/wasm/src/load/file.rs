@@ -2,12 +2,14 @@
 
 use super::LoadError;
 use bytes::Bytes;
+use lapwing_checks::text::disturbs;
+use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 use std::{
-    fs::File,
+    ffi::OsStr,
+    fs::{File, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 use wasmtime::Engine;
 
@@ -17,8 +19,8 @@ pub(crate) struct Content {
     pub(crate) bytes: Bytes,
     /// SHA-256 in hex.
     pub(crate) digest: String,
-    /// When it was changed, by its own word.
-    pub(crate) modified: SystemTime,
+    /// Of the file that was read, whatever has its name now.
+    pub(crate) facts: Metadata,
 }
 
 /// The plugin files of a folder by name: `*.wasm`, without dotfiles. Blocks.
@@ -37,31 +39,52 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Whether a file's name is plain text, so that it can be shown and pinned.
+pub(crate) fn has_plain_name(path: &Path) -> bool {
+    path.file_name()
+        .and_then(OsStr::to_str)
+        .is_some_and(|name| !name.contains(disturbs))
+}
+
+/// Opens a regular file, without ever waiting for anybody, and looks at what it opened. Blocks.
+pub(crate) fn open(path: &Path) -> Result<(File, Metadata), LoadError> {
+    let regular = |facts: io::Result<Metadata>| {
+        let facts = facts.map_err(LoadError::Unreadable)?;
+        if facts.is_file() {
+            Ok(facts)
+        } else {
+            Err(LoadError::NotAFile)
+        }
+    };
+    // Asked before, as opening a device can do something, and after, as it may be another by then.
+    regular(path.metadata())?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty());
+    let file = File::from(file.map_err(|error| LoadError::Unreadable(error.into()))?);
+    let facts = regular(file.metadata())?;
+    Ok((file, facts))
+}
+
 /// Reads a regular file of at most `limit_mib`. Blocks.
 ///
 /// No more than its length is read: the files of /proc, some of which block for ever, have none.
 pub(crate) fn read(path: &Path, limit_mib: u32) -> Result<Content, LoadError> {
-    // Asked before it is opened: opening a fifo waits for its writer.
-    let metadata = path.metadata().map_err(LoadError::Unreadable)?;
-    if !metadata.is_file() {
-        return Err(LoadError::NotAFile);
-    }
-    if metadata.len() == 0 {
+    let (file, facts) = open(path)?;
+    if facts.len() == 0 {
         return Err(LoadError::Empty);
     }
-    if metadata.len() > u64::from(limit_mib) << 20 {
+    if facts.len() > u64::from(limit_mib) << 20 {
         return Err(LoadError::TooLarge(limit_mib));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-    let file = File::open(path).map_err(LoadError::Unreadable)?;
-    file.take(metadata.len())
+    let mut bytes = Vec::with_capacity(usize::try_from(facts.len()).unwrap_or(0));
+    file.take(facts.len())
         .read_to_end(&mut bytes)
         .map_err(LoadError::Unreadable)?;
     let digest = hex::encode(Sha256::digest(&bytes));
     Ok(Content {
         bytes: bytes.into(),
         digest,
-        modified: metadata.modified().map_err(LoadError::Unreadable)?,
+        facts,
     })
 }
 

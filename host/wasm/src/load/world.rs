@@ -1,7 +1,7 @@
 //! Which world a component was built for. Asked before compiling, which may take long, and linking, because the
 //! engine's own text on a missing import ("a matching implementation was not found in the linker") leaves plugin authors guessing.
 
-use super::LoadError;
+use super::{LoadError, start::Start};
 use crate::{
     abi::v1::{CHECKER, PACKAGE, VERSION},
     settings::RunLimits,
@@ -32,11 +32,13 @@ pub(crate) struct Facts {
     /// The version of `lapwing:plugin` it exports its checker in.
     pub(crate) interface: String,
     pub(crate) imports: Vec<String>,
+    pub(crate) start: Start,
 }
 
 /// Refuses the bytes of a component that this host cannot link.
 pub(crate) fn inspect(bytes: &[u8]) -> Result<Facts, LoadError> {
-    let (imports, exports) = names(bytes).map_err(|error| super::invalid(&error.to_string()))?;
+    let broken = |error: BinaryReaderError| super::invalid(&error.to_string());
+    let (imports, exports) = names(bytes).map_err(broken)?;
     if imports.len() + exports.len() > NAMES {
         return Err(LoadError::Invalid(format!(
             "it has more than {NAMES} imports and exports"
@@ -52,7 +54,12 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Facts, LoadError> {
         .iter()
         .find_map(|name| name.strip_prefix(CHECKER)?.strip_prefix('@'));
     let interface = checker.ok_or(LoadError::NoChecker)?.to_owned();
-    Ok(Facts { interface, imports })
+    let start = Start::of(bytes).map_err(broken)?;
+    Ok(Facts {
+        interface,
+        imports,
+        start,
+    })
 }
 
 /// The outermost component's imports and exports. Reads the sections' outlines only.
@@ -96,16 +103,25 @@ fn is_offered(import: &str) -> bool {
         || WASI.iter().any(|package| import.starts_with(package)) && import.contains("@0.2.")
 }
 
-/// Initial memory in KiB (the largest one's), refused when it is over the limit: better told at load than at every run.
-pub(crate) fn memory(component: &Component, limits: &RunLimits) -> Result<(u64, u32), LoadError> {
+/// Initial memory in KiB, and the number of memories; refused when anything at the start is over its limit: better told at
+/// load than at every run.
+pub(crate) fn memory(
+    component: &Component,
+    start: &Start,
+    limits: &RunLimits,
+) -> Result<(u64, u32), LoadError> {
     let Some(needed) = component.resources_required() else {
         return Err(LoadError::Invalid("it imports core modules".to_owned()));
     };
-    // No memory is larger than the largest.
-    let pages = needed.max_initial_memory_size.unwrap_or(0) * u64::from(needed.num_memories);
-    let bytes = pages.saturating_mul(PAGE);
+    let bytes = if start.memories == needed.num_memories {
+        start.bytes
+    } else {
+        // Some are in components within it, and none is larger than the largest.
+        let pages = needed.max_initial_memory_size.unwrap_or(0) * u64::from(needed.num_memories);
+        pages.saturating_mul(PAGE)
+    };
     if bytes > limits.memory_bytes() as u64 {
-        let (needs, limit) = (bytes >> 20, limits.memory_mib);
+        let (needs, limit) = (bytes.div_ceil(1 << 20), limits.memory_mib);
         return Err(LoadError::Resources(format!(
             "{needs} MiB of memory at the start; the limit is {limit} MiB (`plugins.limits.memory_mib`)"
         )));
@@ -113,6 +129,7 @@ pub(crate) fn memory(component: &Component, limits: &RunLimits) -> Result<(u64, 
     for (count, what, limit) in [
         (needed.num_memories, "memories", limits.memories),
         (needed.num_tables, "tables", limits.tables),
+        (start.instances, "instances", limits.instances),
     ] {
         if count > limit {
             return Err(LoadError::Resources(format!(

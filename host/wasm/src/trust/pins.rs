@@ -3,18 +3,23 @@
 //! A line for each file, as `sha256sum` writes it: digest, blanks, file name. `#` begins a comment. One file may have
 //! several lines, so that a new version can be pinned before it is copied.
 
-use crate::load::{LoadError, file};
-use sha2::{Digest, Sha256};
+use crate::{
+    folder::look,
+    load::{LoadError, file},
+    text,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs, io,
-    os::unix::fs::MetadataExt,
     path::Path,
 };
 
 /// The file's name.
 pub const LOCK: &str = "plugins.lock";
+
+/// Largest lock file; a line has some 100 bytes.
+const LOCK_KIB: u32 = 1 << 10;
 
 /// What the lock file of a folder says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,24 +36,12 @@ impl Pins {
     /// Reads a folder's lock file. Blocks.
     pub(crate) fn read(folder: &Path) -> Self {
         let path = folder.join(LOCK);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::Absent,
-            Err(error) => return Self::Broken(format!("cannot be read: {error}")),
-        };
-        let me = rustix::process::geteuid().as_raw();
-        if let Some(other) = fs::symlink_metadata(&path)
-            .ok()
-            .map(|metadata| metadata.uid())
-            .filter(|uid| ![0, me].contains(uid))
-        {
-            tracing::warn!("`{}` belongs to user {other} and is passed over", path.display());
-            return Self::Absent;
+        match look::text(&path, LOCK_KIB) {
+            Ok(text) => Self::parse(&text),
+            // A link that leads nowhere is no word that there are no pins.
+            Err(_) if is_absent(&path) => Self::Absent,
+            Err(error) => Self::Broken(format!("the lock file: {error}")),
         }
-        if fs::metadata(&path).is_ok_and(|metadata| metadata.mode() & 0o002 != 0) {
-            return Self::Broken("is writable by others; take that away with `chmod o-w`".to_owned());
-        }
-        Self::parse(&text)
     }
 
     fn parse(text: &str) -> Self {
@@ -86,6 +79,10 @@ impl Pins {
     }
 }
 
+fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// A line's digest and file name; `None` when it has neither.
 fn entry(line: &str) -> Option<Result<(&str, &str), ()>> {
     let line = line.trim();
@@ -106,12 +103,13 @@ fn entry(line: &str) -> Option<Result<(&str, &str), ()>> {
 /// pinned. Blocks.
 pub fn lock(folder: &Path) -> io::Result<usize> {
     let path = folder.join(LOCK);
-    let before = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    let before = match look::text(&path, LOCK_KIB) {
+        Ok(text) => text,
+        Err(_) if is_absent(&path) => {
             "# The plugins that may be loaded from this folder: sha256, file name. Written by `lapwing plugin lock`.\n"
                 .to_owned()
         }
-        other => other?,
+        Err(error) => return Err(named(&path, &error)),
     };
     let mut text: String = before
         .lines()
@@ -119,9 +117,9 @@ pub fn lock(folder: &Path) -> io::Result<usize> {
         .flat_map(|line| [line, "\n"])
         .collect();
     let files = file::list(folder)?;
-    for file in &files {
-        let digest = hex::encode(Sha256::digest(fs::read(file)?));
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
+    for path in &files {
+        let digest = digest(path).map_err(|error| named(path, &error))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         let _ = writeln!(text, "{digest}  {name}");
     }
     let draft = tempfile::Builder::new()
@@ -133,9 +131,24 @@ pub fn lock(folder: &Path) -> io::Result<usize> {
     Ok(files.len())
 }
 
+/// The digest of a file that can be pinned.
+fn digest(path: &Path) -> Result<String, LoadError> {
+    if !file::has_plain_name(path) {
+        return Err(LoadError::Name);
+    }
+    file::read(path, u32::MAX).map(|content| content.digest)
+}
+
+fn named(path: &Path, error: &LoadError) -> io::Error {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    io::Error::other(text::line(&format!("`{name}`: {error}"), 1000))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::{Digest, Sha256};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     #[test]
     fn a_digest_must_be_pinned_under_its_own_name() {
@@ -196,5 +209,52 @@ mod tests {
                 .judge(&path("a.wasm"), &digest, true)
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn a_lock_file_that_is_none_or_that_others_could_have_written_lets_nothing_pass() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(LOCK);
+        let refusal = || {
+            let judged = Pins::read(folder.path()).judge(Path::new("a.wasm"), "", false);
+            judged.unwrap_err().to_string()
+        };
+        let refused = |why: &str| {
+            let refusal = refusal();
+            assert!(refusal.contains(why), "{why}: {refusal}");
+            fs::remove_file(&path).unwrap();
+        };
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, 0o600.into(), 0).unwrap();
+        refused("not a regular file");
+        symlink("/dev/zero", &path).unwrap();
+        refused("writable by others (mode 666)");
+        symlink("none", &path).unwrap();
+        refused("cannot be read");
+        fs::write(&path, vec![b'#'; (1 << 20) + 1]).unwrap();
+        refused("larger than 1024 KiB");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o646)).unwrap();
+        refused("writable by others (mode 646)");
+        fs::write(&path, "").unwrap();
+        // Who is not root cannot give files away.
+        if chown(&path, Some(12_345), None).is_ok() {
+            refused("belongs to user 12345");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_pinned_is_told_and_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let forged = folder.path().join(format!("a\n{}  evil.wasm", "1".repeat(64)));
+        fs::write(&forged, "").unwrap();
+        let error = lock(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("its name "), "{error}");
+        fs::remove_file(forged).unwrap();
+        let fifo = (folder.path().join("b.wasm"), rustix::fs::FileType::Fifo);
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo.0, fifo.1, 0o600.into(), 0).unwrap();
+        let error = lock(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("`b.wasm`: not a regular file"), "{error}");
+        assert!(!folder.path().join(LOCK).exists());
     }
 }

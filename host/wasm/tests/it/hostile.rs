@@ -89,7 +89,10 @@ async fn calls_without_end_overflow_the_stack_of_their_run() {
     let (reason, message) = unknown(raw(&recursion, small()).await);
     assert_eq!(
         (reason, message.as_str()),
-        (Reason::PluginLimit, "the plugin went past its stack limit")
+        (
+            Reason::PluginLimit,
+            "the plugin went past its stack limit (`limits.stack_kib`)"
+        )
     );
 }
 
@@ -230,7 +233,7 @@ async fn too_much_of_anything_in_an_answer_is_a_limit() {
             (reason, message.as_str()),
             (
                 Reason::PluginLimit,
-                "the plugin went past its hostcall bytes limit"
+                "the plugin went past its hostcall bytes limit (`limits.hostcall_kib`)"
             ),
             "{of}"
         );

@@ -2,7 +2,7 @@
 
 use crate::{
     raw::{Raw, file},
-    support::{Bench, PLENTY, add, at_rest, context, fixture, refused, small, unknown},
+    support::{Bench, PLENTY, add, at_rest, checker, context, fixture, refused, small, unknown, wasm},
 };
 use lapwing_checks::Registry;
 use lapwing_model::{Reason, Status};
@@ -40,18 +40,94 @@ async fn counts_at_the_start_are_limited() {
         refused(&report),
         "needs 2 memories; the limit is 1 (`plugins.limits.memories`)"
     );
-    // It shows when the plugin is asked what it is, which is not done again for one in the cache.
+}
+
+#[tokio::test]
+async fn limits_of_today_hold_for_a_plugin_in_the_cache() {
+    let mut guest = Raw::check("(i32.const 8192)");
+    guest.pages = 17;
+    let guest = guest.file();
     let cache = tempfile::tempdir().unwrap();
-    let host = PluginHost::new(PluginSettings {
-        cache: Some(cache.path().join("cache")),
-        ..limited(RunLimits {
-            instances: 1,
+    let load = async |limits| {
+        let settings = PluginSettings {
+            cache: Some(cache.path().join("cache")),
+            ..limited(limits)
+        };
+        let report = PluginHost::new(settings).unwrap().load_file(guest.path()).await;
+        report.failure().map(ToString::to_string)
+    };
+    assert_eq!(load(RunLimits::default()).await, None);
+    let instances = RunLimits {
+        instances: 1,
+        ..RunLimits::default()
+    };
+    let why = load(instances).await.unwrap();
+    assert!(
+        why.starts_with("needs ") && why.ends_with(" instances; the limit is 1 (`plugins.limits.instances`)"),
+        "{why}"
+    );
+    let memory = RunLimits {
+        memory_mib: 1,
+        ..RunLimits::default()
+    };
+    assert_eq!(
+        load(memory).await.unwrap(),
+        "needs 2 MiB of memory at the start; the limit is 1 MiB (`plugins.limits.memory_mib`)"
+    );
+}
+
+#[tokio::test]
+async fn unequal_memories_are_summed() {
+    let refusal = async |small: u32| {
+        let inside = format!(
+            "(core module $large (memory 10)) (core module $small (memory {small}))
+             (core instance (instantiate $large)) (core instance (instantiate $small))"
+        );
+        let settings = limited(RunLimits {
+            memory_mib: 1,
             ..RunLimits::default()
-        })
-    })
-    .unwrap();
-    let report = host.load_file(fixture("empty")).await;
-    assert_eq!(refused(&report), "`describe` went past its instances limit");
+        });
+        let report = PluginHost::new(settings).unwrap();
+        let report = report.load_file(wasm(&checker(&inside)).path()).await;
+        refused(&report).to_owned()
+    };
+    let why = refusal(6).await;
+    assert!(!why.starts_with("needs"), "twice the larger is no sum: {why}");
+    let why = refusal(7).await;
+    assert!(why.starts_with("needs 2 MiB"), "{why}");
+}
+
+#[tokio::test]
+async fn a_failure_after_a_refused_growth_is_the_limits() {
+    // The status lies 8 bytes behind the answer's tag: 0 up, 2 down.
+    for (check, limit) in [
+        (
+            "(drop (memory.grow (i32.const 2000))) (i32.store8 (i32.const 8200) (i32.const 2)) (i32.const 8192)",
+            Some("memory limit (`limits.memory_mib`)"),
+        ),
+        (
+            "(drop (memory.grow (i32.const 2000))) (i32.store8 (i32.const 8192) (i32.const 1)) (i32.const 8192)",
+            Some("memory limit (`limits.memory_mib`)"),
+        ),
+        (
+            "(drop (table.grow (ref.null func) (i32.const 20001))) (i32.store8 (i32.const 8200) (i32.const 2))
+             (i32.const 8192)",
+            Some("table limit (`limits.table_elements`)"),
+        ),
+        ("(drop (memory.grow (i32.const 2000))) (i32.const 8192)", None),
+    ] {
+        let mut guest = Raw::check(check);
+        guest.items = "(table 1 funcref)";
+        let seen = Bench::of(guest.file().path(), small()).await.run("{}", PLENTY).await;
+        match limit {
+            Some(limit) => assert_eq!(
+                unknown(seen),
+                (Reason::PluginLimit, format!("the plugin went past its {limit}")),
+                "{check}"
+            ),
+            None => assert_eq!(seen.unwrap().status, Status::Up, "who copes may go on"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -74,7 +150,7 @@ async fn a_deep_stack_needs_a_large_one() {
         unknown(run(64).await),
         (
             Reason::PluginLimit,
-            "the plugin went past its stack limit".to_owned()
+            "the plugin went past its stack limit (`limits.stack_kib`)".to_owned()
         )
     );
 }
@@ -88,8 +164,13 @@ async fn what_wasi_keeps_for_a_guest_is_limited() {
     };
     let bench = Bench::with("hoarder", limited(limits)).await;
     for (of, within, past, name) in [
-        ("timers", 40, 110, "host resources"),
-        ("random", 1024, 1025, "random bytes"),
+        (
+            "timers",
+            40,
+            110,
+            "host resources limit (`limits.host_resources`)",
+        ),
+        ("random", 1024, 1025, "random bytes limit (`limits.random_kib`)"),
     ] {
         let run = async |count: u32| {
             bench
@@ -100,10 +181,7 @@ async fn what_wasi_keeps_for_a_guest_is_limited() {
         let (reason, message) = unknown(run(past).await);
         assert_eq!(
             (reason, message),
-            (
-                Reason::PluginLimit,
-                format!("the plugin went past its {name} limit")
-            )
+            (Reason::PluginLimit, format!("the plugin went past its {name}"))
         );
     }
 }

@@ -141,7 +141,7 @@ async fn components_that_want_too_much_are_refused() {
     for (component, part) in [
         (
             inside("(memory 1025)", 1),
-            "64 MiB of memory at the start; the limit is 64 MiB",
+            "65 MiB of memory at the start; the limit is 64 MiB",
         ),
         (inside("(memory 65536)", 1), ""),
         (inside("(table 100000000 funcref)", 1), ""),

@@ -58,7 +58,10 @@ async fn memory_is_limited() {
     let (reason, message) = unknown(run("eat_memory", "{}", PLENTY).await);
     assert_eq!(
         (reason, message.as_str()),
-        (Reason::PluginLimit, "the plugin went past its memory limit")
+        (
+            Reason::PluginLimit,
+            "the plugin went past its memory limit (`limits.memory_mib`)"
+        )
     );
 }
 
@@ -97,7 +100,7 @@ async fn a_huge_answer_is_a_limit() {
         (reason, message.as_str()),
         (
             Reason::PluginLimit,
-            "the plugin went past its hostcall bytes limit"
+            "the plugin went past its hostcall bytes limit (`limits.hostcall_kib`)"
         )
     );
 }
@@ -160,7 +163,10 @@ async fn handles_are_limited() {
     let (reason, message) = unknown(bench.run(&config, PLENTY).await);
     assert_eq!(
         (reason, message.as_str()),
-        (Reason::PluginLimit, "the plugin went past its handles limit")
+        (
+            Reason::PluginLimit,
+            "the plugin went past its handles limit (`limits.handles`)"
+        )
     );
 }
 

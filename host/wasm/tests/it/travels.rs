@@ -3,7 +3,13 @@
 use crate::support::{Bench, PLENTY, small, unknown};
 use lapwing_model::{Reason, Status};
 use lapwing_wasm::{PluginSettings, RunLimits};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, UdpSocket},
@@ -11,10 +17,18 @@ use tokio::{
 
 /// `/` answers with a body, `/away` redirects to a forbidden address, `/around` to itself.
 async fn web() -> u16 {
+    counting_web().await.0
+}
+
+/// The same, with the number of connections it has had.
+async fn counting_web() -> (u16, Arc<AtomicU32>) {
+    let connections = Arc::new(AtomicU32::new(0));
+    let count = connections.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, Relaxed);
             let mut request = vec![0; 4096];
             let length = stream.read(&mut request).await.unwrap();
             let request = String::from_utf8_lossy(&request[..length]).into_owned();
@@ -34,7 +48,7 @@ async fn web() -> u16 {
                 .unwrap();
         }
     });
-    port
+    (port, connections)
 }
 
 /// Answers every question with the address 192.0.2.7, in a copy of the question (RFC 1035 §4.1).
@@ -133,6 +147,55 @@ async fn bytes_on_the_network_are_limited() {
     let (reason, message) = unknown(bench.run(&config, PLENTY).await);
     assert_eq!(reason, Reason::LimitHit);
     assert!(message.contains("limits.network_kib"), "{message}");
+}
+
+#[tokio::test]
+async fn connections_are_limited_hop_by_hop() {
+    let (port, connections) = counting_web().await;
+    let limits = RunLimits {
+        connects: 5,
+        ..RunLimits::default()
+    };
+    let bench = Bench::with("traveller", PluginSettings { limits, ..small() }).await;
+    let config = format!(r#"{{"via":"http","url":"http://127.0.0.1:{port}/around","redirects":30}}"#);
+    let (reason, message) = unknown(bench.run(&config, PLENTY).await);
+    assert_eq!(
+        (reason, message.as_str()),
+        (Reason::LimitHit, "too many connections (`limits.connects`)")
+    );
+    assert_eq!(connections.load(Relaxed), 5);
+}
+
+#[tokio::test]
+async fn questions_and_cut_datagrams_count_whole() {
+    let echo = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let chatty = echo.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut datagram = [0; 512];
+        while let Ok((_, from)) = echo.recv_from(&mut datagram).await {
+            echo.send_to(&[b'x'; 2000], from).await.unwrap();
+        }
+    });
+    let dns = resolver().await;
+    let question = format!(r#"{{"via":"dns","name":"x.test","host":"127.0.0.1","port":{dns}}}"#);
+    let datagram =
+        |text: &str| format!(r#"{{"via":"udp","host":"127.0.0.1","port":{chatty},"text":"{text}"}}"#);
+    for (network_kib, config) in [(0, question), (0, datagram("")), (1, datagram("hello"))] {
+        let limits = RunLimits {
+            network_kib,
+            ..RunLimits::default()
+        };
+        let bench = Bench::with("traveller", PluginSettings { limits, ..small() }).await;
+        let (reason, message) = unknown(bench.run(&config, PLENTY).await);
+        assert_eq!(
+            (reason, message.as_str()),
+            (
+                Reason::LimitHit,
+                "too many bytes sent and received (`limits.network_kib`)"
+            ),
+            "{config}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -19,9 +19,13 @@ static void check(lw_run *run) {
   if (!lw_http_get(run, lw_text(run, "url", ""), &page)) return;
   lw_latency(run, page.total);
   lw_attribute_int(run, "page.bytes", (int64_t)page.length);
-  if (page.status < 200 || page.status > 299)
+  if (page.status < 200 || page.status > 299) {
     lw_down(run, "http_status", "answered %u, expected 200 to 299", page.status);
-  else if (!strstr(page.body, text))
+    return;
+  }
+  const char *body = lw_body(run, &page);
+  if (!body) return;
+  if (!strstr(body, text))
     lw_down(run, "assertion_failed", "`%s` is not on the page", text);
   else
     lw_up(run, "`%s` is on the page", text);

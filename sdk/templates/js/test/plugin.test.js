@@ -17,6 +17,10 @@ test('a page without the text is down', async () => {
   assert.deepEqual([ended.status, ended.reason], ['down', 'assertion_failed']);
 });
 
+test('a page of which only a part came says nothing', async () => {
+  assert.equal((await look(() => ({ body: ' '.repeat(300_000) + 'open' }))).error, 'internal');
+});
+
 test('a server that refuses is down, and a call that the worker refuses is not', async () => {
   assert.equal((await look(() => fault('refused'))).reason, 'connection_refused');
   assert.equal((await look(() => fault('access-denied', 'no rule'))).error, 'denied');

@@ -40,7 +40,7 @@ impl Checker for TextOnAPage {
             let message = format!("answered {}, expected 200 to 299", page.status);
             return Ok(Outcome::down("http_status", message));
         }
-        if !page.text().contains(&text) {
+        if !page.text()?.contains(&text) {
             return Ok(Outcome::down("assertion_failed", format!("`{text}` is not on the page")));
         }
         let bytes = i64::try_from(page.body.len()).unwrap_or(i64::MAX);
@@ -76,6 +76,12 @@ mod tests {
     fn a_page_without_the_text_is_down() {
         let outcome = look(|| Ok(Reply::new(200, "gone fishing"))).unwrap();
         assert_eq!(outcome.reason.as_deref(), Some("assertion_failed"));
+    }
+
+    #[test]
+    fn a_page_of_which_only_a_part_came_says_nothing() {
+        let cut = look(|| Ok(Reply::new(200, " ".repeat(300_000) + "open")));
+        assert!(matches!(cut, Err(CheckError::Internal(_))), "{cut:?}");
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use super::records::Conditions;
 use crate::{
-    CheckError, ProbeContext,
+    CheckError, Findings, ProbeContext,
+    findings::invalid,
     native::{pattern::Pattern, trust::Trust},
     net::dns::{NameServer, Transport},
+    schema::Fault,
 };
 use hickory_resolver::proto::{
     op::ResponseCode,
@@ -225,8 +227,8 @@ impl Plan {
 }
 
 /// The name that a question about `host` is about.
-fn asked(host: &str, kind: RecordKind) -> Result<Name, CheckError> {
-    let unfit = |why: &str| CheckError::InvalidConfig(format!("`host`: `{host}` {why}"));
+fn asked(host: &str, kind: RecordKind) -> Result<Name, Fault> {
+    let unfit = |why: &str| invalid("host", format_args!("`{host}` {why}"));
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match (kind, bare.parse::<IpAddr>()) {
         (RecordKind::Ptr, Ok(address)) => Ok(Name::from(address)),
@@ -282,13 +284,24 @@ impl DnsConfig {
         Ok(servers)
     }
 
-    fn transport(&self) -> (Transport, u16) {
-        let trust = Trust {
+    pub(super) fn review(&self, found: &mut Findings) {
+        found.take(asked(&self.host, self.resolve_type));
+        if matches!(self.transport, By::Tls | By::Https) {
+            self.trust().review(found);
+        }
+    }
+
+    fn trust(&self) -> Trust<'_> {
+        Trust {
             ignore_errors: self.ignore_tls_errors,
             ca: &self.tls_ca,
             server_name: &self.server_name,
             ..Trust::default()
-        };
+        }
+    }
+
+    fn transport(&self) -> (Transport, u16) {
+        let trust = self.trust();
         match self.transport {
             By::Udp => (Transport::Udp, 53),
             By::Tcp => (Transport::Tcp, 53),

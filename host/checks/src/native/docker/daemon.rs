@@ -2,12 +2,13 @@
 
 use super::{ConnectionType, DockerConfig};
 use crate::{
-    CheckError, ProbeContext,
-    native::http::config::invalid,
+    ProbeContext,
+    findings::invalid,
     net::{
         http::{Answer, Failure, HttpVersion, Request},
         tls::TlsOptions,
     },
+    schema::Fault,
 };
 use serde::Deserialize;
 use std::{fmt, path::PathBuf};
@@ -28,7 +29,7 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    pub(super) fn new(config: &DockerConfig, tls: TlsOptions) -> Result<Self, CheckError> {
+    pub(super) fn new(config: &DockerConfig, tls: TlsOptions) -> Result<Self, Fault> {
         let place = config.docker_daemon.trim();
         let unfit = |why: &dyn fmt::Display| invalid("docker_daemon", why);
         let (socket, shown, url) = match config.connection_type {

@@ -3,13 +3,14 @@
 //! As with HTTP, the connection is driven inside the caller's own future, and closed when that ends or is dropped.
 
 use crate::{
-    CheckError, ProbeContext,
-    native::http::config::invalid,
+    ProbeContext,
+    findings::invalid,
     net::{
         IpFamily, NetError,
         http::{Failure, Helpers, HttpVersion, Opened, Request, Timing, drive},
         tls::TlsOptions,
     },
+    schema,
 };
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::FutureExt;
@@ -294,7 +295,7 @@ fn name(code: Code) -> &'static str {
 }
 
 /// Metadata of a user's, without what the protocol says itself.
-pub(super) fn admit(metadata: HeaderMap, field: &str) -> Result<HeaderMap, CheckError> {
+pub(super) fn admit(metadata: HeaderMap, field: &str) -> Result<HeaderMap, schema::Fault> {
     let ours = |name: &str| {
         matches!(name, "te" | "content-type" | "host" | "user-agent" | "connection")
             || name.starts_with("grpc-")

@@ -2,15 +2,14 @@
 
 use super::call::{Call, admit};
 use crate::{
-    CheckError,
+    Findings,
+    findings::invalid,
     native::{
-        http::{
-            config::{TlsVersion, invalid},
-            fields::Headers,
-        },
-        trust::{Half, Trust, trust},
+        http::{TlsVersion, fields::Headers},
+        trust::{Trust, trust},
     },
     net::{Host, IpFamily},
+    schema::Fault,
 };
 use bytes::Bytes;
 use schemars::JsonSchema;
@@ -117,20 +116,22 @@ pub struct GrpcKeywordConfig {
     pub ip_family: IpFamily,
 }
 
+macro_rules! trust_of {
+    ($config:expr) => {
+        Trust {
+            min_version: $config.min_tls_version,
+            ..trust!($config, $config.ignore_tls_errors)
+        }
+    };
+}
+
 macro_rules! call {
     ($config:expr, $authority:expr) => {{
         let config = $config;
-        let trust = Trust {
-            min_version: config.min_tls_version,
-            ..trust!(config, config.ignore_tls_errors)
-        };
+        let trust = trust_of!(config);
         Ok(Call {
             authority: $authority,
-            tls: config
-                .tls
-                .then(|| trust.options())
-                .transpose()
-                .map_err(Half::of_missing)?,
+            tls: config.tls.then(|| trust.options()).transpose()?,
             family: config.ip_family,
             path: String::new(),
             metadata: admit(config.metadata.0.clone(), "metadata")?,
@@ -139,21 +140,46 @@ macro_rules! call {
     }};
 }
 
+/// Notes what is wrong with the fields that both kinds have, and with the call's own.
+macro_rules! review {
+    ($config:expr, $found:expr) => {{
+        let (config, found) = ($config, $found);
+        found.take(config.authority());
+        if config.tls {
+            trust_of!(config).review(found);
+        }
+        found.take(admit(config.metadata.0.clone(), "metadata"));
+    }};
+}
+
 impl GrpcConfig {
+    /// Notes all that keeps it from being called.
+    pub(super) fn review(&self, found: &mut Findings) {
+        review!(self, found);
+    }
+
+    /// `host:port`.
+    fn authority(&self) -> Result<String, Fault> {
+        match Host::parse(&self.host) {
+            Ok(Host::Address(address)) if address.is_ipv6() => Ok(format!("[{address}]:{}", self.port)),
+            Ok(host) => Ok(format!("{host}:{}", self.port)),
+            Err(error) => Err(invalid("host", error)),
+        }
+    }
+
     /// The call but for what is called.
-    pub(super) fn call(&self) -> Result<Call, CheckError> {
-        let host = match Host::parse(&self.host) {
-            Ok(Host::Address(address)) if address.is_ipv6() => format!("[{address}]"),
-            Ok(host) => host.to_string(),
-            Err(error) => return Err(invalid("host", error)),
-        };
-        call!(self, format!("{host}:{}", self.port))
+    pub(super) fn call(&self) -> Result<Call, Fault> {
+        call!(self, self.authority()?)
     }
 }
 
 impl GrpcKeywordConfig {
-    /// As [`GrpcConfig::call`].
-    pub(super) fn call(&self) -> Result<Call, CheckError> {
+    /// As [`GrpcConfig::review`].
+    pub(super) fn review(&self, found: &mut Findings) {
+        review!(self, found);
+    }
+
+    fn authority(&self) -> Result<String, Fault> {
         let place = self.url.trim();
         let port = place
             .rsplit_once(':')
@@ -161,6 +187,11 @@ impl GrpcKeywordConfig {
         if port.is_none_or(|port| port == 0) || place.contains(['/', '@', '?', '#']) {
             return Err(invalid("grpcUrl", "expected `host:port`"));
         }
-        call!(self, place.to_owned())
+        Ok(place.to_owned())
+    }
+
+    /// As [`GrpcConfig::call`].
+    pub(super) fn call(&self) -> Result<Call, Fault> {
+        call!(self, self.authority()?)
     }
 }

@@ -5,7 +5,7 @@ use super::{
     call::{self, Call},
     schema::Method,
 };
-use crate::{Check, CheckError, ProbeContext};
+use crate::{Check, CheckError, Findings, ProbeContext, schema::Fault};
 use bytes::Bytes;
 use lapwing_model::{Observation, Reason};
 use tokio::{task, time};
@@ -26,6 +26,14 @@ impl Check for GrpcKeyword {
     const SENSITIVE: &'static [&'static str] = &["/metadata", "/tls_key"];
     type Config = GrpcKeywordConfig;
 
+    fn review(config: GrpcKeywordConfig, found: &mut Findings) {
+        config.review(found);
+        let method = Method::compile(&config.protobuf, &config.service, &config.method);
+        if let Some(method) = found.take(method) {
+            found.take(method.encode(&config.body));
+        }
+    }
+
     async fn probe(&self, config: GrpcKeywordConfig, cx: &ProbeContext) -> Result<Observation, CheckError> {
         let call = config.call()?;
         let GrpcKeywordConfig {
@@ -40,7 +48,7 @@ impl Check for GrpcKeyword {
         let compiled = task::spawn_blocking(move || {
             let method = Method::compile(&text, &service, &name)?;
             let message = method.encode(&body)?;
-            Ok((method, message))
+            Ok::<_, Fault>((method, message))
         });
         let compiled = time::timeout_at(cx.deadline, compiled).await;
         let compiled = compiled

@@ -1,6 +1,6 @@
 //! A method known by the text of its definition only: compiled at run time, its messages dynamic.
 
-use crate::{CheckError, native::http::config::invalid};
+use crate::{findings::invalid, schema::Fault};
 use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DynamicMessage, MethodDescriptor, SerializeOptions, ServiceDescriptor};
@@ -36,7 +36,7 @@ impl FileResolver for Definition {
 
 impl Method {
     /// Compiles `text` and looks the method up. Takes time: not for an async task.
-    pub(super) fn compile(text: &str, service: &str, method: &str) -> Result<Self, CheckError> {
+    pub(super) fn compile(text: &str, service: &str, method: &str) -> Result<Self, Fault> {
         bounded(text).map_err(|limit| invalid(FILE, limit))?;
         let mut files = ChainFileResolver::new();
         files.add(GoogleFileResolver::new());
@@ -84,7 +84,7 @@ impl Method {
     }
 
     /// The request that `body` says, as JSON.
-    pub(super) fn encode(&self, body: &str) -> Result<Bytes, CheckError> {
+    pub(super) fn encode(&self, body: &str) -> Result<Bytes, Fault> {
         let body = Some(body).filter(|body| !body.trim().is_empty()).unwrap_or("{}");
         let mut json = serde_json::Deserializer::from_str(body);
         let message = DynamicMessage::deserialize(self.descriptor.input(), &mut json)

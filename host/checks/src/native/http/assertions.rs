@@ -1,10 +1,10 @@
 //! What an answer must be beyond its status.
 
 use super::{
-    config::{HeaderRule, HttpConfig, invalid},
+    config::{HeaderRule, HttpConfig},
     query::{Query, Unmet},
 };
-use crate::{CheckError, native::pattern::Pattern, net::http::Response};
+use crate::{findings::invalid, native::pattern::Pattern, net::http::Response, schema::Fault};
 use http::HeaderName;
 use regex::bytes::Regex;
 
@@ -18,14 +18,14 @@ pub(super) struct Assertions {
 
 impl Assertions {
     /// Takes the conditions out of `config`; the JSON query only where the kind has one.
-    pub(super) fn new(config: &mut HttpConfig, json: bool) -> Result<Self, CheckError> {
+    pub(super) fn new(config: &mut HttpConfig, json: bool) -> Result<Self, Fault> {
         let patterns = |list: &mut Vec<Pattern>, wanted: bool| -> Vec<(Regex, bool)> {
             std::mem::take(list)
                 .into_iter()
                 .map(|pattern| (pattern.0, wanted))
                 .collect()
         };
-        let rules = |list: &mut Vec<HeaderRule>, field: &str, wanted: bool| -> Result<Vec<_>, CheckError> {
+        let rules = |list: &mut Vec<HeaderRule>, field: &str, wanted: bool| -> Result<Vec<_>, Fault> {
             let rule = |rule: HeaderRule| {
                 let name = HeaderName::try_from(rule.header.as_str());
                 let name =

@@ -1,15 +1,17 @@
 //! How a request shows who it is.
 
 use super::{
-    config::{HttpConfig, both, invalid, needed},
+    config::{HttpConfig, needed},
     oauth::Grant,
 };
 use crate::{
-    CheckError,
+    Findings,
+    findings::invalid,
     net::{
         http::{HttpVersion, Login, Scheme},
         tls::TlsOptions,
     },
+    schema::Fault,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, header};
@@ -72,7 +74,7 @@ impl Auth {
         headers: &mut HeaderMap,
         tls: &mut TlsOptions,
         now: Timestamp,
-    ) -> Result<Self, CheckError> {
+    ) -> Result<Self, Fault> {
         match config.auth_method {
             AuthMethod::None => {
                 if let Some(url) = url
@@ -109,10 +111,8 @@ impl Auth {
             }
             AuthMethod::OAuth2Cc => return Ok(Self::Token(Grant::new(config)?)),
             AuthMethod::Mtls => {
-                both(
-                    needed("tlsCert", &config.tls_cert, "mtls"),
-                    needed("tlsKey", &config.tls_key, "mtls"),
-                )?;
+                needed("tlsCert", &config.tls_cert, "mtls")?;
+                needed("tlsKey", &config.tls_key, "mtls")?;
                 tls.client_identity = Some((config.tls_cert.clone(), config.tls_key.clone()));
             }
         }
@@ -120,8 +120,14 @@ impl Auth {
     }
 }
 
+/// Notes what `mtls` lacks.
+pub(super) fn review_mtls(config: &HttpConfig, found: &mut Findings) {
+    found.take(needed("tlsCert", &config.tls_cert, "mtls"));
+    found.take(needed("tlsKey", &config.tls_key, "mtls"));
+}
+
 /// Waits for a challenge with the user's name and password.
-fn login(config: &HttpConfig, scheme: Scheme, method: &str, now: Timestamp) -> Result<Auth, CheckError> {
+fn login(config: &HttpConfig, scheme: Scheme, method: &str, now: Timestamp) -> Result<Auth, Fault> {
     needed("basic_auth_user", &config.basic_auth_user, method)?;
     Ok(Auth::Login(Login {
         scheme,
@@ -132,7 +138,7 @@ fn login(config: &HttpConfig, scheme: Scheme, method: &str, now: Timestamp) -> R
 }
 
 /// RFC 7617 §2: a user name has no colon.
-pub(in crate::native) fn basic(user: &str, password: &str) -> Result<HeaderValue, CheckError> {
+pub(in crate::native) fn basic(user: &str, password: &str) -> Result<HeaderValue, Fault> {
     if user.contains(':') {
         return Err(invalid("basic_auth_user", "a user name cannot contain a colon"));
     }
@@ -143,14 +149,14 @@ pub(in crate::native) fn basic(user: &str, password: &str) -> Result<HeaderValue
 }
 
 /// RFC 6750 §2.1.
-pub(super) fn bearer(token: &str, field: &str) -> Result<HeaderValue, CheckError> {
+pub(super) fn bearer(token: &str, field: &str) -> Result<HeaderValue, Fault> {
     if token.is_empty() {
         return Err(invalid(field, "no token"));
     }
     secret(&format!("Bearer {token}"), field)
 }
 
-fn secret(text: &str, field: &str) -> Result<HeaderValue, CheckError> {
+fn secret(text: &str, field: &str) -> Result<HeaderValue, Fault> {
     let mut value =
         HeaderValue::from_str(text).map_err(|_| invalid(field, "has characters no header may have"))?;
     value.set_sensitive(true);

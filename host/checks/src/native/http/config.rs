@@ -2,23 +2,27 @@
 
 use super::{
     assertions::Assertions,
-    auth::{Auth, AuthMethod, OAuthStyle},
+    auth::{self, Auth, AuthMethod, OAuthStyle},
     fields::{Headers, StatusRange},
+    oauth::Grant,
 };
 use crate::{
-    CheckError, ProbeContext,
-    native::{condition::Condition, pattern::Pattern},
+    CheckError, Findings, ProbeContext,
+    findings::invalid,
+    native::{condition::Condition, pattern::Pattern, trust::Trust},
     net::{
         IpFamily,
         http::{HttpVersion, Request, Scheme},
         tls::TlsOptions,
     },
+    schema::Fault,
 };
 use http::{HeaderMap, HeaderValue, Method, header};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::RangeInclusive;
-use url::Url;
+use url::{ParseError, Url};
 
 /// Pointers to what must not be shown.
 pub(super) const SENSITIVE: &[&str] = &[
@@ -214,10 +218,8 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(mut config: HttpConfig, json: bool, cx: &ProbeContext) -> Result<Self, CheckError> {
-        let url = Url::parse(config.url.trim()).map_err(|error| invalid("url", error));
-        if config.accepted_statuscodes.is_empty() {
-            return Err(invalid("accepted_statuscodes", "an empty list accepts nothing"));
-        }
+        let url = url("url", &config.url, &WEB)?;
+        config.admit_statuses()?;
         let (method, verb) = config.method.names();
         let mut headers = config.default_headers();
         // A name of the user's replaces ours, whatever the number of its values.
@@ -230,9 +232,8 @@ impl Plan {
                 Some(name)
             });
         let mut tls = config.tls_options();
-        let auth = Auth::apply(&config, url.as_ref().ok(), &mut headers, &mut tls, cx.clock.now());
-        let assertions = Assertions::new(&mut config, json);
-        let ((url, auth), assertions) = both(both(url, auth), assertions)?;
+        let auth = Auth::apply(&config, Some(&url), &mut headers, &mut tls, cx.clock.now())?;
+        let assertions = Assertions::new(&mut config, json)?;
         let accepted: Vec<_> = config
             .accepted_statuscodes
             .iter()
@@ -276,7 +277,77 @@ impl Plan {
     }
 }
 
+/// The schemes of HTTP.
+pub(in crate::native) const WEB: [&str; 2] = ["http", "https"];
+
 impl HttpConfig {
+    /// Notes everything that is wrong; `json` where the kind has a JSON query.
+    pub(super) fn review(mut self, kind: &str, json: bool, found: &mut Findings) {
+        self.review_purpose(kind, found);
+        let url = found.take(url("url", &self.url, &WEB));
+        found.take(self.admit_statuses());
+        let (mut headers, mut tls) = (HeaderMap::new(), self.tls_options());
+        match self.auth_method {
+            AuthMethod::Mtls => auth::review_mtls(&self, found),
+            AuthMethod::OAuth2Cc => Grant::review(&self, found),
+            _ => {
+                _ = found.take(Auth::apply(
+                    &self,
+                    url.as_ref(),
+                    &mut headers,
+                    &mut tls,
+                    Timestamp::UNIX_EPOCH,
+                ))
+            }
+        }
+        if url.is_some_and(|url| url.scheme() == "https") {
+            self.trust().review(found);
+        }
+        let method = self.method;
+        let assertions = found.take(Assertions::new(&mut self, json));
+        if method == Verb::Head && assertions.is_some_and(|assertions| assertions.need_body()) {
+            found.add("method", "an answer to `HEAD` has no body to look at");
+        }
+    }
+
+    /// Notes what its kind is for, where that is missing: runs do without it, as Peekaping's do, and any page would do.
+    fn review_purpose(&self, kind: &str, found: &mut Findings) {
+        let asks = !self.json_query.is_empty() || !self.expected_value.is_empty();
+        if kind == "http-keyword" && self.keyword.is_empty() {
+            found.add("keyword", "`http-keyword` needs it; `http` does without");
+        }
+        if kind == "http-json-query" && !asks && self.json_condition == Condition::Unset {
+            found.add("json_query", "`http-json-query` needs it; `http` does without");
+        }
+    }
+
+    fn admit_statuses(&self) -> Result<(), Fault> {
+        if self.accepted_statuscodes.is_empty() {
+            return Err(invalid("accepted_statuscodes", "an empty list accepts nothing"));
+        }
+        Ok(())
+    }
+
+    /// What is said of TLS, the client's certificate only where it is shown.
+    fn trust(&self) -> Trust<'_> {
+        let ours = !self.tls_ca.is_empty() || self.mtls_ca.is_empty();
+        let (name, ca) = if ours {
+            ("tls_ca", &self.tls_ca)
+        } else {
+            ("tlsCa", &self.mtls_ca)
+        };
+        let shown = self.auth_method == AuthMethod::Mtls;
+        Trust {
+            ignore_errors: self.ignore_tls_errors,
+            ca,
+            cert: if shown { &self.tls_cert } else { "" },
+            key: if shown { &self.tls_key } else { "" },
+            server_name: &self.server_name,
+            min_version: self.min_tls_version,
+            names: [name, "tlsCert", "tlsKey"],
+        }
+    }
+
     fn default_headers(&self) -> HeaderMap {
         let content = match self.encoding {
             Encoding::Json => "application/json",
@@ -299,16 +370,7 @@ impl HttpConfig {
     }
 
     pub(super) fn tls_options(&self) -> TlsOptions {
-        let ca = [&self.tls_ca, &self.mtls_ca]
-            .into_iter()
-            .find(|pem| !pem.is_empty());
-        TlsOptions {
-            server_name: Some(self.server_name.clone()).filter(|name| !name.is_empty()),
-            verify: !self.ignore_tls_errors,
-            ca_pem: ca.cloned(),
-            min_version_13: self.min_tls_version == TlsVersion::V13,
-            ..TlsOptions::default()
-        }
+        self.trust().anonymous()
     }
 }
 
@@ -326,27 +388,32 @@ impl Verb {
     }
 }
 
-/// A fault of one field.
-pub(in crate::native) fn invalid(field: &str, why: impl std::fmt::Display) -> CheckError {
-    CheckError::InvalidConfig(format!("`{field}`: {why}"))
+/// The URL in `field`, whose scheme must be one of `schemes`.
+pub(in crate::native) fn url(field: &str, text: &str, schemes: &[&str]) -> Result<Url, Fault> {
+    let url = Url::parse(text.trim()).map_err(|error| match error {
+        ParseError::RelativeUrlWithoutBase => {
+            invalid(field, format_args!("has no scheme, expected {}", either(schemes)))
+        }
+        ParseError::InvalidPort => invalid(field, "invalid port, expected 1 to 65535"),
+        error => invalid(field, error),
+    })?;
+    if !schemes.contains(&url.scheme()) {
+        let why = format_args!("scheme `{}`, expected {}", url.scheme(), either(schemes));
+        return Err(invalid(field, why));
+    }
+    if url.port() == Some(0) {
+        return Err(invalid(field, "invalid port: 0"));
+    }
+    Ok(url)
 }
 
-/// Both, or the faults of both.
-pub(in crate::native) fn both<A, B>(
-    a: Result<A, CheckError>,
-    b: Result<B, CheckError>,
-) -> Result<(A, B), CheckError> {
-    match (a, b) {
-        (Ok(a), Ok(b)) => Ok((a, b)),
-        (Err(CheckError::InvalidConfig(a)), Err(CheckError::InvalidConfig(b))) => {
-            Err(CheckError::InvalidConfig(format!("{a}; {b}")))
-        }
-        (Err(error), _) | (_, Err(error)) => Err(error),
-    }
+fn either(schemes: &[&str]) -> String {
+    let shown: Vec<_> = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
+    shown.join(" or ")
 }
 
 /// `value`, which `method` cannot do without.
-pub(in crate::native) fn needed(field: &str, value: &str, method: &str) -> Result<(), CheckError> {
+pub(in crate::native) fn needed(field: &str, value: &str, method: &str) -> Result<(), Fault> {
     if value.trim().is_empty() {
         return Err(invalid(field, format_args!("`{method}` needs it")));
     }

@@ -4,11 +4,12 @@
 
 use super::{
     auth::{OAuthStyle, basic, bearer},
-    config::{HttpConfig, both, invalid, needed},
+    config::{HttpConfig, WEB, needed, url},
 };
 use crate::{
-    CheckError, ProbeContext,
+    CheckError, Findings, ProbeContext,
     net::{http::Request, tls::TlsOptions},
+    schema::Fault,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -21,7 +22,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 
 /// How long before its end a token is no longer used: it must last for the request it is sent with.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -64,12 +65,18 @@ struct Answer {
 }
 
 impl Grant {
-    pub(super) fn new(config: &HttpConfig) -> Result<Self, CheckError> {
-        both(
-            needed("oauth_token_url", &config.oauth_token_url, "oauth2-cc"),
-            needed("oauth_client_id", &config.oauth_client_id, "oauth2-cc"),
-        )?;
-        Url::parse(&config.oauth_token_url).map_err(|error| invalid("oauth_token_url", error))?;
+    /// Notes what is missing, and what is no URL.
+    pub(super) fn review(config: &HttpConfig, found: &mut Findings) {
+        let (place, client) = (&config.oauth_token_url, &config.oauth_client_id);
+        let given = found.take(needed("oauth_token_url", place, "oauth2-cc"));
+        given.and_then(|()| found.take(url("oauth_token_url", place, &WEB)));
+        found.take(needed("oauth_client_id", client, "oauth2-cc"));
+    }
+
+    pub(super) fn new(config: &HttpConfig) -> Result<Self, Fault> {
+        needed("oauth_token_url", &config.oauth_token_url, "oauth2-cc")?;
+        needed("oauth_client_id", &config.oauth_client_id, "oauth2-cc")?;
+        url("oauth_token_url", &config.oauth_token_url, &WEB)?;
         Ok(Self {
             url: config.oauth_token_url.clone(),
             style: config.oauth_auth_method,
@@ -99,7 +106,7 @@ impl Grant {
         if self.style == OAuthStyle::ClientSecretBasic {
             headers.insert(header::AUTHORIZATION, basic(&self.client, &self.secret)?);
         }
-        let url = Url::parse(&self.url).map_err(|error| invalid("oauth_token_url", error))?;
+        let url = url("oauth_token_url", &self.url, &WEB)?;
         // The form holds the secret: it is shown to the configured endpoint only, and no redirect is followed.
         Ok(Request {
             method: Method::POST,

@@ -1,7 +1,7 @@
 //! A value of a JSON body, compared. Paths, values and texts are those of Peekaping (gjson v1.18's `Result.String`).
 
-use super::config::{HttpConfig, invalid};
-use crate::{CheckError, native::condition::Condition};
+use super::config::HttpConfig;
+use crate::{findings::invalid, native::condition::Condition, schema::Fault};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json_path::JsonPath;
@@ -30,7 +30,7 @@ pub(in crate::native) struct Query {
 
 impl Query {
     /// `None` when nothing is asked.
-    pub(super) fn new(config: &HttpConfig) -> Result<Option<Self>, CheckError> {
+    pub(super) fn new(config: &HttpConfig) -> Result<Option<Self>, Fault> {
         let (text, condition, expected) = (&config.json_query, config.json_condition, &config.expected_value);
         Self::of("json_query", text, condition, expected)
     }
@@ -41,7 +41,7 @@ impl Query {
         text: &str,
         condition: Condition,
         expected: &str,
-    ) -> Result<Option<Self>, CheckError> {
+    ) -> Result<Option<Self>, Fault> {
         if text.is_empty() && condition == Condition::Unset && expected.is_empty() {
             return Ok(None);
         }
@@ -86,7 +86,11 @@ impl Query {
         }
         let value = match &self.path {
             None => by_path(body, &self.text),
-            Some(path) => match path.query(&parse(body)?).all().as_slice() {
+            Some(path) => match path
+                .query(&parse(body, "a query that does not begin with `$`")?)
+                .all()
+                .as_slice()
+            {
                 [] => None,
                 [one] => Some(text(one)),
                 many => serde_json::to_string(many).ok(),
@@ -120,17 +124,19 @@ impl Query {
         }
         let same = match expected {
             None => body == self.expected,
-            Some(expected) => same(&parse(body)?, &expected),
+            Some(expected) => same(&parse(body, "a query for a part of it")?, &expected),
         };
         Ok(same != (self.condition == Condition::NotEqual))
     }
 }
 
 /// The value of a JSON text.
-fn parse(body: &str) -> Result<Value, Unmet> {
+///
+/// `instead` is what would read a larger one.
+fn parse(body: &str, instead: &str) -> Result<Value, Unmet> {
     if body.len() > MOST_PARSED {
         return Err(beyond(&format!(
-            "more than {MOST_PARSED} bytes, which only a query that does not begin with `$` reads"
+            "more than {MOST_PARSED} bytes, which only {instead} reads"
         )));
     }
     serde_json::from_str(body).map_err(|error| beyond(&error.to_string()))
@@ -306,7 +312,8 @@ mod tests {
         }
         assert!(beyond("$[0]", "ok", &large).contains("1048576 bytes"));
         assert!(beyond("$.s", "ok", number).contains("number out of range"));
-        assert!(beyond("", "[1]", &large).contains("1048576 bytes"));
+        let whole = beyond("", "[1]", &large);
+        assert!(whole.contains("1048576 bytes") && !whole.contains('$'), "{whole}");
         assert_eq!(check("0", "==", "ok", &large), Ok(()), "not parsed into memory");
         assert_eq!(check("s", "==", "ok", number), Ok(()), "JSON has such numbers");
         let quoted = format!(r#"{{"s":"{}\""}}"#, "[".repeat(200));

@@ -7,10 +7,12 @@ use super::{
 };
 use crate::{
     CheckError,
+    findings::invalid,
     native::{
         scram::{self, Hash, Scram},
         session::Fault,
     },
+    schema,
 };
 use lapwing_model::Reason;
 
@@ -22,21 +24,21 @@ pub(super) enum Mechanism {
 }
 
 impl Mechanism {
-    /// `None`: not at all. The error is the message.
-    pub(super) fn parse(options: &SaslOptions) -> Result<Option<Self>, String> {
+    /// `None`: not at all.
+    pub(super) fn parse(options: &SaslOptions) -> Result<Option<Self>, schema::Fault> {
         let mechanism = match options.mechanism.as_str() {
             "" | "None" => return Ok(None),
             "PLAIN" => Self::Plain,
             "SCRAM-SHA-256" => Self::Scram(Hash::Sha256),
             "SCRAM-SHA-512" => Self::Scram(Hash::Sha512),
             other => {
-                return Err(format!(
-                    "`sasl_options.mechanism`: unsupported SASL mechanism: {other}"
-                ));
+                let why = format_args!("unsupported SASL mechanism: {other}");
+                return Err(invalid("sasl_options.mechanism", why));
             }
         };
         if options.username.is_empty() || options.password.is_empty() {
-            return Err("`sasl_options`: a mechanism needs `username` and `password`".to_owned());
+            let why = "a mechanism needs `username` and `password`";
+            return Err(invalid("sasl_options", why));
         }
         Ok(Some(mechanism))
     }

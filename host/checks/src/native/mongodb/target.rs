@@ -2,10 +2,10 @@
 
 use super::MongoDbConfig;
 use crate::{
-    ProbeContext,
+    Findings, ProbeContext,
     native::{
         connection::{ConnectionUrl, host_and_port},
-        trust::trust,
+        trust::{Trust, trust},
     },
     net::{Host, NetError, tls::TlsOptions},
 };
@@ -24,8 +24,15 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The error is the message.
-    pub(super) fn parse(config: &MongoDbConfig) -> Result<Self, String> {
+    /// Notes all that is wrong with where to go.
+    pub(super) fn review(config: &MongoDbConfig, found: &mut Findings) {
+        let url = found.of("connectionString", Self::url(config));
+        if let Some(trust) = url.and_then(|url| Self::trust(config, &url)) {
+            trust.review(found);
+        }
+    }
+
+    fn url(config: &MongoDbConfig) -> Result<ConnectionUrl, String> {
         let unfit = |why: &str| format!("connection string validation failed: {why}");
         let url = ConnectionUrl::parse(&config.connection_string).map_err(|why| unfit(&why))?;
         let srv = url.scheme == "mongodb+srv";
@@ -46,19 +53,34 @@ impl Target {
         if url.user.is_some() && url.password.is_none() {
             return Err(unfit("a username needs a password"));
         }
-        let is = |name: &str| url.param(name).map(|value| value == "true");
-        let secure = is("tls").or_else(|| is("ssl")).unwrap_or(srv);
+        Ok(url)
+    }
+
+    /// What is said of TLS, if that is spoken.
+    fn trust<'a>(config: &'a MongoDbConfig, url: &ConnectionUrl) -> Option<Trust<'a>> {
+        let secure = is(url, "tls").or_else(|| is(url, "ssl"));
         let careless = [
             "tlsInsecure",
             "tlsAllowInvalidCertificates",
             "tlsAllowInvalidHostnames",
         ];
-        let trust = trust!(config, careless.iter().any(|name| is(name) == Some(true)));
-        let tls = secure.then(|| trust.options()).transpose();
-        let tls = tls.map_err(|why| format!("`tlsCert`, `tlsKey`: {why}"))?;
+        let careless = careless.iter().any(|name| is(url, name) == Some(true));
+        let trust = Trust {
+            names: ["tlsCa", "tlsCert", "tlsKey"],
+            ..trust!(config, careless)
+        };
+        Some(trust).filter(|_| secure.unwrap_or(url.scheme == "mongodb+srv"))
+    }
+
+    /// The error is the message.
+    pub(super) fn parse(config: &MongoDbConfig) -> Result<Self, String> {
+        let url = Self::url(config)?;
+        let srv = url.scheme == "mongodb+srv";
+        let tls = Self::trust(config, &url).map(Trust::options).transpose();
+        let tls = tls.map_err(|fault| fault.to_string())?;
         let preference = url.param("readPreference").unwrap_or("primary");
         let alone = url.hosts.len() == 1 && !srv && url.param("replicaSet").is_none();
-        let any_member = alone || preference != "primary" || is("directConnection") == Some(true);
+        let any_member = alone || preference != "primary" || is(&url, "directConnection") == Some(true);
         Ok(Self { url, tls, any_member })
     }
 
@@ -97,6 +119,11 @@ impl Target {
         }
         Ok(servers)
     }
+}
+
+/// What the option `name` says, if it is there.
+fn is(url: &ConnectionUrl, name: &str) -> Option<bool> {
+    url.param(name).map(|value| value == "true")
 }
 
 /// Host and port of an SRV record's text (`priority weight port target`), whose target must be of the same domain as the
@@ -138,7 +165,7 @@ mod tests {
     #[test]
     fn a_certificate_is_judged_only_where_tls_is_spoken() {
         let error = with_certificate("mongodb://a/db?tls=true", "half").map(|_| ());
-        assert!(error.unwrap_err().starts_with("`tlsCert`, `tlsKey`: "));
+        assert!(error.unwrap_err().starts_with("`tlsKey`: `tlsCert` needs it"));
         assert!(with_certificate("mongodb://a/db", "half").unwrap().tls.is_none());
     }
 

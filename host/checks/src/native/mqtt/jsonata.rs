@@ -7,6 +7,7 @@ use jsonata_core::{
     evaluator::{CancelToken, EvaluatorOptions},
     value::JValue,
 };
+use serde::de::IgnoredAny;
 use std::time::Duration;
 
 /// Longest expression, in bytes.
@@ -62,11 +63,21 @@ fn value(
     message: &str,
     options: EvaluatorOptions,
 ) -> Result<Result<String, String>, CheckError> {
-    let (expression, message) = match read(expression, message) {
+    // JSON that the library does not read is nested deeper than it goes.
+    let is_json = || serde_json::from_str::<IgnoredAny>(message).is_ok();
+    let parsed = match JValue::from_json_str(message) {
+        Ok(parsed) => parsed,
+        Err(error) if is_json() => {
+            let why = format!("the message is more than `json_path` looks at: {error}");
+            return Err(CheckError::limit_hit(why));
+        }
+        Err(error) => return Ok(Err(format!("Failed to parse JSON message: {error}"))),
+    };
+    let expression = match compile(expression) {
         Ok(read) => read,
         Err(why) => return Ok(Err(why)),
     };
-    match expression.evaluate_with_options(&message, options) {
+    match expression.evaluate_with_options(&parsed, options) {
         Ok(value) => {
             let mut text = String::new();
             print(&value, &mut text);
@@ -79,12 +90,8 @@ fn value(
     }
 }
 
-fn read(expression: &str, message: &str) -> Result<(Expression, JValue), String> {
-    let message =
-        JValue::from_json_str(message).map_err(|error| format!("Failed to parse JSON message: {error}"))?;
-    let expression =
-        Expression::compile(expression).map_err(|error| format!("Invalid JSONata expression: {error}"))?;
-    Ok((expression, message))
+fn compile(expression: &str) -> Result<Expression, String> {
+    Expression::compile(expression).map_err(|error| format!("Invalid JSONata expression: {error}"))
 }
 
 /// As Go's `%v` prints: `map[a:1 b:[1 2]]`, numbers as [`number`] does.
@@ -149,6 +156,15 @@ mod tests {
         evaluate(expression, message.to_owned(), Duration::from_secs(2))
             .await
             .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_message_too_deep_for_us_is_our_limit_and_one_that_is_no_json_is_not() {
+        let deep = format!("{}{}", "[".repeat(400), "]".repeat(400));
+        let error = evaluate("$", deep, Duration::from_secs(2)).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::LimitHit, "{error}");
+        let broken = run("$", &"[".repeat(400)).await.unwrap_err();
+        assert!(broken.starts_with("Failed to parse JSON message"), "{broken}");
     }
 
     #[tokio::test]

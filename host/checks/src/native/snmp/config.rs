@@ -4,7 +4,11 @@ use super::{
     compare::Operator,
     usm::{AuthProtocol, PrivacyProtocol, User},
 };
-use crate::{CheckError, native::ber, net::IpFamily};
+use crate::{
+    CheckError, Findings,
+    native::ber,
+    net::{Host, IpFamily},
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -94,14 +98,14 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(config: SnmpConfig) -> Result<Self, CheckError> {
-        let oid = encoded(&config.oid).ok_or_else(|| {
-            let text = format!("`oid`: `{}` is no object identifier in numbers", config.oid);
-            CheckError::InvalidConfig(text)
-        })?;
+        let mut found = Findings::default();
+        config.review(&mut found);
+        found.into_result()?;
+        let oid = encoded(&config.oid).unwrap_or_default();
         let is_compared = !config.json_path.is_empty() && !config.expected_value.is_empty();
         Ok(Self {
             oid,
-            access: config.access()?,
+            access: config.access(),
             condition: is_compared.then_some((config.json_path_operator, config.expected_value)),
             shown: config.oid,
             port: if config.port == 0 { 161 } else { config.port },
@@ -112,46 +116,52 @@ impl Plan {
 }
 
 impl SnmpConfig {
-    fn access(&self) -> Result<Access, CheckError> {
+    /// Notes everything that is wrong.
+    pub(super) fn review(&self, found: &mut Findings) {
+        found.of("host", Host::parse(&self.host));
+        if encoded(&self.oid).is_none() {
+            found.add(
+                "oid",
+                format_args!("`{}` is no object identifier in numbers", self.oid),
+            );
+        }
+        if self.snmp_version != Version::V3 {
+            return;
+        }
+        if self.username.is_empty() {
+            found.add("username", "`v3` needs it");
+        }
+        let passwords = [
+            ("auth_password", &self.auth_password),
+            ("priv_password", &self.priv_password),
+        ];
+        for (field, text) in passwords {
+            if !text.is_empty() && text.len() < SHORTEST_PASSWORD {
+                found.add(field, "expected at least 8 bytes");
+            }
+        }
+        if self.auth_password.is_empty() && !self.priv_password.is_empty() {
+            found.add("auth_password", "`priv_password` needs it");
+        }
+    }
+
+    fn access(&self) -> Access {
         let number = match self.snmp_version {
             Version::V1 => 0,
             Version::V2c => 1,
-            Version::V3 => return self.user().map(Access::User),
+            Version::V3 => return Access::User(self.user()),
         };
-        Ok(Access::Community(number, self.community.clone().into_bytes()))
+        Access::Community(number, self.community.clone().into_bytes())
     }
 
-    fn user(&self) -> Result<User, CheckError> {
-        let short = |text: &str| !text.is_empty() && text.len() < SHORTEST_PASSWORD;
-        let faults = [
-            (self.username.is_empty(), "`username`: `v3` needs it"),
-            (
-                short(&self.auth_password),
-                "`auth_password`: expected at least 8 bytes",
-            ),
-            (
-                short(&self.priv_password),
-                "`priv_password`: expected at least 8 bytes",
-            ),
-            (
-                self.auth_password.is_empty() && !self.priv_password.is_empty(),
-                "`auth_password`: `priv_password` needs it",
-            ),
-        ];
-        let faults: Vec<&str> = faults
-            .into_iter()
-            .filter_map(|(unfit, text)| unfit.then_some(text))
-            .collect();
-        if !faults.is_empty() {
-            return Err(CheckError::InvalidConfig(faults.join("; ")));
-        }
+    fn user(&self) -> User {
         let password = |text: &str| Some(text.as_bytes().to_vec()).filter(|text| !text.is_empty());
-        Ok(User {
+        User {
             name: self.username.clone().into_bytes(),
             context: self.context_name.clone().into_bytes(),
             auth: password(&self.auth_password).map(|password| (self.auth_protocol, password)),
             privacy: password(&self.priv_password).map(|password| (self.priv_protocol, password)),
-        })
+        }
     }
 }
 

@@ -2,12 +2,10 @@
 
 use crate::{
     CheckError,
-    native::{
-        condition::Condition,
-        http::{config::invalid, query::Query},
-        pattern::Pattern,
-    },
+    findings::invalid,
+    native::{condition::Condition, http::query::Query, pattern::Pattern},
     net::{NetError, Stream, by},
+    schema,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -103,7 +101,7 @@ impl JsonSchema for Base64 {
 }
 
 /// What is wrong with `steps`, beyond what their types say.
-pub(super) fn review(steps: &[Step]) -> Result<(), CheckError> {
+pub(super) fn review(steps: &[Step]) -> Result<(), schema::Fault> {
     for step in steps {
         match step {
             Step::Close(code) if !CloseCode::from(*code).is_allowed() => {
@@ -118,7 +116,7 @@ pub(super) fn review(steps: &[Step]) -> Result<(), CheckError> {
 }
 
 impl JsonRule {
-    fn compile(&self) -> Result<Query, CheckError> {
+    fn compile(&self) -> Result<Query, schema::Fault> {
         let query = Query::of("steps", &self.query, self.condition, &self.value)?;
         query.ok_or_else(|| invalid("steps", "`expect_json`: `query` is missing"))
     }
@@ -196,7 +194,7 @@ impl<'a> Talk<'a> {
                 self.expect(&wanted, |message| payload(message) == bytes.0).await
             }
             Step::ExpectJson(rule) => {
-                let query = rule.compile().map_err(Fault::Unfit)?;
+                let query = rule.compile().map_err(|fault| Fault::Unfit(fault.into()))?;
                 let wanted = format!("a message with '{}' as asked", rule.query);
                 self.expect(&wanted, |message| query.check(&payload(message)).is_ok())
                     .await

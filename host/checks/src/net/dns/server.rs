@@ -90,7 +90,7 @@ impl Net {
         while let Some(from) = servers.pop_front().filter(|_| Instant::now() < deadline) {
             let (asked, bytes) = message(question)?;
             let patience = deadline.min(Instant::now() + RETRY_AFTER);
-            let reply = match time::timeout_at(patience, over_udp(&asked, &bytes, from)).await {
+            let reply = match time::timeout_at(patience, over_udp(&asked, &bytes, from, &self.toll)).await {
                 Ok(Ok(reply)) => reply,
                 Ok(Err(error)) => {
                     keep(&mut failure, error);

@@ -10,7 +10,7 @@ use super::{
     route::Reached,
     stamp::{Stamped, Stamps},
 };
-use crate::net::NetError;
+use crate::net::{Counted, NetError};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, response::Parts};
@@ -59,7 +59,8 @@ impl Exchange {
         // In HTTP/2 the body may be read before its head is looked at; there 1xx heads are the library's to bound.
         let http2 = reached.form == Form::Http2;
         let limit = if http2 { usize::MAX } else { MAX_HEADS };
-        let io = TokioIo::new(Stamped::new(reached.stream, stamps.clone(), limit));
+        let counted = Counted::by(reached.stream, reached.toll);
+        let io = TokioIo::new(Stamped::new(counted, stamps.clone(), limit));
         let opened = time::timeout_at(deadline, open(io, http2)).await;
         let (connection, sender) = opened
             .map_err(|_| NetError::ResponseTimeout(format!("{target} did not take the request")))?

@@ -7,6 +7,7 @@ use super::{
 use crate::net::{
     Host, IpFamily, Net, NetError, dial,
     proxy::{Kind, Stream, Via},
+    quota::Toll,
     tls::TlsOptions,
 };
 use lapwing_model::TlsInfo;
@@ -23,6 +24,7 @@ use url::Url;
 /// A stream on which the hop's request can be sent.
 pub(super) struct Reached {
     pub(super) stream: Stream,
+    pub(super) toll: Toll,
     pub(super) form: Form,
     /// `host:port`, for messages.
     pub(super) target: String,
@@ -66,6 +68,8 @@ impl Net {
         seen: &mut Seen,
         deadline: Instant,
     ) -> Result<(Reached, SocketAddr), NetError> {
+        self.toll.connect()?;
+        let toll = self.toll.clone();
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or_default();
         let encrypted = url.scheme() == "https";
@@ -94,7 +98,12 @@ impl Net {
             } else {
                 form
             };
-            let reached = Reached { stream, form, target };
+            let reached = Reached {
+                stream,
+                toll,
+                form,
+                target,
+            };
             return Ok((reached, peer));
         }
         let mut options = TlsOptions {
@@ -117,7 +126,12 @@ impl Net {
             }
         };
         seen.tls = Some(info);
-        let reached = Reached { stream, form, target };
+        let reached = Reached {
+            stream,
+            toll,
+            form,
+            target,
+        };
         Ok((reached, peer))
     }
 }
@@ -141,6 +155,7 @@ impl Reached {
             .map_err(|error| NetError::from_socket(&error, &target))?;
         Ok(Self {
             stream: Box::new(stream),
+            toll: net.toll.clone(),
             form: Form::Origin,
             target,
         })

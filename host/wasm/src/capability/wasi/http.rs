@@ -8,10 +8,13 @@ mod body;
 mod code;
 mod exchange;
 
-use super::counted::Meter;
 use crate::{
-    abi::v1::wit::net_types::NetError as GuestError, guest::Guest, ledger::Flight, quota::Seat,
-    rights::Right, trace::Begun,
+    abi::v1::wit::net_types::NetError as GuestError,
+    guest::Guest,
+    ledger::Flight,
+    quota::{Meter, Seat},
+    rights::Right,
+    trace::Begun,
 };
 use exchange::Answer;
 use http::Request;
@@ -132,10 +135,7 @@ impl Guest {
         Ok(Ticket {
             net,
             worker: network.worker.clone(),
-            meter: Meter {
-                quota: self.quotas.shared.clone(),
-                ledger: self.ledger.clone(),
-            },
+            meter: self.meter(),
             flight: Flight::begin(&self.ledger, NetError::ConnectTimeout("a request".to_owned())),
             seat,
             begun,

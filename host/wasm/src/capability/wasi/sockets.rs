@@ -10,7 +10,7 @@ mod stream;
 mod tcp;
 mod udp;
 
-use super::{super::Answer, counted::Meter};
+use super::super::Answer;
 use crate::{abi::v1::wit::net_types::NetError as GuestError, guest::Guest, rights::Right, text};
 use code::{Code, Said};
 use lapwing_checks::net::{Host, IpFamily, NetError};
@@ -178,13 +178,6 @@ impl Guest {
             "wasi:sockets: bind to {local}: plugins do not choose local addresses"
         ));
         Err(Code::AccessDenied)
-    }
-
-    fn meter(&self) -> Meter {
-        Meter {
-            quota: self.quotas.shared.clone(),
-            ledger: self.ledger.clone(),
-        }
     }
 }
 

@@ -180,13 +180,29 @@ async fn a_folder_that_appears_later_is_taken_up() {
     let folder = open(&path, small(), Arc::new(|_: &_| Vec::new())).await;
     folder.watch();
     assert!(folder.reports().is_empty());
-    let serves = || folder.registry().borrow().executor("fixture-echo").is_ok();
-    for _ in 0..2 {
-        fs::create_dir(&path).unwrap();
-        fs::copy(fixture("echo"), path.join("echo.wasm")).unwrap();
-        eventually("it serves", async || serves()).await;
-        fs::remove_dir_all(&path).unwrap();
-        folder.reload().await.unwrap();
-        assert!(!serves());
-    }
+    let serves = |kind: &str| folder.registry().borrow().executor(kind).is_ok();
+    fs::create_dir(&path).unwrap();
+    fs::copy(fixture("echo"), path.join("echo.wasm")).unwrap();
+    eventually("it serves", async || serves("fixture-echo")).await;
+
+    // Away, it takes nothing down.
+    let aside = root.path().join("aside");
+    fs::rename(&path, &aside).unwrap();
+    let told = || folder.reports().pop().and_then(|report| report.degraded);
+    eventually("that it is away is told", async || {
+        told().is_some_and(|why| why.starts_with("the plugin folder cannot be read: No such file"))
+    })
+    .await;
+    folder.reload().await.unwrap_err();
+    assert!(serves("fixture-echo"));
+    fs::rename(&aside, &path).unwrap();
+    eventually("that it is back is seen", async || told().is_none()).await;
+    assert!(serves("fixture-echo"));
+
+    // Another in its place is what counts, and is watched.
+    fs::rename(&path, &aside).unwrap();
+    fs::create_dir(&path).unwrap();
+    eventually("its kinds are gone", async || !serves("fixture-echo")).await;
+    fs::copy(fixture("empty"), path.join("empty.wasm")).unwrap();
+    eventually("the other folder's serve", async || serves("fixture-empty")).await;
 }

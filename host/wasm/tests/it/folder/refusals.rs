@@ -4,10 +4,19 @@ use super::{Watched, version};
 use crate::support::{checker, eventually, fixture, small};
 use lapwing_wasm::PluginSettings;
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{PermissionsExt, chown, symlink},
+    },
+    path::Path,
     sync::Arc,
 };
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sort_of_unfit_file_is_refused_by_name() {
@@ -25,7 +34,7 @@ async fn every_sort_of_unfit_file_is_refused_by_name() {
     old("code.wasm", &code);
     old("other.wasm", &wat::parse_str(checker("")).unwrap());
     old("open.wasm", &whole);
-    fs::set_permissions(watched.path("open.wasm"), fs::Permissions::from_mode(0o646)).unwrap();
+    mode(&watched.path("open.wasm"), 0o646);
     fs::create_dir(watched.path("folder.wasm")).unwrap();
     symlink(outside.path().join("echo.wasm"), watched.path("link.wasm")).unwrap();
     symlink(outside.path().join("none"), watched.path("dangling.wasm")).unwrap();
@@ -45,7 +54,7 @@ async fn every_sort_of_unfit_file_is_refused_by_name() {
         ("other.wasm", "failed: does not fit the interface"),
         (
             "open.wasm",
-            "failed: writable by others (mode 646); take that away with `chmod o-w`",
+            "failed: writable by others (mode 646); take that away with `chmod go-w`",
         ),
         ("folder.wasm", "failed: not a regular file"),
         ("link.wasm", "failed: a link out of the plugin folder, to `"),
@@ -57,14 +66,14 @@ async fn every_sort_of_unfit_file_is_refused_by_name() {
     // A link within the folder is a file like any other, and what is mended is taken up.
     symlink("open.wasm", watched.path("within.wasm")).unwrap();
     watched.until("within.wasm", "failed: writable by others").await;
-    fs::set_permissions(watched.path("open.wasm"), fs::Permissions::from_mode(0o644)).unwrap();
+    mode(&watched.path("open.wasm"), 0o644);
     eventually("it serves under one of its names", async || {
         watched.serves("fixture-echo")
     })
     .await;
 
-    // In a folder that anybody writes to nothing new is taken; what serves was read before.
-    fs::set_permissions(watched.root.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    // In a folder that anybody writes to nothing new is taken; what serves was read before, and the report says so.
+    mode(watched.root.path(), 0o777);
     watched.put("new.wasm", &fs::read(fixture("empty")).unwrap());
     watched.folder.reload().await.unwrap();
     let root = fs::canonicalize(watched.root.path()).unwrap();
@@ -76,10 +85,121 @@ async fn every_sort_of_unfit_file_is_refused_by_name() {
         let state = watched.state(name);
         assert!(state.starts_with(&why), "{name}: {state}");
     }
+    let told = watched.folder.reports();
+    let told = told.iter().filter_map(|report| report.degraded.as_deref());
+    assert!(
+        told.clone().any(|told| told.contains(&why)),
+        "{:?}",
+        told.collect::<Vec<_>>()
+    );
     assert!(watched.serves("fixture-echo") && !watched.serves("fixture-empty"));
-    fs::set_permissions(watched.root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    mode(watched.root.path(), 0o755);
+    eventually("the new mode is seen", async || {
+        watched.serves("fixture-empty")
+            && watched
+                .folder
+                .reports()
+                .iter()
+                .all(|report| report.degraded.is_none())
+    })
+    .await;
+    watched.until("elf.wasm", "failed: not WebAssembly").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_could_change_is_not_loaded_wherever_it_lies() {
+    let watched = Watched::new().await;
+    let inner = watched.path("inner");
+    fs::create_dir(&inner).unwrap();
+    mode(&inner, 0o777);
+    fs::copy(fixture("echo"), inner.join("echo.wasm")).unwrap();
+    symlink("inner/echo.wasm", watched.path("linked.wasm")).unwrap();
+    watched.until("linked.wasm", "failed: its folder `").await;
+    let state = watched.state("linked.wasm");
+    assert!(
+        state.contains("/inner` is writable by others (mode 777)"),
+        "{state}"
+    );
+    // Only the folder of what the link leads to changes. Where all write but none to another's file, ours are safe.
+    for fit in [0o755, 0o1777] {
+        mode(&inner, 0o777);
+        watched.folder.reload().await.unwrap();
+        let report = watched.report("linked.wasm").unwrap();
+        assert!(
+            !report.is_active() || report.degraded.is_some(),
+            "{:?}",
+            report.state
+        );
+        mode(&inner, fit);
+        watched.folder.reload().await.unwrap();
+        let report = watched.report("linked.wasm").unwrap();
+        assert!(
+            report.is_active() && report.degraded.is_none(),
+            "{:?} {:?}",
+            report.state,
+            report.degraded
+        );
+    }
+
+    let ours = watched.path("ours.wasm");
+    fs::copy(fixture("empty"), &ours).unwrap();
+    mode(&ours, 0o664);
+    // Who is not root cannot give files away.
+    let me = fs::metadata(&ours).unwrap();
+    let own = std::os::unix::fs::MetadataExt::uid(&me);
+    if chown(&ours, None, Some(12_345)).is_err() {
+        return;
+    }
+    watched
+        .until("ours.wasm", "failed: writable by others (mode 664)")
+        .await;
+    // A group of the same number is the user's alone.
+    chown(&ours, None, Some(own)).unwrap();
+    watched.until("ours.wasm", "active").await;
+    chown(&ours, Some(12_345), None).unwrap();
+    watched
+        .until_degraded("ours.wasm", "failed: belongs to user 12345")
+        .await;
+    // Whose folder it is could replace its files anyway, and the operator chose the folder.
+    chown(watched.root.path(), Some(12_345), None).unwrap();
     watched.folder.reload().await.unwrap();
-    assert!(watched.serves("fixture-empty"));
+    let report = watched.report("ours.wasm").unwrap();
+    assert!(report.degraded.is_none(), "{:?}", report.degraded);
+    chown(&inner, Some(54_321), None).unwrap();
+    let report = watched
+        .until_degraded("linked.wasm", "failed: its folder `")
+        .await;
+    let why = report.degraded.unwrap();
+    assert!(why.contains("` belongs to user 54321"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_a_name_that_cannot_be_shown_is_refused_and_listed() {
+    let watched = Watched::new().await;
+    for name in [
+        &b"\xff.wasm"[..],
+        b"a\nINFO b.wasm",
+        "gnp\u{202e}.wasm".as_bytes(),
+    ] {
+        fs::copy(fixture("echo"), watched.root.path().join(OsStr::from_bytes(name))).unwrap();
+    }
+    let reports = watched.folder.reload().await.unwrap();
+    let listed = serde_json::to_value(&reports).unwrap();
+    let listed = listed.as_array().unwrap();
+    assert_eq!(listed.len(), 3);
+    for report in listed {
+        let reason = report["reason"].as_str().unwrap();
+        assert!(
+            report["state"] == "failed" && reason.starts_with("its name "),
+            "{report}"
+        );
+    }
+    let shown = |name: &str| {
+        listed
+            .iter()
+            .any(|report| report["path"].as_str().unwrap().ends_with(name))
+    };
+    assert!(shown("/\u{fffd}.wasm") && shown("/a\nINFO b.wasm"), "{listed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

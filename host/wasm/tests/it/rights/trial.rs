@@ -6,6 +6,14 @@ use lapwing_checks::CheckError;
 use lapwing_model::{Reason, Status};
 use lapwing_wasm::{Trial, TrialOptions};
 use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 const MORE: &str = "fixture-steps-more";
 
@@ -108,4 +116,59 @@ async fn a_flood_of_calls_is_counted_and_cut() {
         .collect();
     let trial = trial(&steps, &json!({ "steps": flood }), &[]).await.unwrap();
     assert_eq!((trial.calls.len(), trial.more_calls), (1000, 200));
+}
+
+/// `/n` redirects to `/n-1`, with a kilobyte of head; `/0` breaks off after three kilobytes of its body. The port, and how
+/// many connections came.
+async fn stairs() -> (u16, Arc<AtomicU32>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connections = Arc::new(AtomicU32::new(0));
+    let count = connections.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, Relaxed);
+            let mut request = vec![0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or_default();
+            let answer = match path.trim_start_matches('/').parse::<u32>() {
+                Ok(0) => format!("200 OK\r\ncontent-length: 9000\r\n\r\n{}", "x".repeat(3000)),
+                Ok(step) => format!(
+                    "302 Found\r\nlocation: /{}\r\nx-long: {}\r\ncontent-length: 0\r\n\r\n",
+                    step - 1,
+                    "x".repeat(1000)
+                ),
+                Err(_) => "404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            };
+            let _ = stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).await;
+        }
+    });
+    (port, connections)
+}
+
+#[tokio::test]
+async fn connections_and_bytes_of_what_failed_count() {
+    let steps = Steps::new().await;
+    let (port, connections) = stairs().await;
+    let descend = |from: u32| json!({ "do": "http", "to": format!("http://127.0.0.1:{port}/{from}"), "redirects": 255 });
+
+    let once = trial(&steps, &json!({ "steps": [descend(4)] }), &["127.0.0.1"]).await;
+    let once = once.unwrap();
+    assert!(once.calls[0].failed, "{:?}", once.calls);
+    assert_eq!(once.connects, 5);
+    assert!(
+        (7000..12_000).contains(&once.network_bytes),
+        "{}",
+        once.network_bytes
+    );
+
+    connections.store(0, Relaxed);
+    let config = json!({ "steps": [descend(20), descend(20), descend(20)], "end": "down" });
+    let result = trial(&steps, &config, &["127.0.0.1"]).await.unwrap().result;
+    assert_eq!(
+        (result.reason, result.message.as_str()),
+        (Some(Reason::LimitHit), "too many connections (`limits.connects`)")
+    );
+    assert_eq!(connections.load(Relaxed), 32);
 }

@@ -127,11 +127,9 @@ impl Body for Inward {
         }
         Poll::Ready(frame.map(|frame| {
             frame.map_err(|error| {
-                let (told, seen) = code::of_exchange(&error, &self.target);
-                if let Some(seen) = seen {
-                    self.ledger.book_failure(&seen);
-                }
-                told
+                let seen = NetError::from_hyper(&error, &self.target);
+                self.ledger.book_failure(&seen);
+                code::of(&seen)
             })
         }))
     }

@@ -1,7 +1,6 @@
 //! One request over one connection: dial, encrypt, send, and hand the answer's body on as it comes.
 
 use super::{
-    super::counted::{Counted, Meter},
     Ticket,
     body::{Inward, Outward},
     code,
@@ -11,7 +10,7 @@ use http::{HeaderValue, Method, Request, Response, Uri, header, uri::Scheme};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use lapwing_checks::net::{Host, IpFamily, NetError, tls::TlsOptions};
+use lapwing_checks::net::{Counted, Host, IpFamily, NetError, tls::TlsOptions};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -180,7 +179,7 @@ impl Ticket {
             Outward::new(body, flight.clone(), step.clone())
         })?;
         let sent = async {
-            let io = TokioIo::new(Counted::new(stream, Meter::clone(&meter)));
+            let io = TokioIo::new(Counted::new(stream, Arc::new(meter.clone())));
             let (mut sender, connection) = http1::Builder::new()
                 .title_case_headers(true)
                 .max_buf_size(HEAD_BYTES)
@@ -207,11 +206,9 @@ impl Ticket {
                 return Ok((response.map(body), Box::new(rest)));
             }
             Ok(Err(error)) => {
-                let (failure, seen) = code::of_exchange(&error, &target.name);
-                if let Some(seen) = seen {
-                    ledger.book_failure(&seen);
-                }
-                failure
+                let seen = NetError::from_hyper(&error, &target.name);
+                ledger.book_failure(&seen);
+                code::of(&seen)
             }
             Err(_) => {
                 ledger.entries().timed_out = true;

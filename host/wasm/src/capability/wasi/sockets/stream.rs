@@ -3,10 +3,12 @@
 //! Reading and writing are done where the guest asks for them, without a task beside it: a wait is a wait for the
 //! peer, and is written down as one.
 
-use super::super::counted::{Exhausted, Meter};
-use crate::{ledger::Flight, quota::Seat};
+use crate::{
+    ledger::Flight,
+    quota::{Meter, Seat},
+};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use lapwing_checks::net::NetError;
+use lapwing_checks::net::{NetError, Quota};
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -203,7 +205,7 @@ impl Wire {
     }
 }
 
-fn exhausted(quota: Exhausted) -> StreamError {
+fn exhausted(quota: NetError) -> StreamError {
     StreamError::LastOperationFailed(quota.into())
 }
 

@@ -1,14 +1,17 @@
 //! `wasi:sockets/udp`: datagrams to peers that are judged one by one, and from those peers only.
 
 use super::{
-    super::counted::Meter,
     code::{self, Code, Fault, Said},
     fits,
     tcp::unspecified,
     wit::{udp, udp_create_socket},
 };
-use crate::{guest::Guest, ledger::Flight, quota::Seat};
-use lapwing_checks::net::NetError;
+use crate::{
+    guest::Guest,
+    ledger::Flight,
+    quota::{Meter, Seat},
+};
+use lapwing_checks::net::{NetError, Quota};
 use std::{
     future,
     io::{self, ErrorKind},
@@ -307,10 +310,11 @@ impl Guest {
         if datagram.data.len() > DATAGRAM {
             return Err(Code::DatagramTooLarge.into());
         }
-        self.take_bytes(datagram.data.len()).map_err(|refusal| Fault {
-            code: Code::AccessDenied,
-            why: refusal.to_string(),
-        })?;
+        self.take_bytes(datagram.data.len().max(1))
+            .map_err(|refusal| Fault {
+                code: Code::AccessDenied,
+                why: refusal.to_string(),
+            })?;
         let sent = match port.remote {
             Some(_) => socket.try_send(&datagram.data),
             None => socket.try_send_to(&datagram.data, to),
@@ -372,12 +376,7 @@ impl Port {
             }
             match socket.try_recv_from(&mut buffer) {
                 Ok((length, from)) if self.peers().contains(&from) => {
-                    if self.meter.room(length).is_ok_and(|room| room == length) {
-                        self.meter.count(length);
-                    } else {
-                        self.meter.exhausted();
-                        return Err(Code::AccessDenied);
-                    }
+                    self.meter.message(length).map_err(|_| Code::AccessDenied)?;
                     datagrams.push(udp::IncomingDatagram {
                         data: buffer.get(..length).unwrap_or_default().to_vec(),
                         remote_address: from.into(),
