@@ -78,7 +78,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         for part in [
-            "`port`: 70000",
+            "`port`: expected 1 to 65535",
             "`host`: is missing",
             "`extra`: unknown field, expected one of `host`, `port`",
         ] {
