@@ -11,7 +11,11 @@ async fn review(kind: &str, config: &Value) -> String {
     let executor = registry.get(kind).unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);
     match executor.review(&config.to_string(), "config", deadline).await {
-        Ok(faults) => faults.iter().map(|fault| format!("{fault}\n")).collect(),
+        Ok(faults) => faults
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n"),
         Err(error) => error.to_string(),
     }
 }

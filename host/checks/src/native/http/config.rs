@@ -291,13 +291,13 @@ impl HttpConfig {
             AuthMethod::Mtls => auth::review_mtls(&self, found),
             AuthMethod::OAuth2Cc => Grant::review(&self, found),
             _ => {
-                _ = found.take(Auth::apply(
+                found.take(Auth::apply(
                     &self,
                     url.as_ref(),
                     &mut headers,
                     &mut tls,
                     Timestamp::UNIX_EPOCH,
-                ))
+                ));
             }
         }
         if url.is_some_and(|url| url.scheme() == "https") {
