@@ -87,7 +87,9 @@ pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result
             args.timeout.unwrap_or(DEFAULT_TIMEOUT),
         );
         if !args.json {
-            subject.hints(&host)?.iter().for_each(|hint| console::note(hint));
+            for hint in subject.hints(&host)? {
+                console::note(&hint);
+            }
         }
         let trial = match subject
             .plugin
@@ -106,7 +108,9 @@ pub(crate) fn main(args: &TestArgs, environment: &Environment) -> anyhow::Result
         });
         if !args.json {
             let advice = advice::advice(&kind.kind, &result.observation);
-            advice.iter().for_each(|hint| console::note(&one_line(hint)));
+            for hint in advice {
+                console::note(&one_line(&hint));
+            }
         }
         Ok(match result.observation.reason {
             Some(Reason::InvalidConfig | Reason::UnknownKind) => Exit::Usage,
