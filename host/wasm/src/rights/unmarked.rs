@@ -98,9 +98,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(scope: &str, properties: Value, example: Value) -> Unmarked {
+    fn read(scope: &str, properties: &Value, example: &Value) -> Unmarked {
         let map = Map::read(&json!({ "type": "object", "properties": properties })).unwrap();
-        Unmarked::read([("net.tcp", [scope.to_owned()].as_slice())], &map, &example)
+        Unmarked::read([("net.tcp", [scope.to_owned()].as_slice())], &map, example)
     }
 
     #[test]
@@ -115,8 +115,8 @@ mod tests {
         ] {
             let found = read(
                 "{config.place}",
-                json!({ "place": text }),
-                json!({ "place": value }),
+                &json!({ "place": text }),
+                &json!({ "place": value }),
             );
             let advice = format!("no field of the schema is marked as target: mark `place` with {mark}");
             assert_eq!(found.advice().collect::<Vec<_>>(), [advice]);
@@ -131,7 +131,11 @@ mod tests {
             json!({ "x-lapwing-target": "none" }),
             json!({ "type": "object", "properties": { "name": { "format": "uri" } } }),
         ] {
-            let found = read("{config.host}:{config.port}", json!({ "host": mark }), json!({}));
+            let found = read(
+                "{config.host}:{config.port}",
+                &json!({ "host": mark }),
+                &json!({}),
+            );
             assert_eq!(found.0.len(), 0, "{mark}");
         }
         let secret = ("secret", &["{config.token}".to_owned()][..]);
@@ -143,7 +147,7 @@ mod tests {
     fn the_places_of_a_configuration_are_found_through_arrays() {
         let servers = json!({ "servers": { "items": { "properties": { "host": { "type": "string" } } } },
                               "page": { "format": "uri" } });
-        let found = read("{config.servers.host}:25", servers, json!({}));
+        let found = read("{config.servers.host}:25", &servers, &json!({}));
         assert!(
             found
                 .advice()

@@ -50,7 +50,7 @@ async fn the_plugin_of_the_readmes_runs_without_a_grant() {
     ] {
         let config = format!(r#"{{"host":"127.0.0.1","port":{port},"user":"{user}"}}"#);
         let seen = bench.run(&config, Duration::from_secs(5)).await.unwrap();
-        let said = seen.reason.as_ref().map(|reason| reason.as_str());
+        let said = seen.reason.as_ref().map(lapwing_model::Reason::as_str);
         assert_eq!((seen.status, said), (status, reason), "{}", seen.message);
     }
 }
