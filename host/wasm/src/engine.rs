@@ -32,10 +32,11 @@ const SLOT_BYTES: usize = 256 << 20;
 /// Stack for the host's own code in a guest's call.
 const HOST_STACK: usize = 512 << 10;
 
-/// What a stack keeps of its pages between runs, cleared: as deep as a guest and the host's call below it are when a check
-/// goes out on the network (35 to 45 KiB; with 16 KiB kept, the pages taken anew cost a fifth of a whole HTTP check). The
-/// rest is given back, or one overflow after the other would leave every stack of the pool as large as it can be.
-const WARM_STACK: usize = 48 << 10;
+/// What a stack keeps of its pages between runs, cleared; a check that only computes takes less. One that goes out on the
+/// network takes several times that: with 128 KiB an HTTP check costs a sixth less, and a pool's every stack that was once
+/// used keeps those for good. The rest is given back, or one overflow after the other would leave every stack of the pool
+/// as large as it can be.
+const WARM_STACK: usize = 16 << 10;
 
 /// Most of each in one component; the settings' limits do not go beyond.
 const MEMORIES: u32 = 4;

@@ -212,6 +212,14 @@ async fn what_a_schema_bounds_is_bounded_in_a_run_as_well() {
     assert!(tried > 50, "{tried}");
 }
 
+#[test]
+fn every_schema_is_one_that_faults_can_be_explained_by() {
+    for kind in kinds() {
+        let schema = lapwing_checks::schema::Schema::new(&kind.schema, &kind.sensitive);
+        assert!(schema.is_ok(), "{}: {schema:?}", kind.kind);
+    }
+}
+
 #[tokio::test]
 async fn every_fault_of_a_config_is_told_at_once() {
     for (kind, config, parts) in [
