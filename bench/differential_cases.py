@@ -19,6 +19,7 @@ DIFFERENCES = {
     "expiring": "a certificate about to end is degraded, where that is watched; blackbox has only a metric for it",
     "dns-without-records": "NOERROR without the records asked for is down unless allowed",
     "dig-wants-records": "check_dig cannot be told that no record is what is wanted",
+    "head-without-body": "a condition on the body of an answer to HEAD is refused at set-up; the others call the target down",
     "lines": "`expect` looks at bytes as they come; blackbox waits for a line end",
 }
 
@@ -119,8 +120,8 @@ def http_cases(at):
         ("-H", "shop.example", "-k", "Host: shop.example"))  # fmt: skip
     yield http(at, "HEAD", "/head-only", "up", {"method": "HEAD"}, {"method": "HEAD"}, ("-j", "HEAD"))
     yield http(at, "GET where HEAD is wanted", "/head-only", "down http_status")
-    yield http(at, "HEAD has no body to match", "/ok", "down assertion_failed", {"method": "HEAD", "body_must_match": ["fox"]},
-        {"method": "HEAD"} | body, ("-j", "HEAD", "-r", "fox"))  # fmt: skip
+    yield http(at, "HEAD has no body to match", "/ok", "unknown invalid_config", {"method": "HEAD", "body_must_match": ["fox"]},
+        {"method": "HEAD"} | body, ("-j", "HEAD", "-r", "fox"), dict.fromkeys(("blackbox", "plugin"), "head-without-body"))  # fmt: skip
     auth = {"authMethod": "basic", "basic_auth_user": "jo"}
     yield http(at, "basic auth", "/auth", "up", auth | {"basic_auth_pass": "secret"},
         {"basic_auth": {"username": "jo", "password": "secret"}}, ("-a", "jo:secret"))  # fmt: skip
@@ -211,7 +212,7 @@ def tls_cases(at):
     shop = {"server_name": "shop.example"}
     yield case("certificate's name asked for", "up", "another name", shop, shop)
     yield case("TLS 1.3 wanted of TLS 1.2", "down tls_failed", "TLS 1.2", {"min_tls_version": "1.3"}, {"min_version": "TLS13"}, None)
-    yield case("HTTP/2 wanted of HTTP/1.1", "down tls_failed", "good", {"http_version": "2"}, plugin=("-e", "HTTP/2"),
+    yield case("HTTP/2 wanted of HTTP/1.1", "down version_mismatch", "good", {"http_version": "2"}, plugin=("-e", "HTTP/2"),
         more={"valid_http_versions": ["HTTP/2.0"]})  # fmt: skip
     watched, metric = {"cert_expiry_warn_days": 14}, {"blackbox": "expiring"}
     yield case("good, watched", "up", "good", watched, plugin=("-C", "14"))
