@@ -1,6 +1,10 @@
 //! `lapwing plugin test|conformance|bench`: one file, tried out.
 
-use crate::support::{plugins, process::say, targets};
+use crate::support::{
+    plugins,
+    process::{Said, say},
+    targets,
+};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -372,19 +376,24 @@ fn a_test_of_a_plugin_with_a_native_kind_says_that_a_folder_refuses_it() {
     );
 }
 
-#[test]
-fn a_test_advises_on_a_verdict_that_tells_nothing() {
-    let config = r#"{"host": "127.0.0.1", "port": 9}"#;
+/// What `plugin test` says of the careless plugin, which misbehaves by the port it is given.
+fn careless(port: u16) -> Said {
+    let config = format!(r#"{{"host": "127.0.0.1", "port": {port}}}"#);
     let file = plugin("fixtures/careless.wasm");
-    let said = say(&[
+    say(&[
         "plugin",
         "test",
         &file,
         "--kind",
         "fixture-misspelt",
         "--config",
-        config,
-    ]);
+        &config,
+    ])
+}
+
+#[test]
+fn a_test_advises_on_a_verdict_that_tells_nothing() {
+    let said = careless(9);
     assert_eq!(said.code, 1, "{}{}", said.out, said.err);
     for part in [
         "this down has no message",
@@ -397,17 +406,7 @@ fn a_test_advises_on_a_verdict_that_tells_nothing() {
 
 #[test]
 fn a_panic_is_told_once_and_without_advice_that_cannot_be_followed() {
-    let file = plugin("fixtures/careless.wasm");
-    let config = r#"{"host": "127.0.0.1", "port": 7}"#;
-    let said = say(&[
-        "plugin",
-        "test",
-        &file,
-        "--kind",
-        "fixture-misspelt",
-        "--config",
-        config,
-    ]);
+    let said = careless(7);
     assert_eq!(said.code, 2, "{}{}", said.out, said.err);
     let log = said.out.split_once("\nlog\n").unwrap().1;
     assert_eq!(

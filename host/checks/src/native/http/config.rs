@@ -219,7 +219,6 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(mut config: HttpConfig, json: bool, cx: &ProbeContext) -> Result<Self, CheckError> {
         let url = url("url", &config.url, &WEB)?;
-        config.admit_statuses()?;
         let (method, verb) = config.method.names();
         let mut headers = config.default_headers();
         // A name of the user's replaces ours, whatever the number of its values.
@@ -285,7 +284,6 @@ impl HttpConfig {
     pub(super) fn review(mut self, kind: &str, json: bool, found: &mut Findings) {
         self.review_purpose(kind, found);
         let url = found.take(url("url", &self.url, &WEB));
-        found.take(self.admit_statuses());
         let (mut headers, mut tls) = (HeaderMap::new(), self.tls_options());
         match self.auth_method {
             AuthMethod::Mtls => auth::review_mtls(&self, found),
@@ -319,13 +317,6 @@ impl HttpConfig {
         if kind == "http-json-query" && !asks && self.json_condition == Condition::Unset {
             found.add("json_query", "`http-json-query` needs it; `http` does without");
         }
-    }
-
-    fn admit_statuses(&self) -> Result<(), Fault> {
-        if self.accepted_statuscodes.is_empty() {
-            return Err(invalid("accepted_statuscodes", "an empty list accepts nothing"));
-        }
-        Ok(())
     }
 
     /// What is said of TLS, the client's certificate only where it is shown.
