@@ -82,7 +82,7 @@ pub(crate) struct PluginExecutor {
 pub(crate) struct Attempt {
     pub(crate) verdict: Verdict,
     pub(crate) aside: Aside,
-    /// Time waited for a free slot, and then for a thread.
+    /// Time waited for a free slot, and then for a processor.
     pub(crate) queued: Duration,
     /// Time from the start of the call to its end.
     pub(crate) elapsed: Duration,

@@ -176,9 +176,12 @@ impl Ledger {
         self.review_flights();
     }
 
-    /// Time the guest waited for a thread so far.
+    /// Time the guest wanted a processor and had none: it waited for a thread, or the operating system let its thread
+    /// wait.
     pub(crate) fn queued(&self) -> Duration {
-        self.queueing.total(self.elapsed())
+        let now = self.elapsed();
+        let held = self.holding.total(now);
+        self.queueing.total(now) + held.saturating_sub(self.processor.most(self.holding.runs()))
     }
 
     /// The processor time the guest took, once it took a tick or more; the time it held a thread until then.
@@ -283,6 +286,7 @@ fn nanos(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::TICK;
 
     #[test]
     fn time_without_a_thread_is_not_held() {
@@ -315,6 +319,18 @@ mod tests {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(2) {}
         assert!(ledger.queued() >= queued + Duration::from_millis(2));
+    }
+
+    #[test]
+    fn a_thread_that_the_operating_system_lets_wait_is_no_processor() {
+        let ledger = Ledger::new();
+        ledger.resume();
+        std::thread::park_timeout(TICK * 8);
+        let queued = ledger.queued();
+        assert!(queued >= TICK * 6, "{queued:?}");
+        ledger.tick();
+        ledger.suspend();
+        assert!(ledger.queued() >= queued, "what it took is one tick");
     }
 
     #[test]

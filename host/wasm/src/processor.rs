@@ -57,6 +57,15 @@ impl Processor {
         measured.then(|| Duration::from_nanos(self.sum.load(Relaxed)))
     }
 
+    /// The most it can have taken so far: what is measured, and a tick where nobody has looked, which is the stretch that
+    /// is `running` or, before the first tick, all of it.
+    pub(crate) fn most(&self, running: bool) -> Duration {
+        match self.measured() {
+            Some(measured) if !running => measured,
+            measured => measured.unwrap_or_default() + TICK,
+        }
+    }
+
     fn count(&self, now: u64) {
         let since = self.since.swap(now, Relaxed);
         self.sum.fetch_add(now.saturating_sub(since), Relaxed);

@@ -66,7 +66,7 @@ pub(crate) struct Report<T> {
     pub(crate) waited: Duration,
     /// The setting that kept it waiting, if one did.
     pub(crate) gate: &'static str,
-    /// Time the guest waited for a thread after that.
+    /// Time the guest wanted a processor after that and had none.
     pub(crate) queued: Duration,
     /// Time from the start of the call to its end.
     pub(crate) elapsed: Duration,

@@ -40,7 +40,7 @@ pub struct Trial {
     pub refusals: u64,
     /// Time from the start of the call to its end, in microseconds.
     pub elapsed_us: u64,
-    /// Time waited for a free slot and for a thread, in microseconds.
+    /// Time waited for a free slot and for a processor, in microseconds.
     pub queued_us: u64,
     /// Time the plugin's own code held a thread, in microseconds.
     pub cpu_us: u64,

@@ -70,10 +70,10 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
             )),
             Conduct::Unseen,
         ),
-        // Most of what the network left of its time it had no thread: not its doing.
-        Ending::OutOfTime if queued > elapsed.saturating_sub(entries.network) / 2 => {
+        // Most of what the network left of its time it had no processor: not its doing.
+        Ending::OutOfTime if queued > elapsed.saturating_sub(entries.network) * 3 / 5 => {
             let ms = queued.as_millis();
-            let why = format!("this worker was too busy: waited {ms} ms for a thread (`plugins.threads`)");
+            let why = format!("this worker was too busy: waited {ms} ms for a processor (`plugins.threads`)");
             (Err(plugin(Reason::LimitHit, why, true)), Conduct::Unseen)
         }
         Ending::OutOfTime => fault(
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_without_a_thread_is_not_at_fault() {
+    fn a_guest_without_a_processor_is_not_at_fault() {
         let entries = Entries {
             network: BUDGET / 2,
             ..Entries::default()

@@ -149,7 +149,7 @@ fn of_trial(trial: &Trial, result: &CheckResult, all: bool, console: Console) ->
         lines.extend(trial.output.lines().map(|line| format!("  {}", one_line(line))));
     }
     lines.push(format!(
-        "\nused      {} in all, {} of its own code, {} waiting for a thread; {} KiB memory, {} connections, {} DNS questions, {} bytes",
+        "\nused      {} in all, {} of its own code, {} waiting for a processor; {} KiB memory, {} connections, {} DNS questions, {} bytes",
         ms(trial.elapsed_us),
         ms(trial.cpu_us),
         ms(trial.queued_us),
