@@ -1,8 +1,11 @@
 //! The plugin for a TCP service that docs/writing-plugins.md shows in every language: tested, built and run as told there.
+//!
+//! Where no macro looks at configurations it gets a `config-check`, too: a component in JavaScript or Python takes half a
+//! minute to build and to compile.
 
 use super::{blocks, run};
 use crate::support::targets;
-use std::fs;
+use std::{fs, path::Path};
 
 /// The blocks under `heading` in `language`, in order.
 fn of(heading: &str, language: &str) -> Vec<String> {
@@ -12,15 +15,40 @@ fn of(heading: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-/// Begins a project, puts what the page shows into `files`, and does what the page says; `test` is the language's own.
-async fn follow(heading: &str, language: &str, files: &[&str], test: &str) {
+/// A project as the page shows it.
+struct Project {
+    /// The page's heading.
+    heading: &'static str,
+    /// As `plugin new --lang` takes it.
+    language: &'static str,
+    /// Where the shown sources go, in order.
+    files: &'static [&'static str],
+    /// Runs the language's own tests.
+    test: &'static str,
+    /// What gives the first file a `config-check` that refuses an `expect` of spaces: what to write in place of what.
+    validate: &'static [(&'static str, &'static str)],
+}
+
+/// Begins a project, puts what the page shows into its files, and does what the page says.
+async fn follow(project: Project) {
+    let Project {
+        heading,
+        language,
+        files,
+        test,
+        validate,
+    } = project;
     let server = targets::smtp().await;
     let folder = tempfile::tempdir().unwrap();
     let begin = format!("lapwing plugin new banner --lang {language}");
     assert!(run(&begin, folder.path()).status.success());
     let project = folder.path().join("banner");
-    let sources = of(heading, language);
+    let mut sources = of(heading, language);
     assert_eq!(sources.len(), files.len(), "{heading}");
+    for (what, with) in validate {
+        assert!(sources[0].contains(what), "{heading}: `{what}` is not shown");
+        sources[0] = sources[0].replacen(what, with, 1);
+    }
     for (file, text) in files.iter().zip(sources) {
         fs::write(project.join(file), text).unwrap();
     }
@@ -51,26 +79,83 @@ async fn follow(heading: &str, language: &str, files: &[&str], test: &str) {
         out.contains("connection_refused"),
         "{heading}: conformance\n{out}"
     );
+    if !validate.is_empty() {
+        refuses_spaces(heading, &project);
+    }
+}
+
+/// What the schema cannot say is told before a run.
+fn refuses_spaces(heading: &str, project: &Path) {
+    let said = run(
+        r#"lapwing plugin test dist/banner.wasm --config '{"host": "127.0.0.1", "port": 9, "expect": "  "}'"#,
+        project,
+    );
+    let err = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(64), "{heading}: {err}");
+    assert!(err.contains("`expect`: is all spaces"), "{heading}: {err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tcp_service_in_rust() {
-    follow("TCP in Rust", "rust", &["src/lib.rs"], "cargo test").await;
+    follow(Project {
+        heading: "TCP in Rust",
+        language: "rust",
+        files: &["src/lib.rs"],
+        test: "cargo test",
+        validate: &[],
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tcp_service_in_javascript() {
-    let files = ["src/plugin.js", "test/plugin.test.js"];
-    follow("TCP in JavaScript", "js", &files, "npm test").await;
+    follow(Project {
+        heading: "TCP in JavaScript",
+        language: "js",
+        files: &["src/plugin.js", "test/plugin.test.js"],
+        test: "npm test",
+        validate: &[(
+            "check,\n",
+            "check,\n      validate: ({ expect }) => (expect.trim() ? [] : [{ pointer: '/expect', message: 'is all spaces' }]),\n",
+        )],
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tcp_service_in_python() {
-    let files = ["plugin.py", "test_plugin.py"];
-    follow("TCP in Python", "python", &files, "python3 -m unittest").await;
+    follow(Project {
+        heading: "TCP in Python",
+        language: "python",
+        files: &["plugin.py", "test_plugin.py"],
+        test: "python3 -m unittest",
+        validate: &[
+            ("import Capability, Plugin,", "import Capability, Plugin, Problem,"),
+            (
+                "    capabilities=",
+                "    validate=lambda config: [] if config[\"expect\"].strip() else [Problem(\"is all spaces\", \"/expect\")],\n    capabilities=",
+            ),
+        ],
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tcp_service_in_c() {
-    follow("TCP in C", "c", &["src/plugin.c"], "").await;
+    follow(Project {
+        heading: "TCP in C",
+        language: "c",
+        files: &["src/plugin.c"],
+        test: "",
+        validate: &[
+            (
+                "static const lw_capability",
+                "static void validate(lw_run *run) {\n  const char *text = lw_text(run, \"expect\", \"\");\n  \
+                 if (!text[strspn(text, \" \")]) lw_problem(run, \"/expect\", \"is all %s\", \"spaces\");\n}\n\n\
+                 static const lw_capability",
+            ),
+            (".check = check,", ".check = check,\n        .validate = validate,"),
+        ],
+    })
+    .await;
 }
