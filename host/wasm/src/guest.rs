@@ -186,7 +186,7 @@ impl Guest {
 
     /// Bytes it holds: its memory, and whatever the largest thing is that the host keeps for it.
     pub(crate) fn bytes(&mut self) -> usize {
-        self.limiter.memory() + self.table.iter_mut().count() * wasi::http::FIELDS_BYTES
+        self.limiter.memory() + self.table.iter_mut().count() * wasi::http::REQUEST_BYTES
     }
 
     /// A store with every limit set.

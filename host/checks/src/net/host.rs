@@ -10,6 +10,9 @@ use std::{fmt, net::IpAddr};
 /// Longest name in DNS, in presentation form without the trailing dot (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 253;
 
+/// Longest name in Unicode, in bytes: four for each character there can be. More of it costs time (IDNA) and says nothing.
+const MAX_UNICODE: usize = 4 * MAX_NAME;
+
 /// A host, either spelling checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
@@ -22,6 +25,12 @@ pub enum Host {
 impl Host {
     /// Reads a strict IPv4 literal, an IPv6 literal (bare or in brackets) or a DNS name (also in Unicode, per IDNA).
     pub fn parse(text: &str) -> Result<Self, NetError> {
+        if text.len() > MAX_UNICODE {
+            return Err(NetError::InvalidInput(format!(
+                "host of {} bytes: a DNS name has {MAX_NAME} at most",
+                text.len()
+            )));
+        }
         let refuse =
             || NetError::InvalidInput(format!("host `{text}` is neither an IP address nor a DNS name"));
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -112,6 +121,15 @@ mod tests {
         ] {
             assert_eq!(Host::parse(text), Ok(Host::Name(name.into())), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_name_is_not_even_read() {
+        let dots = "。".repeat(1_000_000);
+        let error = Host::parse(&dots).unwrap_err().to_string();
+        assert_eq!(error, "host of 3000000 bytes: a DNS name has 253 at most");
+        let longest = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
+        assert_eq!(Host::parse(&longest), Ok(Host::Name(longest.clone())));
     }
 
     #[test]

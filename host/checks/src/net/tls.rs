@@ -28,6 +28,9 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use verifier::Witness;
 
+/// Most names of application protocols in one offer, in bytes: they go out with every handshake.
+const MOST_ALPN: usize = 1 << 10;
+
 /// How to speak TLS with one peer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TlsOptions {
@@ -143,12 +146,19 @@ impl TlsOptions {
             }
         };
         config.resumption = Resumption::disabled();
-        config.alpn_protocols = self
-            .alpn
-            .iter()
-            .map(|protocol| protocol.as_bytes().to_vec())
-            .collect();
+        config.alpn_protocols = self.protocols()?;
         Ok((config, witness))
+    }
+
+    /// What the handshake can carry (RFC 7301 §3.1), and no more of it than anybody means.
+    fn protocols(&self) -> Result<Vec<Vec<u8>>, NetError> {
+        let fits = |protocol: &String| (1..=255).contains(&protocol.len());
+        if !self.alpn.iter().all(fits) || self.alpn.iter().map(String::len).sum::<usize>() > MOST_ALPN {
+            return Err(NetError::InvalidInput(format!(
+                "`alpn`: names of 1 to 255 bytes are expected, {MOST_ALPN} bytes in all at most"
+            )));
+        }
+        Ok(self.alpn.iter().map(|name| name.clone().into_bytes()).collect())
     }
 }
 
@@ -331,6 +341,29 @@ mod tests {
             },
         }));
         native
+    }
+
+    #[test]
+    fn application_protocols_are_what_a_handshake_can_carry() {
+        let offer = |alpn: Vec<String>| {
+            let options = TlsOptions {
+                alpn,
+                ..TlsOptions::default()
+            };
+            options.protocols().map(|names| names.len())
+        };
+        assert_eq!(offer(vec!["h2".into(), "x".repeat(255)]), Ok(2));
+        for unfit in [
+            vec![String::new()],
+            vec!["x".repeat(256)],
+            vec!["x".repeat(255); 5],
+        ] {
+            let error = offer(unfit).unwrap_err();
+            assert!(
+                matches!(&error, NetError::InvalidInput(why) if why.starts_with("`alpn`")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

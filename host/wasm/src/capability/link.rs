@@ -73,8 +73,23 @@ impl Link {
     }
 
     /// Reads at most `max` bytes as `extent` says. Bytes that are not handed out stay for the next read, also after a
-    /// time-out. What arrives is taken from `quota`; `None` when that is used up before the read is complete.
+    /// time-out. What arrives is taken from `quota`; `None` when that is used up before the read is complete. A search in
+    /// vain counts as if its bytes came once more: the next one begins anew, and none of it is the guest's own time.
     pub(crate) async fn read(
+        &mut self,
+        extent: &Extent,
+        max: usize,
+        quota: &mut usize,
+        deadline: Instant,
+    ) -> Result<Option<Vec<u8>>, NetError> {
+        let result = self.read_some(extent, max, quota, deadline).await;
+        if matches!(extent, Extent::Until(_)) && result.is_err() {
+            *quota = quota.saturating_sub(self.buffer.len().min(max));
+        }
+        result
+    }
+
+    async fn read_some(
         &mut self,
         extent: &Extent,
         max: usize,
@@ -215,6 +230,30 @@ mod tests {
         assert_eq!(link.buffer.len(), 30, "no more than the quota is held");
         let kept = link.read(&Extent::All, 30, &mut quota, deadline).await;
         assert_eq!(kept, Ok(Some(vec![b'x'; 30])), "paid for already");
+    }
+
+    #[tokio::test]
+    async fn a_search_in_vain_is_paid_for_each_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.write_all(&[b'x'; 100]).await.unwrap();
+        let deadline = Instant::now() + std::time::Duration::from_secs(10);
+        let (mut link, line) = (Link::plain(stream), Extent::Until(b"\n".to_vec()));
+        let mut quota = 250;
+        for left in [50, 0] {
+            let read = link.read(&line, 100, &mut quota, deadline).await;
+            assert!(matches!(read, Err(NetError::Protocol(_))), "{read:?}");
+            assert_eq!(quota, left, "100 arrived, and each search is 100");
+        }
+        let found = link
+            .read(&Extent::Until(b"x".to_vec()), 100, &mut quota, deadline)
+            .await;
+        assert_eq!(
+            (found, quota),
+            (Ok(Some(vec![b'x'])), 0),
+            "what is found is paid for"
+        );
     }
 
     #[test]

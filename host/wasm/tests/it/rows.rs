@@ -269,6 +269,7 @@ const ROWS: &[Row] = &[
         &["hoarder", "exit", "wasi_misuse"],
         &[
             "wasi_gives_so_much_and_no_more",
+            "the_host_keeps_no_request_that_nobody_would_send",
             "misuse_of_wasi_ends_the_run_and_nothing_else",
             "neither_exit_is_an_answer",
         ],

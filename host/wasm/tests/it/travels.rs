@@ -125,7 +125,8 @@ async fn secrets_are_refused_by_name() {
 #[tokio::test]
 async fn an_unfit_url_is_the_configurations_fault() {
     let bench = Bench::new("traveller").await;
-    for url in ["no url", "ftp://127.0.0.1/", "http://"] {
+    let long = format!("http://127.0.0.1/{}", "x".repeat(16 << 10));
+    for url in ["no url", "ftp://127.0.0.1/", "http://", &long] {
         let (reason, message) = unknown(
             bench
                 .run(&format!(r#"{{"via":"http","url":"{url}"}}"#), PLENTY)

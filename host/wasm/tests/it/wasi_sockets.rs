@@ -468,6 +468,19 @@ async fn misuse_of_wasi_ends_the_run_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn the_host_keeps_no_request_that_nobody_would_send() {
+    let bench = Bench::new("wasi_misuse").await;
+    let taken = async |bytes: u32| {
+        let config = json!({ "misuse": { "long-request": bytes } }).to_string();
+        bench.run(&config, PLENTY).await.unwrap().message
+    };
+    assert_eq!(taken(64).await, "[true, true, true]");
+    assert_eq!(taken(1024).await, "[false, true, true]");
+    assert_eq!(taken(16_383).await, "[false, false, true]");
+    assert_eq!(taken(16_384).await, "[false, false, false]");
+}
+
+#[tokio::test]
 async fn sockets_keep_the_order_of_things() {
     let echo = Echo::start(true).await;
     let bench = Bench::new("wasi_misuse").await;

@@ -31,14 +31,20 @@ use wasmtime_wasi_http::{
     p2::{
         bindings::http::{
             outgoing_handler::Host as _,
-            types::{ErrorCode, Method, Scheme},
+            types::{ErrorCode, HostOutgoingRequest as _, Method, Scheme},
         },
         types::{HostFutureIncomingResponse, HostOutgoingRequest},
     },
 };
 
-/// Largest set of fields, in bytes of memory.
-pub(crate) const FIELDS_BYTES: usize = 64 << 10;
+/// Largest set of fields, in bytes of memory: the host keeps as many as there may be resources.
+const FIELDS_BYTES: usize = 16 << 10;
+/// Longest method, authority and path, in bytes.
+const METHOD: usize = 64;
+const AUTHORITY: usize = 1 << 10;
+const PATH: usize = 16 << 10;
+/// Most the host keeps for a request, fields and all; nothing else of WASI that stays is larger.
+pub(crate) const REQUEST_BYTES: usize = FIELDS_BYTES + METHOD + AUTHORITY + PATH;
 /// Most a guest may write to a body at once.
 const CHUNK: usize = 64 << 10;
 /// The run ends at its deadline, with the word for what was awaited. What is under way must not get ahead of that.
@@ -73,6 +79,7 @@ type Handled = (std::result::Result<Resource<HostFutureIncomingResponse>, ErrorC
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     linker.allow_shadowing(true);
+    add_setters(linker)?;
     linker.instance("wasi:http/outgoing-handler@0.2.12")?.func_wrap(
         "handle",
         |mut context: StoreContextMut<'_, Guest>,
@@ -81,6 +88,59 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> Result<()> {
     )?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+type Set = (std::result::Result<(), ()>,);
+
+/// The stock setters with a bound: theirs keep what a guest hands over, megabytes of it for each request.
+fn add_setters(linker: &mut Linker<Guest>) -> Result<()> {
+    let mut types = linker.instance("wasi:http/types@0.2.12")?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut context: StoreContextMut<'_, Guest>,
+         (request, method): (Resource<HostOutgoingRequest>, Method)|
+         -> Result<Set> {
+            let fits = !matches!(&method, Method::Other(name) if name.len() > METHOD);
+            let mut http = context.data_mut().http();
+            Ok((if fits {
+                http.set_method(request, method)?
+            } else {
+                Err(())
+            },))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut context: StoreContextMut<'_, Guest>,
+         (request, authority): (Resource<HostOutgoingRequest>, Option<String>)|
+         -> Result<Set> {
+            let fits = fits(authority.as_ref(), AUTHORITY);
+            let mut http = context.data_mut().http();
+            Ok((if fits {
+                http.set_authority(request, authority)?
+            } else {
+                Err(())
+            },))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-path-with-query",
+        |mut context: StoreContextMut<'_, Guest>,
+         (request, path): (Resource<HostOutgoingRequest>, Option<String>)|
+         -> Result<Set> {
+            let fits = fits(path.as_ref(), PATH);
+            let mut http = context.data_mut().http();
+            Ok((if fits {
+                http.set_path_with_query(request, path)?
+            } else {
+                Err(())
+            },))
+        },
+    )
+}
+
+fn fits(text: Option<&String>, most: usize) -> bool {
+    text.is_none_or(|text| text.len() <= most)
 }
 
 impl Courier {
