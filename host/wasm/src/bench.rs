@@ -13,7 +13,11 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use wasmtime::{Engine, Result, component::Component};
+use wasmtime::{
+    Engine, Result, Store,
+    component::{Component, Linker, ResourceTable},
+};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// One compiled component.
 pub struct Subject {
@@ -80,6 +84,61 @@ impl Subject {
     /// Size of the compiled code in bytes.
     pub fn code_bytes(&self) -> usize {
         self.code_bytes
+    }
+}
+
+/// The same component by wasmtime alone: an engine with the same settings, a store with WASI and nothing of ours in it. What
+/// a run costs on this machine before there is a host.
+pub struct Bare {
+    engine: Engine,
+    pre: PluginPre<Alone>,
+}
+
+struct Alone {
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl WasiView for Alone {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl Bare {
+    /// Compiles a file; what it imports beside WASI ends in a trap.
+    pub fn compile(path: &Path) -> Result<Self> {
+        let (engine, _) = engine::build(&PluginSettings::default())?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        let component = Component::from_binary(&engine, &std::fs::read(path)?)?;
+        linker.define_unknown_imports_as_traps(&component)?;
+        let pre = PluginPre::new(linker.instantiate_pre(&component)?)?;
+        Ok(Self { engine, pre })
+    }
+
+    /// As [`Subject::fresh`].
+    pub async fn fresh(&self, config: &str) -> Result<Duration> {
+        let request = request(config);
+        let begun = Instant::now();
+        let alone = Alone {
+            wasi: WasiCtx::builder().build(),
+            table: ResourceTable::new(),
+        };
+        let mut store = Store::new(&self.engine, alone);
+        store.set_epoch_deadline(u64::from(u32::MAX));
+        let plugin = self.pre.instantiate_async(&mut store).await?;
+        let answer = plugin
+            .lapwing_plugin_checker()
+            .call_check(&mut store, &request)
+            .await?;
+        drop((store, plugin));
+        let took = begun.elapsed();
+        assert!(answer.is_ok(), "{answer:?}");
+        Ok(took)
     }
 }
 

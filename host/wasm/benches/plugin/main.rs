@@ -1,6 +1,6 @@
-//! What a plugin's run costs: a fresh instance and a call, a call on a live instance, loading compiled code, a whole check
-//! of `smtp` against a local server, an HTTP check in every way there is, and many runs at once. Prints p50 and p99;
-//! needs `just build-plugins`. Names of parts as arguments run those only.
+//! What a plugin's run costs: a fresh instance and a call, beside wasmtime alone; a call on a live instance; loading
+//! compiled code; a whole check of `smtp` against a local server; an HTTP check in every way there is; and many runs at
+//! once. Prints p50 and p99; needs `just build-plugins`. Names of parts as arguments run those only.
 //!
 //! No framework: a distribution over single runs is wanted, and the same loop on several threads.
 
@@ -17,7 +17,10 @@ mod http;
 
 use lapwing_checks::{Net, ProbeContext, Registry, net::EgressPolicy};
 use lapwing_model::{Monitor, Status, SystemClock, Task};
-use lapwing_wasm::{CompileSettings, PluginHost, PluginSettings, bench::Subject};
+use lapwing_wasm::{
+    CompileSettings, PluginHost, PluginSettings,
+    bench::{Bare, Subject},
+};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -77,6 +80,8 @@ fn instance() {
         "fresh instance + call",
         single().block_on(fresh(&empty, RUNS, "{}")),
     );
+    let bare = Bare::compile(&dist("fixtures/empty.wasm")).unwrap();
+    row("the same, wasmtime alone", single().block_on(alone(&bare, RUNS)));
     row(
         "call on a live instance",
         single().block_on(empty.warm("{}", RUNS)).unwrap(),
@@ -197,6 +202,14 @@ async fn fresh(subject: &Subject, runs: usize, config: &str) -> Vec<Duration> {
     let mut took = Vec::with_capacity(runs);
     for _ in 0..runs {
         took.push(subject.fresh(config).await);
+    }
+    took
+}
+
+async fn alone(bare: &Bare, runs: usize) -> Vec<Duration> {
+    let mut took = Vec::with_capacity(runs);
+    for _ in 0..runs {
+        took.push(bare.fresh("{}").await.unwrap());
     }
     took
 }

@@ -239,10 +239,10 @@ mod tests {
         let (mut peer, _) = listener.accept().await.unwrap();
         peer.write_all(&[b'x'; 100]).await.unwrap();
         let deadline = Instant::now() + std::time::Duration::from_secs(10);
-        let (mut link, line) = (Link::plain(stream), Extent::Until(b"\n".to_vec()));
+        let (mut link, until) = (Link::plain(stream), Extent::Until(b"\n".to_vec()));
         let mut quota = 250;
         for left in [50, 0] {
-            let read = link.read(&line, 100, &mut quota, deadline).await;
+            let read = link.read(&until, 100, &mut quota, deadline).await;
             assert!(matches!(read, Err(NetError::Protocol(_))), "{read:?}");
             assert_eq!(quota, left, "100 arrived, and each search is 100");
         }
