@@ -70,8 +70,8 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
             )),
             Conduct::Unseen,
         ),
-        // Most of what the network left of its time it had no processor: not its doing.
-        Ending::OutOfTime if queued > elapsed.saturating_sub(entries.network) * 3 / 5 => {
+        // It had a processor for less than a fifth of what the network left of its time: not its doing.
+        Ending::OutOfTime if queued > elapsed.saturating_sub(entries.network) * 4 / 5 => {
             let ms = queued.as_millis();
             let why = format!("this worker was too busy: waited {ms} ms for a processor (`plugins.threads`)");
             (Err(plugin(Reason::LimitHit, why, true)), Conduct::Unseen)
@@ -393,8 +393,8 @@ mod tests {
             ..Entries::default()
         };
         for (queued, word, conduct) in [
-            (BUDGET / 3, Reason::LimitHit, Conduct::Unseen),
-            (BUDGET / 5, Reason::PluginTimeout, Conduct::Fault),
+            (BUDGET * 9 / 20, Reason::LimitHit, Conduct::Unseen),
+            (BUDGET * 7 / 20, Reason::PluginTimeout, Conduct::Fault),
         ] {
             let report = Report {
                 queued,

@@ -93,8 +93,8 @@ async fn a_guest_that_gets_no_processor_is_not_at_fault() {
         spinning.spawn(async move { executor.execute("{}", &context(PLENTY)).await });
     }
     let mut starved = 0;
-    for _ in 0..30 {
-        let cx = context(Duration::from_millis(60));
+    for _ in 0..20 {
+        let cx = context(Duration::from_millis(100));
         let run = registry.executor(&innocent).unwrap().execute("{}", &cx).await;
         if run.is_err() {
             let (reason, message) = unknown(run);
