@@ -328,7 +328,7 @@ const ROWS: &[Row] = &[
 
 /// Each setting under `plugins` that limits something, and the test that goes past it.
 const LIMITS: &[(&str, &str)] = &[
-    ("threads", "a_guest_that_gets_no_thread_is_not_at_fault"),
+    ("threads", "a_guest_that_gets_no_processor_is_not_at_fault"),
     ("concurrent_runs", "a_run_without_a_free_slot_says_so"),
     (
         "concurrent_runs_per_plugin",
