@@ -213,7 +213,6 @@ impl PluginExecutor {
             .await;
         let aside = std::mem::take(&mut report.entries.aside);
         let (queued, elapsed) = (report.waited + report.queued, report.elapsed);
-        aside.mask.ending(&mut report.ending);
         let mut verdict = verdict::judge(report, budget);
         aside.mask.result(&mut verdict.result);
         Attempt {
@@ -247,7 +246,7 @@ impl PluginExecutor {
         })
     }
 
-    /// Keeps what the guest wanted remembered, if it was the `last` try and ended well, and counts. No verdict waits long
+    /// Keeps what the guest wanted remembered of a monitor, if it was the `last` try and ended well, and counts. No verdict waits long
     /// for it, and none changes by it.
     async fn settle(&self, attempt: Attempt, cx: &ProbeContext, last: bool) -> Verdict {
         let Attempt {
@@ -271,7 +270,8 @@ impl PluginExecutor {
         record
             .limits
             .fetch_add(aside.limits + u64::from(at_limit), Relaxed);
-        let memo = aside.memo.filter(|_| last).and_then(|memo| memo.changes());
+        let keeps = last && !cx.task.monitor.id.is_empty();
+        let memo = aside.memo.filter(|_| keeps).and_then(|memo| memo.changes());
         if let (Some(memo), true) = (memo, verdict.conduct == Conduct::Well && verdict.result.is_ok()) {
             let (plugin, monitor) = (&*self.program.name, &*cx.task.monitor.id);
             let (key, store) = (

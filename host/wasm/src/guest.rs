@@ -219,9 +219,10 @@ impl Guest {
 
     /// Writes down what it used of `limits`.
     pub(crate) fn close_books(&self, limits: &RunLimits) {
-        let aside = &mut self.ledger.entries().aside;
+        let mut entries = self.ledger.entries();
+        let aside = &mut entries.aside;
         if aside.trace.is_some() {
-            aside.output = self.output.tail(OUTPUT);
+            aside.output = self.output.tail(OUTPUT, &aside.mask);
         }
         aside.usage = Usage {
             cpu: self.ledger.held(),

@@ -108,7 +108,7 @@ pub(crate) struct Aside {
     pub(crate) trace: Option<Trace>,
     /// What the run used.
     pub(crate) usage: Usage,
-    /// The end of what it wrote, where somebody looks.
+    /// The end of what it wrote, masked, where somebody looks.
     pub(crate) output: String,
 }
 

@@ -3,16 +3,17 @@
 //! By value: the sensitive values of the configuration, and every secret that was revealed to the guest or filled in
 //! for it (its target may have sent it back). It guards against accidents; who may read a secret can always spell it
 //! another way, which is why reading takes a grant of its own.
+//!
+//! The search takes time in proportion to the text, however many secrets there are: texts and secrets may both be made
+//! to keep the worker busy.
 
-use crate::{
-    abi::v1::wit::types,
-    run::{Checked, Ending},
-    text,
-};
-use lapwing_checks::CheckError;
-use lapwing_model::{Observation, Reason};
+mod shown;
+mod words;
+
+use crate::text;
 use serde_json::Value;
 use std::{borrow::Cow, fmt, sync::Arc};
+use words::{LEAD, Words};
 
 /// Shorter ones would blot out innocent text.
 const SHORTEST: usize = 6;
@@ -26,7 +27,7 @@ const MASKED: &str = "***";
 
 /// What must not be shown.
 #[derive(Clone, Default)]
-pub(crate) struct Mask(Vec<Arc<str>>);
+pub(crate) struct Mask(Arc<Words>);
 
 impl Mask {
     /// Adds a secret, as it is and as it is commonly spelled in texts.
@@ -66,154 +67,59 @@ impl Mask {
         self.0.len() > WORDS / 2
     }
 
+    /// Whether there is nothing to hide.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+
     fn add_word(&mut self, word: &str) {
-        if word.chars().count() < SHORTEST || self.0.len() >= WORDS {
-            return;
-        }
-        // What contains another goes first, or its rest would stay.
-        let place = |known: &Arc<str>| (word.len(), word).cmp(&(known.len(), known));
-        if let Err(place) = self.0.binary_search_by(place) {
-            self.0.insert(place, word.into());
+        if word.chars().count() >= SHORTEST && self.0.len() < WORDS && !self.0.has(word) {
+            Arc::make_mut(&mut self.0).add(word);
         }
     }
 
     /// `text` without what must not be shown.
     pub(crate) fn cover<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let mut covered = Cow::Borrowed(text);
-        for word in self.0.iter().filter(|word| text.contains(&***word)) {
-            covered = covered.replace(&**word, MASKED).into();
+        let (mut covered, mut done) = (String::new(), 0);
+        for found in self.0.spans(text.as_bytes()) {
+            covered.push_str(text.get(done..found.start).unwrap_or_default());
+            covered.push_str(MASKED);
+            // Of a long secret it may be a part, which ends anywhere.
+            done = text.ceil_char_boundary(found.end);
         }
-        covered
+        if done == 0 {
+            return text.into();
+        }
+        covered.push_str(text.get(done..).unwrap_or_default());
+        covered.into()
     }
 
-    fn hide(&self, text: &mut String) {
-        if let Cow::Owned(covered) = self.cover(text) {
-            *text = covered;
+    /// At most `limit` characters of `text` on one line, as [`text::line`], without what must not be shown. Made fit
+    /// first, as what is taken out may be in the midst of a secret; covered before it is cut, as half a secret is one.
+    pub(crate) fn line(&self, text: &str, limit: usize) -> String {
+        if self.is_empty() {
+            return text::line(text, limit);
         }
+        text::line(&self.cover(&text::line(text, limit + LEAD)), limit)
     }
 
-    fn hide_all<'a>(&self, texts: impl IntoIterator<Item = &'a mut String>) {
-        texts.into_iter().for_each(|text| self.hide(text));
+    /// The last `bytes` of what was `written`, without what must not be shown; what is not UTF-8 is replaced. `lost`
+    /// says that there was more before it, so that it may begin with half a secret.
+    pub(crate) fn tail(&self, written: &[u8], bytes: usize, lost: bool) -> String {
+        let doubtful = if lost { self.0.longest() } else { 0 };
+        let from = written.len().saturating_sub(bytes).max(doubtful);
+        let before = self.0.spans(written).take_while(|found| found.start < from);
+        let (split, from) = match before.last() {
+            Some(found) if found.end > from => (MASKED, found.end),
+            _ => ("", from),
+        };
+        let text = String::from_utf8_lossy(written.get(from..).unwrap_or_default());
+        format!("{split}{}", self.cover(&text))
     }
 
-    fn hide_in(&self, value: &mut Value) {
-        match value {
-            Value::String(text) => self.hide(text),
-            Value::Number(number) => {
-                if matches!(self.cover(&number.to_string()), Cow::Owned(_)) {
-                    *value = MASKED.into();
-                }
-            }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.hide_in(item)),
-            Value::Object(fields) => {
-                *fields = std::mem::take(fields)
-                    .into_iter()
-                    .map(|(name, mut value)| {
-                        self.hide_in(&mut value);
-                        (self.cover(&name).into_owned(), value)
-                    })
-                    .collect();
-            }
-            Value::Null | Value::Bool(_) => {}
-        }
-    }
-
-    /// What the guest said, before any of it is cut: half a secret is still one.
-    pub(crate) fn ending(&self, ending: &mut Ending<Checked>) {
-        if self.0.is_empty() {
-            return;
-        }
-        match ending {
-            Ending::Answered(Ok(outcome)) => self.outcome(outcome),
-            Ending::Answered(Err(error)) => match error {
-                types::CheckError::InvalidConfig(text)
-                | types::CheckError::Unsupported(text)
-                | types::CheckError::Denied(text)
-                | types::CheckError::Retryable(text)
-                | types::CheckError::Internal(text) => self.hide(text),
-            },
-            Ending::Trap(text) | Ending::Host(text) => self.hide(text),
-            _ => {}
-        }
-    }
-
-    fn outcome(&self, outcome: &mut types::Outcome) {
-        self.hide(&mut outcome.message);
-        self.hide_all(&mut outcome.reason);
-        self.hide_all(outcome.phases.iter_mut().map(|phase| &mut phase.name));
-        for metric in &mut outcome.metrics {
-            self.hide(&mut metric.name);
-            self.hide_all(&mut metric.unit);
-            self.hide_all(metric.labels.iter_mut().flat_map(|(name, value)| [name, value]));
-        }
-        for attribute in &mut outcome.attributes {
-            self.hide(&mut attribute.key);
-            if let types::Value::Text(text) = &mut attribute.value {
-                self.hide(text);
-            }
-        }
-    }
-
-    /// The result in whole, once it is made fit: what was taken out of a text may have been in the midst of a secret.
-    pub(crate) fn result(&self, result: &mut Result<Observation, CheckError>) {
-        if self.0.is_empty() {
-            return;
-        }
-        match result {
-            Ok(observation) => self.observation(observation),
-            Err(
-                CheckError::InvalidConfig(text)
-                | CheckError::Denied(text)
-                | CheckError::PermissionDenied(text)
-                | CheckError::Internal(text)
-                | CheckError::Plugin { message: text, .. },
-            ) => self.hide(text),
-            Err(CheckError::UnknownKind { .. }) => {}
-        }
-    }
-
-    pub(crate) fn observation(&self, observation: &mut Observation) {
-        self.hide(&mut observation.message);
-        if let Some(Reason::Reported(word)) = &observation.reason
-            && let Cow::Owned(_) = self.cover(word)
-        {
-            observation.reason = Some(Reason::Reported("masked".into()));
-        }
-        self.hide_all(observation.phases.iter_mut().map(|phase| &mut phase.name));
-        for metric in &mut observation.metrics {
-            self.hide(&mut metric.name);
-            self.hide_all(&mut metric.unit);
-            let labels = std::mem::take(&mut metric.labels).into_iter();
-            metric.labels = labels
-                .map(|(name, value)| (self.cover(&name).into_owned(), self.cover(&value).into_owned()))
-                .collect();
-        }
-        observation.attributes = std::mem::take(&mut observation.attributes)
-            .into_iter()
-            .map(|(name, mut value)| {
-                self.hide_in(&mut value);
-                (self.cover(&name).into_owned(), value)
-            })
-            .collect();
-        if let Some(tls) = &mut observation.tls {
-            self.hide_all([&mut tls.protocol, &mut tls.cipher]);
-            self.hide_all(
-                [&mut tls.alpn, &mut tls.server_name, &mut tls.verify_error]
-                    .into_iter()
-                    .flatten(),
-            );
-            for certificate in &mut tls.chain {
-                self.hide_all([
-                    &mut certificate.subject,
-                    &mut certificate.issuer,
-                    &mut certificate.serial,
-                ]);
-                self.hide_all(&mut certificate.dns_names);
-            }
-        }
-        if let Some(details) = &mut observation.details {
-            self.hide_in(details);
-        }
+    /// Whether something that must not be shown is in `bytes`.
+    pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
+        self.0.spans(bytes).next().is_some()
     }
 }
 
@@ -227,6 +133,7 @@ impl fmt::Debug for Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{abi::v1::wit::types, run::Ending};
     use serde_json::json;
 
     fn mask(secrets: &[&str]) -> Mask {
@@ -278,5 +185,52 @@ mod tests {
         mask.add_value(&json!({ "pin": 12_345_678, "other": [null, true] }));
         mask.hide_in(&mut value);
         assert_eq!(value, json!({ "a": [{ "***": "x *** y" }], "n": "***", "ok": 1 }));
+    }
+
+    #[test]
+    fn many_secrets_in_a_long_text_are_no_work_for_long() {
+        let secrets: Vec<String> = (0..WORDS)
+            .map(|n| format!("{}{n:04}", "a".repeat(60 + n)))
+            .collect();
+        let mask = mask(&secrets.iter().map(String::as_str).collect::<Vec<_>>());
+        let secret = secrets.last().unwrap();
+        let text = format!("{} {secret} ", format!("{}-", "a".repeat(50)).repeat(2000));
+        assert_eq!(mask.cover(&text), text.replace(secret, MASKED));
+        assert_eq!(mask.cover(&"a".repeat(1 << 20)).replace(MASKED, ""), "");
+    }
+
+    #[test]
+    fn half_a_secret_is_not_left_where_a_text_is_cut() {
+        let long = "0123456789".repeat(30);
+        let mask = mask(&["hunter2-hunter2", &long]);
+        assert_eq!(mask.line("it is hunter2-hunter2", 12), "it is ***");
+        assert_eq!(mask.line(&format!("it is {long}"), 12), "it is ***…");
+        assert_eq!(mask.line("it is hun\u{7}ter2-hunter2", 30), "it is ***");
+    }
+
+    #[test]
+    fn only_what_is_shown_of_an_outcome_is_kept_of_its_texts() {
+        let mut ending = Ending::Answered(Ok(types::Outcome {
+            status: types::Status::Up,
+            reason: None,
+            message: "x ".repeat(2 << 20),
+            latency: None,
+            phases: Vec::new(),
+            metrics: Vec::new(),
+            attributes: vec![types::Attribute {
+                key: "k".repeat(1 << 20),
+                value: types::Value::Text("is hunter2-hunter2".into()),
+            }],
+            tls: None,
+            details: None,
+        }));
+        mask(&["hunter2-hunter2"]).ending(&mut ending);
+        let Ending::Answered(Ok(outcome)) = ending else {
+            unreachable!()
+        };
+        let attribute = &outcome.attributes[0];
+        let lengths = [&outcome.message, &attribute.key].map(|text| text.chars().count());
+        assert_eq!(lengths, [1025, 65]);
+        assert!(matches!(&attribute.value, types::Value::Text(text) if text == "is ***"));
     }
 }

@@ -1,7 +1,8 @@
 //! What a monitor's runs remember: a few small values, read at first use, written after a good run.
 //!
 //! Best effort, as the interface says: whoever keeps it may lose it, and no verdict rests on it. Kept apart by
-//! (plugin, kind, monitor), so that no plugin reads another's and no monitor another's.
+//! (plugin, kind, monitor), so that no plugin reads another's and no monitor another's. Secrets are not kept: a later run
+//! would not know them as such.
 
 mod store;
 
@@ -35,6 +36,9 @@ struct Entry {
     /// Unix seconds after which it is gone.
     #[serde(rename = "t", skip_serializing_if = "Option::is_none", default)]
     until: Option<i64>,
+    /// For this run alone.
+    #[serde(skip)]
+    fleeting: bool,
 }
 
 /// Why a value is not kept.
@@ -70,8 +74,10 @@ impl Memo {
         reason = "as the store's `save` takes it, where there is something to save"
     )]
     pub(crate) fn changes(&self) -> Option<Option<Vec<u8>>> {
-        let kept = || serde_json::to_vec(&self.entries).unwrap_or_default();
-        self.changed.then(|| (!self.entries.is_empty()).then(kept))
+        let lasting = self.entries.iter().filter(|(_, entry)| !entry.fleeting);
+        let kept: BTreeMap<&String, &Entry> = lasting.collect();
+        let text = || serde_json::to_vec(&kept).unwrap_or_default();
+        self.changed.then(|| (!kept.is_empty()).then(text))
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
@@ -88,9 +94,21 @@ impl Memo {
             return Err(Excess::Quota);
         }
         let value = BASE64_STANDARD.encode(value);
-        self.entries.insert(key, Entry { value, until });
+        let entry = Entry {
+            value,
+            until,
+            fleeting: false,
+        };
+        self.entries.insert(key, entry);
         self.changed = true;
         Ok(())
+    }
+
+    /// Keeps what is under `key` for this run alone.
+    pub(crate) fn make_fleeting(&mut self, key: &str) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.fleeting = true;
+        }
     }
 
     pub(crate) fn delete(&mut self, key: &str) {
@@ -141,6 +159,21 @@ mod tests {
         }
         assert_eq!(many.set("one more".into(), b"", None), Err(Excess::Quota));
         many.set("k0".into(), b"again", None).unwrap();
+    }
+
+    #[test]
+    fn what_is_fleeting_is_there_and_not_kept() {
+        let mut memo = Memo::default();
+        memo.set("a".into(), b"old", None).unwrap();
+        memo.set("b".into(), b"x", None).unwrap();
+        memo.set("a".into(), b"token", None).unwrap();
+        memo.make_fleeting("a");
+        assert_eq!(memo.get("a"), Some(b"token".to_vec()));
+        let kept = memo.changes().unwrap().unwrap();
+        let later = Memo::read(Some(&kept), 0);
+        assert_eq!((later.get("a"), later.get("b")), (None, Some(b"x".to_vec())));
+        memo.delete("b");
+        assert_eq!(memo.changes(), Some(None));
     }
 
     #[test]

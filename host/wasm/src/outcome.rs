@@ -9,9 +9,18 @@ use lapwing_model::{Certificate, Metric, Observation, Phase, Reason, Status, Tls
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
-const MESSAGE: usize = 1024;
-const NAME: usize = 64;
-const ITEMS: usize = 100;
+/// Longest text, in characters.
+pub(crate) const MESSAGE: usize = 1024;
+/// Longest name.
+pub(crate) const NAME: usize = 64;
+/// Most items of a list.
+pub(crate) const ITEMS: usize = 100;
+/// Most labels of a metric.
+pub(crate) const LABELS: usize = 10;
+/// Most certificates of a chain.
+pub(crate) const CHAIN: usize = 10;
+/// Longest of the names in a certificate.
+pub(crate) const DNS_NAME: usize = 255;
 const DETAILS_BYTES: usize = 64 << 10;
 /// Attributes under this prefix are the host's.
 const RESERVED: &str = "plugin.";
@@ -50,7 +59,7 @@ pub(crate) fn observe(outcome: types::Outcome, entries: &mut Entries, elapsed: D
     notes.phases(outcome.phases, elapsed, &mut observation.phases);
     if let (None, Some(tls)) = (&observation.tls, outcome.tls) {
         notes.claimed.push("tls".to_owned());
-        observation.tls = Some(tls_info(tls));
+        observation.tls = Some(notes.tls(tls));
     }
     if entries.dropped_lines > 0 {
         notes.drop(
@@ -144,7 +153,7 @@ impl Notes {
                 self.drop(&format!("metric {name}"), "not a finite number, or nameless");
                 return None;
             }
-            let labels = metric.labels.into_iter().take(10);
+            let labels = metric.labels.into_iter().take(LABELS);
             Some(Metric {
                 name,
                 value: metric.value,
@@ -195,6 +204,27 @@ impl Notes {
             .ok()
     }
 
+    /// A session the guest made itself. The interface carries less of a certificate than the host sees.
+    fn tls(&mut self, tls: types::TlsInfo) -> TlsInfo {
+        let line = |line: String| text::line(&line, MESSAGE);
+        let chain = tls.chain.into_iter().take(CHAIN).map(|mut certificate| {
+            if !is_sha256(&certificate.sha256) {
+                certificate.sha256.clear();
+                self.drop("tls.chain.sha256", "not 64 hexadecimal digits");
+            }
+            certificate
+        });
+        TlsInfo {
+            chain: chain.filter_map(certificate).collect(),
+            protocol: line(tls.protocol),
+            cipher: line(tls.cipher),
+            alpn: tls.alpn.map(line),
+            server_name: tls.server_name.map(line),
+            verified: tls.verified,
+            verify_error: tls.verify_error.map(line),
+        }
+    }
+
     fn note_excess(&mut self, what: &str, count: usize) {
         if count > ITEMS {
             self.drop(what, &format!("{} more than {ITEMS}", count - ITEMS));
@@ -214,37 +244,28 @@ fn name(name: &str) -> String {
     text::line(name.trim(), NAME)
 }
 
-/// A session the guest made itself. The interface carries less of a certificate than the host sees.
-fn tls_info(tls: types::TlsInfo) -> TlsInfo {
-    let line = |line: String| text::line(&line, MESSAGE);
-    TlsInfo {
-        protocol: line(tls.protocol),
-        cipher: line(tls.cipher),
-        alpn: tls.alpn.map(line),
-        server_name: tls.server_name.map(line),
-        verified: tls.verified,
-        verify_error: tls.verify_error.map(line),
-        chain: tls.chain.into_iter().take(10).filter_map(certificate).collect(),
-    }
-}
-
 fn certificate(certificate: types::Certificate) -> Option<Certificate> {
     let line = |line: String| text::line(&line, MESSAGE);
+    let names = certificate.dns_names.into_iter().take(ITEMS);
     Some(Certificate {
         subject: line(certificate.subject),
         issuer: line(certificate.issuer),
         serial: line(certificate.serial),
         sha1: String::new(),
-        sha256: line(certificate.sha256),
+        sha256: certificate.sha256.to_ascii_lowercase(),
         not_before: Timestamp::from_second(certificate.not_before_unix).ok()?,
         not_after: Timestamp::from_second(certificate.not_after_unix).ok()?,
-        dns_names: certificate.dns_names.into_iter().take(ITEMS).map(line).collect(),
+        dns_names: names.map(|name| text::line(&name, DNS_NAME)).collect(),
         ip_addresses: Vec::new(),
         signature_algorithm: String::new(),
         public_key_algorithm: String::new(),
         rsa_bits: None,
         version: 3,
     })
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -418,6 +439,42 @@ mod tests {
         assert_eq!(
             observation.attributes["plugin.claimed"],
             json!(["attributes.http.status", "attributes.peer"])
+        );
+    }
+
+    #[test]
+    fn a_certificates_fingerprint_is_hexadecimal_or_nothing() {
+        let certificate = |sha256: &str| types::Certificate {
+            subject: "s".into(),
+            issuer: "i".into(),
+            serial: "1".into(),
+            sha256: sha256.into(),
+            not_before_unix: 0,
+            not_after_unix: 1,
+            dns_names: Vec::new(),
+        };
+        let fingerprint = "0123456789abcdef".repeat(4);
+        let session = types::TlsInfo {
+            protocol: "TLSv1_3".into(),
+            cipher: "c".into(),
+            alpn: None,
+            server_name: None,
+            verified: true,
+            verify_error: None,
+            chain: vec![
+                certificate(&fingerprint.to_uppercase()),
+                certificate("whatever it likes"),
+            ],
+        };
+        let observation = seen(types::Outcome {
+            tls: Some(session),
+            ..outcome(types::Status::Up)
+        });
+        let chain = observation.tls.unwrap().chain;
+        assert_eq!((&chain[0].sha256, &*chain[1].sha256), (&fingerprint, ""));
+        assert_eq!(
+            observation.attributes["plugin.dropped"],
+            json!(["tls.chain.sha256: not 64 hexadecimal digits"])
         );
     }
 

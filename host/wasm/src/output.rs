@@ -2,10 +2,11 @@
 //!
 //! A panic message is worth keeping, a flood is not worth a failed run.
 
+use crate::mask::Mask;
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 use tokio::io::AsyncWrite;
@@ -21,8 +22,15 @@ const CHUNK: usize = 16 << 10;
 /// A clone writes to the same end; one run has one for both streams.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
-    kept: Arc<Mutex<VecDeque<u8>>>,
+    kept: Arc<Mutex<Kept>>,
     capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: VecDeque<u8>,
+    /// There was more, before them.
+    lost: bool,
 }
 
 impl Output {
@@ -33,27 +41,29 @@ impl Output {
         }
     }
 
-    /// The last `bytes` written, as far as they are kept; what is not UTF-8 is replaced.
-    pub(crate) fn tail(&self, bytes: usize) -> String {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = kept.make_contiguous();
-        let from = text.len().saturating_sub(bytes);
-        String::from_utf8_lossy(text.get(from..).unwrap_or_default()).into_owned()
+    /// The last `bytes` written, as far as they are kept, behind `mask`; what is not UTF-8 is replaced.
+    pub(crate) fn tail(&self, bytes: usize, mask: &Mask) -> String {
+        let mut kept = self.lock();
+        let lost = kept.lost;
+        mask.tail(kept.bytes.make_contiguous(), bytes, lost)
     }
 
     /// Forgets what was written.
     pub(crate) fn clear(&self) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.lock() = Kept::default();
     }
 
     fn append(&self, bytes: &[u8]) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = bytes
-            .get(bytes.len().saturating_sub(self.capacity)..)
-            .unwrap_or_default();
-        let excess = (kept.len() + bytes.len()).saturating_sub(self.capacity);
-        kept.drain(..excess);
-        kept.extend(bytes);
+        let mut kept = self.lock();
+        let excess = (kept.bytes.len() + bytes.len()).saturating_sub(self.capacity);
+        kept.lost |= excess > 0;
+        let old = excess.min(kept.bytes.len());
+        kept.bytes.drain(..old);
+        kept.bytes.extend(bytes.iter().skip(excess - old));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,16 +128,34 @@ mod tests {
         output.append(b"abc");
         output.append(b"defgh");
         output.append(b"ij");
-        assert_eq!(output.tail(100), "cdefghij");
+        assert_eq!(output.tail(100, &Mask::default()), "cdefghij");
         output.append(b"0123456789");
-        assert_eq!(output.tail(100), "23456789");
-        assert_eq!(output.tail(3), "789");
+        assert_eq!(output.tail(100, &Mask::default()), "23456789");
+        assert_eq!(output.tail(3, &Mask::default()), "789");
     }
 
     #[test]
     fn nothing_is_kept_with_no_room() {
         let output = Output::new(0);
         output.append(b"abc");
-        assert_eq!(output.tail(100), "");
+        assert_eq!(output.tail(100, &Mask::default()), "");
+    }
+
+    #[test]
+    fn half_a_secret_at_either_cut_is_not_shown() {
+        let mut mask = Mask::default();
+        mask.add("hunter2-hunter2");
+        let output = Output::new(24);
+        output.append(b"hunter2-hunter2, it said");
+        assert_eq!(output.tail(14, &mask), "***, it said");
+        assert_eq!(output.tail(100, &mask), "***, it said");
+        output.append(b" so");
+        assert_eq!(
+            output.tail(100, &mask),
+            "t said so",
+            "the ring itself may have cut one"
+        );
+        output.append(b" hunter2-hunter2");
+        assert_eq!(output.tail(100, &mask), "***");
     }
 }

@@ -150,7 +150,10 @@ impl Runner {
         self.run(line, errand, move |errand, ledger| async move {
             let kept = tenant.as_ref().and_then(|(tenant, _)| instances.take(tenant));
             let request = request(errand.time_left());
-            let (ending, instance) = check_once(&pre, kept, errand, ledger, &request, &limits).await;
+            let book = ledger.clone();
+            let (mut ending, instance) = check_once(&pre, kept, errand, ledger, &request, &limits).await;
+            let mask = book.entries().aside.mask.clone();
+            mask.ending(&mut ending);
             if let (Some((tenant, most)), Some(mut instance)) = (tenant, instance) {
                 let runs = instance.runs;
                 let guest = instance.store.data_mut();
@@ -343,11 +346,12 @@ pub(crate) fn conclude<T>(
     is_failure: impl FnOnce(&T) -> bool,
 ) -> Ending<T> {
     let guest = store.data();
-    let output = guest.output.tail(TAIL);
+    let mask = guest.ledger.entries().aside.mask.clone();
+    let output = guest.output.tail(TAIL, &mask);
     let error = match result {
         Ok(answer) => {
             if !output.is_empty() {
-                log_output(guest, &output);
+                log_output(guest, &mask.line(&output, TAIL));
             }
             let limit = guest.limiter.hit().filter(|_| is_failure(&answer));
             return limit.map_or(Ending::Answered(answer), Ending::Limit);
@@ -377,8 +381,6 @@ pub(crate) fn conclude<T>(
 }
 
 fn log_output(guest: &Guest, output: &str) {
-    let output = guest.ledger.entries().aside.mask.cover(output).into_owned();
-    let output = crate::text::line(&output, TAIL);
     tracing::debug!(
         plugin = &*guest.errand.plugin,
         monitor.id = guest.errand.monitor,

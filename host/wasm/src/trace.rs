@@ -1,7 +1,7 @@
 //! The calls a guest makes to the host, written down one by one: only for trial runs, where an author or an operator
 //! looks. Other runs pay for a look at a flag.
 
-use crate::{custody::LogLine, guest::Guest, ledger::Ledger, text};
+use crate::{custody::LogLine, guest::Guest, ledger::Ledger};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::{fmt, time::Duration};
@@ -74,7 +74,7 @@ impl Ledger {
         trace.calls.push(Call {
             at_us,
             call,
-            detail: text::line(&aside.mask.cover(&detail()), TEXT),
+            detail: aside.mask.line(&detail(), TEXT),
             elapsed_us: None,
             outcome: "the run ended before it did".to_owned(),
             failed: true,
@@ -97,7 +97,7 @@ impl Ledger {
         let now = micros(self.elapsed());
         let mut entries = self.entries();
         let aside = &mut entries.aside;
-        let outcome = text::line(&aside.mask.cover(&outcome), TEXT * 2);
+        let outcome = aside.mask.line(&outcome, TEXT * 2);
         if let Some(call) = aside.trace.as_mut().and_then(|trace| trace.calls.get_mut(place)) {
             call.elapsed_us = Some(now.saturating_sub(call.at_us));
             call.outcome = outcome;

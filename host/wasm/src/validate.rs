@@ -75,7 +75,7 @@ impl Validation {
             other => return Err(failed(other, mask)),
         };
         let more = problems.len().saturating_sub(SHOWN);
-        let fit = |text: &str| text::line(&mask.cover(text), TEXT);
+        let fit = |text: &str| mask.line(text, TEXT);
         let mut faults: Vec<Fault> = problems
             .iter()
             .take(SHOWN)
@@ -142,7 +142,7 @@ fn failed<T>(ending: Ending<T>, mask: &Mask) -> CheckError {
             "used up its processor time (`limits.cpu_ms`)".to_owned(),
         ),
         Ending::Limit(limit) => (Reason::PluginLimit, format!("went past its {limit}")),
-        Ending::Trap(why) => (Reason::PluginTrap, format!("trapped: {}", mask.cover(&why))),
+        Ending::Trap(why) => (Reason::PluginTrap, format!("trapped: {}", mask.line(&why, TEXT))),
         Ending::NoSlot => (Reason::LimitHit, "found no free instance in time".to_owned()),
         Ending::Host(why) => return CheckError::Internal(text::line(&why, TEXT)),
     };

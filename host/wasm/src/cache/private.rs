@@ -51,11 +51,41 @@ pub(crate) fn folder(folder: &Path) -> Result<(), Refusal> {
             metadata.mode() & 0o777
         )));
     }
+    // As it is named, and where links on that way lead.
+    let ways = [std::path::absolute(folder), fs::canonicalize(folder)];
+    for way in ways {
+        for parent in way.map_err(absent)?.ancestors().skip(1) {
+            guarded(parent, folder, me)?;
+        }
+    }
     tempfile::Builder::new()
         .prefix(".draft-")
         .tempfile_in(folder)
         .map(drop)
         .map_err(|error| Refusal::Absent(format!("folder `{name}` cannot be written: {error}")))
+}
+
+/// Whoever may rename what is in `parent` may put another folder in the place of `folder`. With the sticky bit others may
+/// not, and a group with its owner's number is the owner's alone, by custom.
+fn guarded(parent: &Path, folder: &Path, me: u32) -> Result<(), Refusal> {
+    let (name, above) = (folder.display(), parent.display());
+    let facts = fs::metadata(parent)
+        .map_err(|error| Refusal::Absent(format!("folder `{above}` cannot be looked at: {error}")))?;
+    if ![0, me].contains(&facts.uid()) {
+        return Err(Refusal::Unsafe(format!(
+            "folder `{name}` lies in `{above}`, which belongs to user {} and not to {me} who runs this; name one that lies elsewhere",
+            facts.uid()
+        )));
+    }
+    let alone = [0, facts.uid()].contains(&facts.gid());
+    let writers = if alone { 0o002 } else { 0o022 };
+    if facts.mode() & writers != 0 && facts.mode() & 0o1000 == 0 {
+        return Err(Refusal::Unsafe(format!(
+            "folder `{name}` lies in `{above}`, where others may put another in its place (mode {:03o}); close that with `chmod go-w`, or name one that lies elsewhere",
+            facts.mode() & 0o777
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -79,6 +109,22 @@ mod tests {
         let link = root.path().join("link");
         std::os::unix::fs::symlink(root.path().join("a"), &link).unwrap();
         assert!(matches!(folder(&link), Err(Refusal::Unsafe(_))));
+    }
+
+    #[test]
+    fn a_folder_that_others_can_put_another_in_the_place_of_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let open = root.path().join("open");
+        let path = open.join("a/b");
+        folder(&path).unwrap();
+        for (mode, refused) in [(0o777, true), (0o1777, false), (0o755, false)] {
+            fs::set_permissions(&open, fs::Permissions::from_mode(mode)).unwrap();
+            let why = folder(&path).err().map(|refusal| refusal.to_string());
+            assert_eq!(why.is_some(), refused, "{mode:o}: {why:?}");
+            let named =
+                why.is_none_or(|why| why.contains(&*open.to_string_lossy()) && why.contains("mode 777"));
+            assert!(named, "the folder above is named");
+        }
     }
 
     #[test]

@@ -5,7 +5,6 @@ use crate::{
     abi::v1::wit::log::{Host, Level},
     custody::LogLine,
     guest::Guest,
-    text,
 };
 use wasmtime::Result;
 
@@ -21,11 +20,8 @@ impl Host for Guest {
             return Ok(());
         };
         self.quotas.log_bytes = left;
-        // Covered before it is cut, and again after: what the cleaning takes out may have split a secret.
         let mask = self.ledger.entries().aside.mask.clone();
-        let message = mask
-            .cover(&text::line(&mask.cover(&message), LINE_LENGTH))
-            .into_owned();
+        let message = mask.line(&message, LINE_LENGTH);
         let (plugin, kind, monitor) = (&*self.errand.plugin, &*self.errand.kind, &*self.errand.monitor);
         macro_rules! forward {
             ($level:ident) => {

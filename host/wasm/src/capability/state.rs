@@ -1,7 +1,8 @@
 //! `state`: a memo between runs of one monitor, read at first use; the executor has it kept after a good run.
 //!
 //! A refusal here does not count in the verdict: the interface promises nothing ("the host may lose it"), and what the
-//! target did does not depend on it.
+//! target did does not depend on it. A run without a monitor (somebody tries something out) has a memo of its own, which
+//! goes with it.
 
 use crate::{
     abi::v1::wit::state::{Host, StateError},
@@ -30,16 +31,26 @@ impl Host for Guest {
 
     async fn set(&mut self, key: String, value: Vec<u8>, ttl: Option<u32>) -> Answer<()> {
         let begun = self.call_begins("state.set", || format!("{key}, {} bytes", value.len()));
+        let mask = self.ledger.entries().aside.mask.clone();
         let set = |memo: &mut Memo, now: i64| {
             let until = ttl.map(|ttl| now.saturating_add(ttl.into()));
-            memo.set(key, &value, until).map_err(|excess| match excess {
-                Excess::TooLarge => StateError::TooLarge,
-                Excess::Quota => StateError::QuotaExceeded,
-            })
+            memo.set(key.clone(), &value, until)
+                .map_err(|excess| match excess {
+                    Excess::TooLarge => StateError::TooLarge,
+                    Excess::Quota => StateError::QuotaExceeded,
+                })?;
+            let secret = mask.is_in(&value) || mask.is_in(key.as_bytes());
+            if secret {
+                memo.make_fleeting(&key);
+            }
+            Ok(secret)
         };
         let answer = self.with_memo(set).await;
-        self.call_ends(begun, &answer, |()| "kept if the run ends well".to_owned());
-        Ok(answer)
+        self.call_ends(begun, &answer, |secret| match secret {
+            true => "for this run alone: it has a secret in it".to_owned(),
+            false => "kept if the run ends well".to_owned(),
+        });
+        Ok(answer.map(drop))
     }
 
     async fn delete(&mut self, key: String) -> Answer<()> {
@@ -72,6 +83,8 @@ impl Guest {
         let known = self.ledger.entries().aside.memo.take();
         let mut memo = if let Some(memo) = known {
             memo
+        } else if self.errand.monitor.is_empty() {
+            Memo::default()
         } else {
             let key = memo::key(&self.errand.plugin, &self.errand.kind, &self.errand.monitor);
             let store = rights.custody.state();

@@ -4,7 +4,7 @@ use super::Steps;
 use crate::support::{PLENTY, context};
 use lapwing_checks::{BoxFuture, ProbeContext};
 use lapwing_model::{Status, Task};
-use lapwing_wasm::StateStore;
+use lapwing_wasm::{SecretSource, Secrets, StateStore};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -51,6 +51,32 @@ async fn a_monitor_remembers_and_another_knows_nothing() {
         "deleted"
     );
     assert_eq!(run(&steps, "a", json!([get("k")])).await, "nothing");
+}
+
+#[tokio::test]
+async fn a_run_without_a_monitor_leaves_nothing_behind() {
+    let steps = Steps::granted(json!({ "state": true })).await;
+    for _ in 0..2 {
+        let said = run(&steps, "", json!([get("k"), set("k", 5), get("k")])).await;
+        assert_eq!(said, "nothing | set | 5 bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_not_remembered_as_no_later_run_would_know_it() {
+    let steps = Steps::granted(json!({ "state": true, "reveal": ["token"] })).await;
+    let mut secrets = Secrets::default();
+    secrets.insert("token", SecretSource::Value("hunter2-hunter2".into()), Vec::new());
+    steps.host.custody().set_secrets(secrets);
+    let keep = |key: &str| json!({ "do": "keep", "key": key });
+    let reveal = json!({ "do": "reveal", "name": "token" });
+    let list = json!([set("k", 5), get("k"), keep("plain"), reveal, keep("k"), get("k")]);
+    assert_eq!(
+        run(&steps, "a", list).await,
+        "set | 5 bytes | set | *** | set | 15 bytes"
+    );
+    let later = run(&steps, "a", json!([get("plain"), get("k")])).await;
+    assert_eq!(later, "7 bytes | nothing");
 }
 
 #[tokio::test]
