@@ -48,6 +48,16 @@ impl Decisions {
         self.disabled_files.extend(files);
     }
 
+    /// Switches one file off, which calls itself `name`. Others of that name are not concerned.
+    pub fn disable_file(&mut self, digest: &str, name: &str) {
+        self.disabled_files.insert(digest.to_owned(), name.to_owned());
+    }
+
+    /// Switches a file on again that was off by itself.
+    pub fn enable_file(&mut self, digest: &str) {
+        self.disabled_files.remove(digest);
+    }
+
     /// Switches the plugin `name` on again, its `files`, and all that were switched off with it.
     pub fn enable(&mut self, name: &str, files: impl IntoIterator<Item = String>) {
         self.disabled.remove(name);
@@ -261,6 +271,18 @@ mod tests {
         assert!(!decisions.is_disabled("pop", "d1") && decisions.is_disabled("pop", "d2"));
         decisions.enable("smtp", []);
         assert!(!decisions.is_disabled("smtp", "d2") && decisions.is_disabled("old", "d0"));
+    }
+
+    #[test]
+    fn a_file_that_is_off_by_itself_says_nothing_of_its_name() {
+        let mut decisions = Decisions::default();
+        decisions.disable_file("d1", "smtp");
+        assert!(decisions.is_disabled("smtp", "d1") && !decisions.is_disabled("smtp", "d2"));
+        decisions.enable("smtp", []);
+        assert!(!decisions.is_disabled("smtp", "d1"), "and is switched on by it");
+        decisions.disable_file("d1", "smtp");
+        decisions.enable_file("d1");
+        assert_eq!(decisions, Decisions::default());
     }
 
     #[test]

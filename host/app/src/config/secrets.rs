@@ -23,6 +23,9 @@ pub(crate) struct SecretEntry {
     /// Where the host may send it, as in `plugins.grants`: `api.example.com:443`. Default: the `hosts` that the plugin is
     /// granted, and not what a monitor names.
     pub(crate) hosts: Vec<Destination>,
+    /// Whether plugins may have it sent in a header by plain HTTP, or to a peer whose certificate is not verified. Default:
+    /// false, but for this machine's own addresses.
+    pub(crate) plain: bool,
 }
 
 /// Reads the section. What is wrong with it goes to `faults`.
@@ -50,7 +53,10 @@ pub(crate) fn read(
                 continue;
             }
         };
-        secrets.insert(name, source, entry.hosts);
+        secrets.insert(name.clone(), source, entry.hosts);
+        if entry.plain {
+            secrets.allow_plain(&name);
+        }
     }
     secrets
 }

@@ -7,6 +7,7 @@ use crate::support::{
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Read, Write},
     net::TcpStream,
@@ -247,6 +248,45 @@ async fn an_upload_needs_its_own_token_and_lands_disabled() {
     let enabled = client.post(&enable).bearer_auth("admin").send().await.unwrap();
     assert_eq!(enabled.json::<Value>().await.unwrap()["state"], "active");
     assert!(!daemon.log().contains("courier"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_has_no_say_over_what_operators_put_there() {
+    let home = Home::new(
+        &[],
+        "token = \"admin\"\nupload = true\nupload_token = \"courier\"",
+    );
+    let daemon = home.daemon();
+    let smtp = fs::read(plugins().join("smtp.wasm")).unwrap();
+    assert_eq!(upload(&daemon, Some("courier"), smtp.clone()).await.0, 201);
+    // The operator's own, of the same name: with one more custom section it is another file.
+    let own = home.plugins().join("operators-smtp.wasm");
+    fs::write(&own, [&smtp[..], &[0, 3, 1, b'n', 0]].concat()).unwrap();
+    let client = reqwest::Client::new();
+    let ask = |path: &str| {
+        client
+            .post(format!("{}/api/v1/{path}", daemon.admin))
+            .bearer_auth("admin")
+    };
+    assert!(ask("plugins/reload").send().await.unwrap().status().is_success());
+    let list = client
+        .get(format!("{}/api/v1/plugins", daemon.admin))
+        .bearer_auth("admin");
+    let list: Value = list.send().await.unwrap().json().await.unwrap();
+    let states: BTreeMap<_, _> = list["plugins"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|plugin| {
+            (
+                plugin["path"].as_str().unwrap().rsplit('/').next().unwrap(),
+                &plugin["state"],
+            )
+        })
+        .collect();
+    let (active, disabled) = (json!("active"), json!("disabled"));
+    let expected = BTreeMap::from([("operators-smtp.wasm", &active), ("smtp.wasm", &disabled)]);
+    assert_eq!(states, expected, "{list}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

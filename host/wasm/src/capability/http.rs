@@ -1,6 +1,6 @@
 //! `http`: one request with its redirects, by the same engine as the native `http` kinds.
 
-use super::{Answer, convert};
+use super::{Answer, convert, secrets::IDENTITY};
 use crate::{
     abi::v1::wit::{
         http::{HeaderValue as GuestHeader, Host, HttpRequest, HttpResponse},
@@ -75,9 +75,10 @@ impl Guest {
         let host = convert::host(url.host_str().unwrap_or_default());
         let port = url.port_or_known_default().unwrap_or_default();
         let identity = match request.tls.as_ref().and_then(|tls| tls.client_identity.as_ref()) {
-            Some(name) => Some(self.fill_in(name, "the client certificate", &host, port).await?),
+            Some(name) => Some(self.fill_in(name, IDENTITY, (&host, port), false).await?),
             None => None,
         };
+        let open = url.scheme() != "https" || request.tls.as_ref().is_some_and(|tls| !tls.verify);
         let mut headers = HeaderMap::new();
         for (name, value) in request.headers {
             let shown = text::line(&name, 64);
@@ -85,10 +86,8 @@ impl Guest {
                 GuestHeader::Text(value) => (HeaderValue::try_from(value), false),
                 GuestHeader::Secret(secret) => {
                     let place = format!("header `{shown}`");
-                    (
-                        HeaderValue::from_str(&self.fill_in(&secret, &place, &host, port).await?),
-                        true,
-                    )
+                    let secret = self.fill_in(&secret, &place, (&host, port), open).await?;
+                    (HeaderValue::from_str(&secret), true)
                 }
             };
             let mut value =

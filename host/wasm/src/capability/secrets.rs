@@ -16,6 +16,9 @@ use lapwing_model::Reason;
 use std::sync::Arc;
 use wasmtime::Result;
 
+/// The place of a client identity. Its key is not sent: who verifies nothing shows it to nobody.
+pub(crate) const IDENTITY: &str = "the client certificate";
+
 impl Host for Guest {
     async fn reveal(&mut self, name: String) -> Result<Result<String, SecretError>> {
         let begun = self.call_begins("secrets.reveal", || name.clone());
@@ -42,17 +45,23 @@ impl Guest {
         })
     }
 
-    /// The secret `name` to be filled in `place` of something that goes to `host` at `port`.
+    /// The secret `name` to be filled in `place` of something that goes to `host` at `port`; `open` says that others can
+    /// read it on its way.
     pub(crate) async fn fill_in(
         &mut self,
         name: &str,
         place: &str,
-        host: &str,
-        port: u16,
+        (host, port): (&str, u16),
+        open: bool,
     ) -> Result<Arc<str>, GuestError> {
         let shown = text::line(name, 64);
         let permitted = match self.rights() {
-            Some(rights) => rights.secret(name, host, port),
+            Some(rights) => rights.secret(name, host, port).and_then(|()| {
+                if open {
+                    rights.secret_in_the_open(name, host)?;
+                }
+                Ok(())
+            }),
             None => Err("it is not granted".to_owned()),
         };
         if let Err(why) = permitted {

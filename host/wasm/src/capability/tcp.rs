@@ -3,7 +3,7 @@
 //! A connection's link (socket and read buffer) moves into the task that works on it and comes back with the result; a
 //! run that is dropped in between drops the task, and with it the socket.
 
-use super::{Answer, Done, convert, link::Link};
+use super::{Answer, Done, convert, link::Link, secrets::IDENTITY};
 use crate::{
     abi::v1::wit::{
         net_types::{Endpoint, IpFamily, NetError as GuestError, Peer, Timing, TlsOptions},
@@ -187,7 +187,7 @@ impl Guest {
         let (host, port) = (connection.host.clone(), connection.peer.port());
         let identity = match &options.client_identity {
             Some(name) => match self
-                .fill_in(name, "the client certificate", &convert::host(&host), port)
+                .fill_in(name, IDENTITY, (&convert::host(&host), port), false)
                 .await
             {
                 Ok(identity) => Some(identity),

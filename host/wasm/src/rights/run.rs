@@ -163,6 +163,18 @@ impl Rights {
         ))
     }
 
+    /// Whether the secret `name` may go to `host` for others to read.
+    pub(crate) fn secret_in_the_open(&self, name: &str, host: &str) -> Result<(), String> {
+        if self.custody.secrets().may_be_read(name, host) {
+            return Ok(());
+        }
+        Err(format!(
+            "it must not go out by plain HTTP, or to a peer whose certificate is not verified; to permit it: \
+             `secrets.{}.plain = true`",
+            key(name)
+        ))
+    }
+
     /// Whether the guest may read the secret `name`.
     pub(crate) fn reveal(&self, name: &str) -> Result<(), String> {
         self.named(name, self.held.grant.reveal.contains(name), "reveal")

@@ -4,6 +4,7 @@ use lapwing_checks::net::scope::Destination;
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -31,6 +32,8 @@ struct Secret {
     source: SecretSource,
     /// Where the host may send it; empty is where the operator grants the plugin to go.
     hosts: Vec<Destination>,
+    /// It may go out for others to read.
+    plain: bool,
     /// Of a file.
     file: Arc<Mutex<FileState>>,
 }
@@ -63,8 +66,27 @@ impl Secrets {
     /// Adds one. The host sends it to `hosts` alone, wherever else the run may go; without any, only where the operator
     /// grants the plugin to go.
     pub fn insert(&mut self, name: impl Into<String>, source: SecretSource, hosts: Vec<Destination>) {
-        let file = Arc::default();
-        self.0.insert(name.into(), Secret { source, hosts, file });
+        let secret = Secret {
+            source,
+            hosts,
+            plain: false,
+            file: Arc::default(),
+        };
+        self.0.insert(name.into(), secret);
+    }
+
+    /// Lets the host send `name` by plain HTTP, and to peers whose certificate is not verified.
+    pub fn allow_plain(&mut self, name: &str) {
+        if let Some(secret) = self.0.get_mut(name) {
+            secret.plain = true;
+        }
+    }
+
+    /// Whether `name` may go to `host` for others to read: by plain HTTP, or to whoever answers. On the way to this
+    /// machine's own addresses there are no others.
+    pub(crate) fn may_be_read(&self, name: &str, host: &str) -> bool {
+        let plain = self.0.get(name).is_some_and(|secret| secret.plain);
+        plain || host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -180,6 +202,20 @@ mod tests {
         let mut secrets = Secrets::default();
         secrets.insert("token", SecretSource::File(path.to_owned()), Vec::new());
         secrets
+    }
+
+    #[test]
+    fn only_what_the_operator_says_so_of_may_be_read_on_its_way() {
+        let mut secrets = Secrets::default();
+        secrets.insert("token", SecretSource::Value("x".into()), Vec::new());
+        for host in ["localhost", "127.0.0.9", "::1"] {
+            assert!(secrets.may_be_read("token", host), "{host}");
+        }
+        for host in ["localhost.example", "10.0.0.1", "api.example.com"] {
+            assert!(!secrets.may_be_read("token", host), "{host}");
+        }
+        secrets.allow_plain("token");
+        assert!(secrets.may_be_read("token", "10.0.0.1") && !secrets.may_be_read("other", "10.0.0.1"));
     }
 
     #[tokio::test]

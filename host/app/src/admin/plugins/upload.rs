@@ -20,7 +20,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use futures_util::StreamExt;
-use lapwing_wasm::{PluginFolder, PluginReport};
+use lapwing_wasm::{PluginFolder, PluginReport, PluginState};
 use std::{
     fs::Metadata,
     io,
@@ -36,6 +36,9 @@ use tokio::{
 
 /// How many uploads may be under way.
 const MAX_UPLOADS: usize = 4;
+
+/// How many plugins may lie in the folder disabled for another to be uploaded: each takes place on the disk.
+const MOST_WAITING: usize = 64;
 
 /// How the names of files begin that are being uploaded: no scan of the folder looks at them.
 const DRAFT: &str = ".upload-";
@@ -67,7 +70,7 @@ impl Default for Uploads {
         (status = 201, description = "The plugin, disabled", body = ref(refer::<Inspection>())),
         (status = 401, description = "`unauthorized`: not the upload token", body = ref(refer::<Envelope>())),
         (status = 403, description = "`upload_disabled`: `admin.upload` is not set", body = ref(refer::<Envelope>())),
-        (status = 409, description = "`already_exists`: a file or plugin of that name is there", body = ref(refer::<Envelope>())),
+        (status = 409, description = "`already_exists`: a file or plugin of that name is there; `too_many_disabled`: 64 wait to be enabled", body = ref(refer::<Envelope>())),
         (status = 413, description = "`payload_too_large`", body = ref(refer::<Envelope>())),
         (status = 422, description = "`not_a_plugin`, with the reason", body = ref(refer::<Envelope>())),
         (status = 429, description = "`too_many_uploads`: 4 of these are under way", body = ref(refer::<Envelope>()))
@@ -103,17 +106,20 @@ async fn accept(state: &State, draft: NamedTempFile) -> Result<(StatusCode, Json
     if let Some(why) = report.failure() {
         return Err(refused(why));
     }
-    let (name, digest) = (report.name.clone(), report.digest.clone());
+    let (name, digest) = (report.name.clone(), report.digest.clone().unwrap_or_default());
     let target = vacancy(folder, &report)?;
-    let path = target.clone();
-    let switched = blocking(kinds, move |folder| place(folder, &report, draft, &path)).await?;
+    let (path, own) = (target.clone(), digest.clone());
+    let switched = blocking(kinds, move |folder| {
+        place(folder, &report.name, &own, draft, &path)
+    })
+    .await?;
     let reports = kinds.reload().await.map_err(failed)?;
     // What the folder's own rules refuse (a pin, a signature) does not stay.
     let there = reports.iter().find(|there| there.path == target);
     if let Some(why) = there.and_then(PluginReport::failure) {
         let why = refused(why);
         tokio::fs::remove_file(&target).await.map_err(failed)?;
-        blocking(kinds, move |folder| switched.undo(folder, &name, digest)).await?;
+        blocking(kinds, move |folder| switched.undo(folder, &digest)).await?;
         return Err(why);
     }
     tracing::info!("plugin `{name}` uploaded; it is disabled until somebody enables it");
@@ -136,41 +142,40 @@ async fn blocking<T: Send + 'static>(
     done.await.map_err(failed)?
 }
 
-/// Whether an upload switched its plugin off, or it was off before.
+/// Whether an upload switched its file off, or it was off before.
 #[derive(Debug, Clone, Copy)]
 struct Switched(bool);
 
 impl Switched {
     /// As if there had been no upload. Blocks.
-    fn undo(self, folder: &PluginFolder, name: &str, digest: Option<String>) -> Result<(), ApiError> {
+    fn undo(self, folder: &PluginFolder, digest: &str) -> Result<(), ApiError> {
         if self.0 {
-            folder
-                .data()
-                .change(|decisions| decisions.enable(name, digest))
+            let data = folder.data();
+            data.change(|decisions| decisions.enable_file(digest))
                 .map_err(failed)?;
         }
         Ok(())
     }
 }
 
-/// Switches the plugin off, then puts it in the folder: at no time could it serve. Blocks.
+/// Switches the file off, then puts it in the folder: at no time could it serve. The file alone: whoever uploads has no say
+/// over what is put in the folder under that name. Blocks.
 fn place(
     folder: &PluginFolder,
-    report: &PluginReport,
+    name: &str,
+    digest: &str,
     draft: NamedTempFile,
     target: &Path,
 ) -> Result<Switched, ApiError> {
-    let (data, name, digest) = (folder.data(), &*report.name, report.digest.clone());
-    let was_off = data
-        .decisions()
-        .is_disabled(name, digest.as_deref().unwrap_or_default());
-    data.change(|decisions| decisions.disable(name, digest.clone()))
+    let data = folder.data();
+    let was_off = data.decisions().is_disabled(name, digest);
+    data.change(|decisions| decisions.disable_file(digest, name))
         .map_err(failed)?;
     let switched = Switched(!was_off);
     let Err(error) = draft.persist_noclobber(target) else {
         return Ok(switched);
     };
-    switched.undo(folder, name, digest)?;
+    switched.undo(folder, digest)?;
     Err(match error.error.kind() {
         io::ErrorKind::AlreadyExists => taken(name),
         _ => failed(error.error),
@@ -228,8 +233,16 @@ fn vacancy(folder: &PluginFolder, report: &PluginReport) -> Result<PathBuf, ApiE
         return Err(refused(message));
     }
     let target = folder.path().join(format!("{name}.wasm"));
-    if target.exists() || folder.reports().iter().any(|there| there.name == *name) {
+    let reports = folder.reports();
+    if target.exists() || reports.iter().any(|there| there.name == *name) {
         return Err(taken(name));
+    }
+    let waiting = reports
+        .iter()
+        .filter(|there| there.state == PluginState::Disabled);
+    if waiting.count() >= MOST_WAITING {
+        let message = format!("{MOST_WAITING} plugins of the folder are disabled; enable or remove some");
+        return Err(ApiError::new(StatusCode::CONFLICT, "too_many_disabled", message));
     }
     Ok(target)
 }

@@ -139,6 +139,25 @@ async fn a_secret_takes_a_request_a_grant_and_a_permitted_place() {
     assert!(heard.lock().unwrap().iter().all(String::is_empty), "{heard:?}");
 }
 
+/// No packet leaves: the name is nobody's, and what is refused is refused before it is looked up.
+#[tokio::test]
+async fn a_secret_is_not_sent_for_others_to_read() {
+    let steps = steps(json!({ "secrets": ["token"] })).await;
+    let mut secrets = Secrets::default();
+    let hosts = vec!["nobody.invalid".parse().unwrap()];
+    secrets.insert("token", SecretSource::Value(TOKEN.into()), hosts);
+    steps.host.custody().set_secrets(secrets);
+    let url = "http://nobody.invalid:8080/";
+    let target = json!({ "url": url });
+    let fill = json!({ "do": "http", "to": url, "secret": "token" });
+    let why = refusal(steps.step(MORE, target, fill).await);
+    assert!(
+        why.contains("secret `token` for header `authorization`: it must not go out by plain HTTP")
+            && why.contains("`secrets.token.plain = true`"),
+        "{why}"
+    );
+}
+
 #[tokio::test]
 async fn a_secret_without_hosts_goes_where_the_operator_lets_the_plugin_go_and_to_no_monitors_target() {
     let (port, heard) = mirror(0).await;
