@@ -57,6 +57,16 @@ pub struct RabbitMqConfig {
     pub ip_family: IpFamily,
 }
 
+/// What is asked is added to the address of a node. Behind `?` or `#` it would be no part of the path, and another page
+/// would pass for the answer.
+fn alone(field: &str, url: &Url) -> Result<(), Fault> {
+    if url.query().is_some() || url.fragment().is_some() {
+        let why = "expected addresses alone, as `https://mq1.example.com:15672`, without `?` and `#`";
+        return Err(invalid(field, why));
+    }
+    Ok(())
+}
+
 impl Check for RabbitMq {
     const KIND: &'static str = "rabbitmq";
     const SUMMARY: &'static str = "Asks the nodes of a RabbitMQ cluster whether an alarm is in force";
@@ -71,7 +81,8 @@ impl Check for RabbitMq {
             found.add("nodes", EMPTY);
         }
         for (index, node) in config.nodes.iter().enumerate() {
-            found.take(url(&format!("nodes[{index}]"), node, &WEB));
+            let field = format!("nodes[{index}]");
+            found.take(url(&field, node, &WEB).and_then(|url| alone(&field, &url)));
         }
         config.trust().review(found);
     }
@@ -136,6 +147,7 @@ impl RabbitMqConfig {
             let address = format!("{}/api/health/checks/alarms/", node.trim().trim_end_matches('/'));
             let url = Url::parse(&address)
                 .map_err(|error| invalid("nodes", format_args!("not all are URLs: {error}")))?;
+            alone("nodes", &url)?;
             Ok(Request {
                 headers: headers.clone(),
                 family: self.ip_family,

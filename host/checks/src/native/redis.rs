@@ -154,8 +154,10 @@ async fn expect(session: &mut Session<'_>, words: &[&str], reply: &str) -> Resul
             let word = error.split(' ').next().unwrap_or_default();
             let reason = match word {
                 "NOAUTH" | "WRONGPASS" | "NOPERM" => Reason::AuthFailed,
-                // Before Redis 6 a wrong password is `ERR invalid password`.
-                _ if words.first() == Some(&"AUTH") => Reason::AuthFailed,
+                // Before Redis 6 a wrong password is `ERR invalid password`. A full server answers whatever is said first.
+                "ERR" if words.first() == Some(&"AUTH") && !error.contains("max number of clients") => {
+                    Reason::AuthFailed
+                }
                 _ => Reason::AssertionFailed,
             };
             Err(Fault::Told(reason, format!("{PING}: {error}")))

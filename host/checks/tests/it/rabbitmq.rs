@@ -147,6 +147,11 @@ async fn an_unfit_configuration_is_told() {
         (json!({ "nodes": [] }), "`nodes`"),
         (json!({ "nodes": ["mq 1"] }), "`nodes`: not all are URLs"),
         (json!({ "nodes": ["http://u:hunter2@mq:99999"] }), "invalid port"),
+        (json!({ "nodes": ["http://mq1:15672/#/"] }), "without `?` and `#`"),
+        (
+            json!({ "nodes": ["http://mq1:15672/?a=b"] }),
+            "without `?` and `#`",
+        ),
         (json!({ "nodes": ["mq1:15672"] }), "scheme `mq1`"),
         (json!({ "nodes": ["amqp://mq1"] }), "scheme `amqp`"),
         (json!({ "username": "a:b" }), "`username`"),

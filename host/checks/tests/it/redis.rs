@@ -181,6 +181,25 @@ async fn an_unfit_connection_string_is_an_invalid_config_in_peekapings_words() {
 }
 
 #[tokio::test]
+async fn a_server_that_did_not_look_at_the_password_refuses_something_else() {
+    for error in [
+        "ERR max number of clients reached",
+        "LOADING Redis is loading the dataset in memory",
+        "DENIED Redis is running in protected mode",
+    ] {
+        let server = Server::raw(move |mut stream| async move {
+            let mut heard = [0; 256];
+            let _ = stream.read(&mut heard).await;
+            let _ = stream.write_all(format!("-{error}\r\n").as_bytes()).await;
+        })
+        .await;
+        let seen = ping(&format!("redis://:hunter2x@{}", server.address), json!({})).await;
+        assert_eq!(reason(&seen), "assertion_failed", "{}", seen.message);
+        assert_eq!(seen.message, format!("Redis ping failed: {error}"));
+    }
+}
+
+#[tokio::test]
 async fn a_password_that_a_server_repeats_is_not_told_on() {
     let server = Server::raw(|mut stream| async move {
         let mut heard = [0; 256];

@@ -9,7 +9,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use lapwing_model::Reason;
 use rumqttc::mqttbytes::{
-    Error, QoS, matches,
+    Error, QoS,
     v4::{Connect, ConnectReturnCode, Disconnect, Packet, PingReq, Publish, Subscribe, SubscribeReasonCode},
 };
 use std::time::Duration;
@@ -95,7 +95,9 @@ impl Broker<'_> {
         let mut early = None;
         loop {
             match self.hear(SUBSCRIBE, far).await? {
-                Packet::Publish(message) if early.is_none() && fits(&message, topic) => early = Some(message),
+                Packet::Publish(message) if early.is_none() && fits(&message.topic, topic) => {
+                    early = Some(message);
+                }
                 Packet::SubAck(answer) if answer.pkid == 1 => {
                     return match answer.return_codes.as_slice() {
                         [SubscribeReasonCode::Success(_)] => Ok(early),
@@ -115,7 +117,7 @@ impl Broker<'_> {
         let mut ping = Instant::now() + Duration::from_secs(u64::from(KEEP_ALIVE) * 3 / 4);
         loop {
             match self.hear(WAIT, until.min(ping)).await {
-                Ok(Packet::Publish(message)) if fits(&message, &config.topic) => return Ok(message),
+                Ok(Packet::Publish(message)) if fits(&message.topic, &config.topic) => return Ok(message),
                 Ok(Packet::Publish(_) | Packet::PingResp) => {}
                 Ok(_) => return Err(self.unexpected(WAIT)),
                 Err(Fault::Net {
@@ -172,8 +174,26 @@ impl Broker<'_> {
     }
 }
 
-fn fits(message: &Publish, topic: &str) -> bool {
-    message.topic == topic || matches(&message.topic, topic)
+/// Whether `topic` is one of those that `filter` stands for (MQTT 3.1.1 §4.7). Not rumqttc's, which has no topic begin with
+/// `$` and takes the first byte of each for a character.
+fn fits(topic: &str, filter: &str) -> bool {
+    // The first two levels of a shared subscription name its group (MQTT 5 §4.8.2; brokers of 3.1.1 have it, too).
+    let shared = filter
+        .strip_prefix("$share/")
+        .and_then(|rest| rest.split_once('/'));
+    let filter = shared.map_or(filter, |(_, filter)| filter);
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let (mut topic, mut filter) = (topic.split('/'), filter.split('/'));
+    loop {
+        match (topic.next(), filter.next()) {
+            (_, Some("#")) | (None, None) => return true,
+            (Some(_), Some("+")) => {}
+            (Some(level), Some(wanted)) if level == wanted => {}
+            _ => return false,
+        }
+    }
 }
 
 fn admitted(code: ConnectReturnCode) -> Result<(), Fault> {
@@ -206,5 +226,38 @@ fn go_duration(span: Duration) -> String {
     match (seconds / 60, seconds % 60) {
         (0, seconds) => format!("{seconds}s"),
         (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn topics_are_those_of_the_filter() {
+        for (filter, topic, fit) in [
+            ("a/b", "a/b", true),
+            ("a/b", "a", false),
+            ("a/+", "a/b", true),
+            ("a/+", "a/b/c", false),
+            ("a/+", "a", false),
+            ("+/x", "é/x", true),
+            ("#", "é", true),
+            ("a/#", "a", true),
+            ("a/#", "a/b/c", true),
+            ("a/#", "ab", false),
+            ("+", "/x", false),
+            ("/+", "/x", true),
+            ("#", "$SYS/uptime", false),
+            ("+/uptime", "$SYS/uptime", false),
+            ("$SYS/#", "$SYS/broker/uptime", true),
+            ("$SYS/+", "$SYS/uptime", true),
+            ("$share/g/b/c", "b/c", true),
+            ("$share/g/#", "$SYS/uptime", false),
+            ("$share/g/b/+", "b/c", true),
+            ("$share/g/b", "c", false),
+        ] {
+            assert_eq!(fits(topic, filter), fit, "`{filter}` and `{topic}`");
+        }
     }
 }
