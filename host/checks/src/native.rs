@@ -20,6 +20,7 @@ pub mod dns;
 pub mod docker;
 pub mod grpc;
 pub mod http;
+mod judging;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod load;

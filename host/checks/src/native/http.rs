@@ -13,12 +13,11 @@ pub(super) mod query;
 pub use config::{HttpConfig, TlsVersion};
 pub use oauth::Tokens;
 
-use crate::{Check, CheckError, Findings, ProbeContext, net::http::Response};
+use crate::{Check, CheckError, Findings, ProbeContext, native::judging::judged, net::http::Response};
 use auth::Auth;
 use config::Plan;
 use lapwing_model::{Observation, Reason};
 use query::Unmet;
-use tokio::sync::Semaphore;
 
 /// The whole of one probe, whichever kind it is.
 async fn probe(
@@ -53,37 +52,23 @@ async fn probe(
         answer = cx.net.send(&plan.request, cx.deadline).await;
     }
     match answer {
-        Ok(response) => judged(plan, response, cx).await,
+        Ok(response) => judge(plan, response, cx).await,
         Err(failure) => failure.into_verdict(|error| format!("{} \"{}\": {error}", plan.verb, plan.shown)),
     }
 }
 
-/// Largest body that a query is put to between other work, in bytes: it takes a millisecond or two.
-const AT_ONCE: usize = 16 << 10;
-/// Queries of larger bodies at a time: each takes a thread, and up to a hundred times its body.
-static LARGE: Semaphore = Semaphore::const_new(2);
-
 /// The verdict on an answer, by the deadline.
-async fn judged(plan: Plan, response: Response, cx: &ProbeContext) -> Result<Observation, CheckError> {
+async fn judge(plan: Plan, response: Response, cx: &ProbeContext) -> Result<Observation, CheckError> {
     let now = cx.clock.now();
-    if response.body.len() <= AT_ONCE || !plan.assertions.have_query() {
-        return plan.judge(&response, now);
-    }
-    let judging = async {
-        let turn = LARGE.acquire().await;
-        let judge = move || {
-            let _turn = turn;
-            plan.judge(&response, now)
-        };
-        let judged = tokio::task::spawn_blocking(judge).await;
-        judged.unwrap_or_else(|error| Err(CheckError::Internal(format!("the query ended early: {error}"))))
+    let size = if plan.assertions.have_query() {
+        response.body.len()
+    } else {
+        0
     };
-    let judged = tokio::time::timeout_at(cx.deadline, judging).await;
-    judged.unwrap_or_else(|_| {
-        Err(CheckError::limit_hit(
-            "the JSON query was not done in the check's time".to_owned(),
-        ))
+    judged("the JSON query", size, cx.deadline, move || {
+        plan.judge(&response, now)
     })
+    .await?
 }
 
 impl Plan {

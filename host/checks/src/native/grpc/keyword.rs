@@ -5,10 +5,8 @@ use super::{
     call::{self, Call},
     schema::Method,
 };
-use crate::{Check, CheckError, Findings, ProbeContext, schema::Fault};
-use bytes::Bytes;
+use crate::{Check, CheckError, Findings, ProbeContext, native::judging::judged, schema::Fault};
 use lapwing_model::{Observation, Reason};
-use tokio::{task, time};
 
 /// An answer longer than this many bytes is shown cut, as Peekaping does.
 const SHOWN: usize = 50;
@@ -44,17 +42,13 @@ impl Check for GrpcKeyword {
             ..
         } = &config;
         let (text, service, name, body) = (protobuf.clone(), service.clone(), method.clone(), body.clone());
-        // Away from the other checks: a definition may be long.
-        let compiled = task::spawn_blocking(move || {
+        let compile = move || {
             let method = Method::compile(&text, &service, &name)?;
             let message = method.encode(&body)?;
             Ok::<_, Fault>((method, message))
-        });
-        let compiled = time::timeout_at(cx.deadline, compiled).await;
-        let compiled = compiled
-            .map_err(|_| CheckError::Internal("`grpcProtobuf` took too long to compile".to_owned()))?;
-        let (method, message) =
-            compiled.map_err(|error| CheckError::Internal(format!("`grpcProtobuf`: {error}")))??;
+        };
+        let size = protobuf.len() + config.body.len();
+        let (method, message) = judged("`grpcProtobuf`", size, cx.deadline, compile).await??;
         let call = Call {
             path: method.path(),
             message,
@@ -66,26 +60,18 @@ impl Check for GrpcKeyword {
             Err(failure) => return failure.into_verdict(|error| failed(error)),
         };
         let seen = match &replied.outcome {
-            Ok(answer) => match decoded(method, answer.clone(), cx).await? {
-                Ok(json) => judge(&json, &config.keyword, config.invert),
-                Err(error) => Observation::down(Reason::ProtocolError, failed(&error)),
-            },
+            Ok(answer) => {
+                let (answer, size) = (answer.clone(), answer.len());
+                let decode = move || method.decode(&answer);
+                match judged("decoding the answer", size, cx.deadline, decode).await? {
+                    Ok(json) => judge(&json, &config.keyword, config.invert),
+                    Err(error) => Observation::down(Reason::ProtocolError, failed(&error)),
+                }
+            }
             Err(status) => Observation::down(call::reason(status), failed(&call::told(status))),
         };
         Ok(replied.describe(seen))
     }
-}
-
-/// The answer as JSON, made away from the other checks.
-async fn decoded(
-    method: Method,
-    answer: Bytes,
-    cx: &ProbeContext,
-) -> Result<Result<String, String>, CheckError> {
-    let decoded = time::timeout_at(cx.deadline, task::spawn_blocking(move || method.decode(&answer))).await;
-    let decoded =
-        decoded.map_err(|_| CheckError::Internal("the answer took too long to decode".to_owned()))?;
-    decoded.map_err(|error| CheckError::Internal(format!("decoding the answer: {error}")))
 }
 
 /// The verdict on an answer, in Peekaping's words.
