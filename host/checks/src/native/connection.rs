@@ -83,9 +83,12 @@ impl ConnectionUrl {
 
 fn decode(text: &str) -> Result<String, String> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded
-        .map(Into::into)
-        .map_err(|_| "percent-encoded bytes that are no UTF-8".to_owned())
+    let decoded = decoded.map_err(|_| "percent-encoded bytes that are no UTF-8")?;
+    // No protocol has a way to say it.
+    if decoded.contains('\0') {
+        return Err("a NUL character".to_owned());
+    }
+    Ok(decoded.into())
 }
 
 /// `host`, `host:port`, `[v6]` or `[v6]:port`.
@@ -139,6 +142,7 @@ mod tests {
             "secret",
             "x://u:secret@h:secret/",
             "x://u:secret%ff@h",
+            "x://u:secret%00@h",
             "x://u:secret@h:0",
             "x://u:secret@h:70000",
         ] {

@@ -60,15 +60,9 @@ async fn probe(
 /// The verdict on an answer, by the deadline.
 async fn judge(plan: Plan, response: Response, cx: &ProbeContext) -> Result<Observation, CheckError> {
     let now = cx.clock.now();
-    let size = if plan.assertions.have_query() {
-        response.body.len()
-    } else {
-        0
-    };
-    judged("the JSON query", size, cx.deadline, move || {
-        plan.judge(&response, now)
-    })
-    .await?
+    let searched = plan.assertions.search_body();
+    let size = if searched { response.body.len() } else { 0 };
+    judged("the search in the body", size, cx.deadline, move || plan.judge(&response, now)).await?
 }
 
 impl Plan {

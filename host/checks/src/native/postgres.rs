@@ -166,6 +166,9 @@ fn target(text: &str) -> Result<ConnectionUrl, CheckError> {
 /// The statement, if it is one that reads.
 fn statement(config: &PostgresConfig) -> Result<&str, CheckError> {
     let query = sql::statement(&config.database_query);
+    if query.contains('\0') {
+        return Err(sql::unfit("a statement holds no NUL character"));
+    }
     if !begins_with(query, &ALLOWED) {
         return Err(sql::unfit(
             "only SELECT, SHOW, DESCRIBE, EXPLAIN, WITH, and VALUES statements are allowed for monitoring queries",

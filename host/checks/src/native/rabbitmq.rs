@@ -93,14 +93,19 @@ impl Check for RabbitMq {
         let mut last = None;
         for (index, request) in requests.iter().enumerate() {
             let left = u32::try_from(requests.len() - index).unwrap_or(u32::MAX);
-            let seen = ask(request, Instant::now() + cx.remaining() / left, cx).await?;
-            let seen = seen.with_latency(start.elapsed());
-            if seen.reason.is_none() {
-                return Ok(seen);
+            let seen = ask(request, Instant::now() + cx.remaining() / left, cx).await;
+            let seen = seen.map(|seen| seen.with_latency(start.elapsed()));
+            if let Ok(seen) = &seen
+                && seen.reason.is_none()
+            {
+                return Ok(seen.clone());
             }
-            last = Some(seen);
+            // Of a node that we could not ask nobody knows whether it is well.
+            if !matches!(last, Some(Err(_))) {
+                last = Some(seen);
+            }
         }
-        let mut seen = last.ok_or_else(|| invalid("nodes", EMPTY))?;
+        let mut seen = last.ok_or_else(|| invalid("nodes", EMPTY))??;
         seen.message = if cx.remaining().is_zero() {
             format!("Health check timed out after {:.0}s", budget.as_secs_f64())
         } else {

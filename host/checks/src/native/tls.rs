@@ -8,7 +8,10 @@ use crate::{
         http::TlsVersion,
         trust::{Trust, trust},
     },
-    net::{Connection, Host, IpFamily, NetError, tls::TlsOptions},
+    net::{
+        Connection, Host, IpFamily, NetError,
+        tls::{self, TlsOptions},
+    },
     schema,
 };
 use lapwing_model::{Metric, Observation, Phase, Reason, TlsInfo};
@@ -78,6 +81,7 @@ impl Check for Tls {
 
     fn review(config: TlsConfig, found: &mut Findings) {
         found.of("host", Host::parse(&config.host));
+        found.of("alpn", tls::protocols(&config.alpn));
         config.trust().review(found);
     }
 

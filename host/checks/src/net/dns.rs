@@ -9,7 +9,7 @@ pub(crate) use server::{Answer, NameServer, Transport};
 
 use super::{Counted, Host, IpFamily, Net, NetError, datagram, quota::Toll};
 use hickory_resolver::proto::{
-    op::{DEFAULT_MAX_PAYLOAD_LEN, Edns, Message, MessageType, Query},
+    op::{DEFAULT_MAX_PAYLOAD_LEN, Edns, Message, MessageType, Query, ResponseCode},
     rr::{Name, RecordType},
 };
 use std::{io, net::SocketAddr, str::FromStr, time::Duration};
@@ -124,15 +124,12 @@ async fn ask(question: &Query, server: SocketAddr, toll: &Toll) -> Result<Reply,
         ours @ (NetError::Local(_) | NetError::Limit(_)) => ours,
         error => NetError::DnsFailed(error.to_string()),
     };
-    let (message, bytes) = message(question)?;
-    let mut reply = over_udp(&message, &bytes, server, toll).await.map_err(fail)?;
+    let mut reply = over_udp(question, server, toll).await.map_err(fail)?;
     if reply.metadata.truncation {
         let connecting = TcpStream::connect(server).await;
         let stream = connecting.map_err(|error| fail(NetError::from_io(&error, &server.to_string())))?;
         let stream = Counted::by(stream, toll.clone());
-        reply = framed(stream, &message, &bytes, &server.to_string())
-            .await
-            .map_err(fail)?;
+        reply = framed(stream, question, &server.to_string()).await.map_err(fail)?;
     }
     Ok(Reply {
         rcode: reply.metadata.response_code.into(),
@@ -143,13 +140,15 @@ async fn ask(question: &Query, server: SocketAddr, toll: &Toll) -> Result<Reply,
 }
 
 /// A question, and as bytes. Made anew for each try: a fresh random id.
-fn message(question: &Query) -> Result<(Message, Vec<u8>), NetError> {
+fn message(question: &Query, edns: bool) -> Result<(Message, Vec<u8>), NetError> {
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
     message.add_query(question.clone());
-    let mut edns = Edns::new();
-    edns.set_max_payload(DEFAULT_MAX_PAYLOAD_LEN);
-    message.set_edns(edns);
+    if edns {
+        let mut edns = Edns::new();
+        edns.set_max_payload(DEFAULT_MAX_PAYLOAD_LEN);
+        message.set_edns(edns);
+    }
     let bytes = message.to_vec();
     Ok((
         message,
@@ -157,25 +156,35 @@ fn message(question: &Query) -> Result<(Message, Vec<u8>), NetError> {
     ))
 }
 
+/// RFC 6891 §7: so answers who knows no EDNS; it is to be asked without.
+fn knows_no_edns(reply: &Message) -> bool {
+    let code = reply.metadata.response_code;
+    matches!(code, ResponseCode::FormErr | ResponseCode::NotImp) && reply.edns.is_none()
+}
+
 /// The answer to `question` from a fresh port, as it came: maybe truncated. Waits for ever.
-async fn over_udp(
-    question: &Message,
-    bytes: &[u8],
-    server: SocketAddr,
-    toll: &Toll,
-) -> Result<Message, NetError> {
+async fn over_udp(question: &Query, server: SocketAddr, toll: &Toll) -> Result<Message, NetError> {
     let fail = |error: io::Error| NetError::from_io(&error, &server.to_string());
     let socket = datagram::open(server).map_err(fail)?;
-    toll.message(bytes.len())?;
-    socket.send(bytes).await.map_err(fail)?;
     let mut buffer = vec![0; usize::from(u16::MAX)];
-    loop {
-        let length = socket.recv(&mut buffer).await.map_err(fail)?;
-        toll.message(length)?;
-        // Anybody can send us a datagram: only one with our id and our question is the answer.
-        let parsed = Message::from_vec(buffer.get(..length).unwrap_or_default());
-        if let Some(reply) = parsed.ok().filter(|reply| answers(reply, question)) {
-            return Ok(reply);
+    let mut edns = true;
+    'asking: loop {
+        let (asked, bytes) = message(question, edns)?;
+        toll.message(bytes.len())?;
+        socket.send(&bytes).await.map_err(fail)?;
+        loop {
+            let length = socket.recv(&mut buffer).await.map_err(fail)?;
+            toll.message(length)?;
+            // Anybody can send us a datagram: only one with our id and our question is the answer.
+            let parsed = Message::from_vec(buffer.get(..length).unwrap_or_default());
+            match parsed.ok().filter(|reply| answers(reply, &asked)) {
+                Some(reply) if edns && knows_no_edns(&reply) => {
+                    edns = false;
+                    continue 'asking;
+                }
+                Some(reply) => return Ok(reply),
+                None => {}
+            }
         }
     }
 }
@@ -184,21 +193,30 @@ async fn over_udp(
 /// ever.
 async fn framed(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    question: &Message,
-    bytes: &[u8],
+    question: &Query,
     server: &str,
 ) -> Result<Message, NetError> {
     let fail = |error: io::Error| NetError::from_io(&error, server);
-    let length = u16::try_from(bytes.len()).map_err(|error| NetError::InvalidInput(error.to_string()))?;
-    let written = stream.write_all(&[&length.to_be_bytes(), bytes].concat()).await;
-    written.map_err(fail)?;
-    stream.flush().await.map_err(fail)?;
-    loop {
-        let length = stream.read_u16().await.map_err(fail)?;
-        let mut reply = vec![0; usize::from(length)];
-        stream.read_exact(&mut reply).await.map_err(fail)?;
-        let reply = parsed(&reply, server)?;
-        if answers(&reply, question) {
+    let mut edns = true;
+    'asking: loop {
+        let (asked, bytes) = message(question, edns)?;
+        let length = u16::try_from(bytes.len());
+        let length = length.map_err(|error| NetError::InvalidInput(error.to_string()))?;
+        let written = stream.write_all(&[&length.to_be_bytes(), &bytes[..]].concat()).await;
+        written.map_err(fail)?;
+        stream.flush().await.map_err(fail)?;
+        loop {
+            let length = stream.read_u16().await.map_err(fail)?;
+            let mut reply = vec![0; usize::from(length)];
+            stream.read_exact(&mut reply).await.map_err(fail)?;
+            let reply = parsed(&reply, server)?;
+            if !answers(&reply, &asked) {
+                continue;
+            }
+            if edns && knows_no_edns(&reply) {
+                edns = false;
+                continue 'asking;
+            }
             return Ok(reply);
         }
     }
@@ -209,10 +227,12 @@ fn parsed(bytes: &[u8], server: &str) -> Result<Message, NetError> {
         .map_err(|error| NetError::Protocol(format!("{server} answered no DNS message: {error}")))
 }
 
+/// Who cannot read a question may answer with a header alone.
 fn answers(reply: &Message, question: &Message) -> bool {
+    let unread = reply.queries.is_empty() && reply.metadata.response_code == ResponseCode::FormErr;
     reply.metadata.id == question.metadata.id
         && reply.metadata.message_type == MessageType::Response
-        && reply.queries == question.queries
+        && (unread || reply.queries == question.queries)
 }
 
 fn record(record: &hickory_resolver::proto::rr::Record) -> Record {

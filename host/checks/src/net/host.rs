@@ -31,8 +31,10 @@ impl Host {
                 text.len()
             )));
         }
+        // What stands before an `@` may be a password.
+        let shown = text.rsplit_once('@').map_or(text, |(_, host)| host).escape_debug();
         let refuse =
-            || NetError::InvalidInput(format!("host `{text}` is neither an IP address nor a DNS name"));
+            || NetError::InvalidInput(format!("host `{shown}` is neither an IP address nor a DNS name"));
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         if let Ok(address) = bare.unwrap_or(text).parse::<IpAddr>() {
             let bracketed_v4 = bare.is_some() && address.is_ipv4();
@@ -166,5 +168,11 @@ mod tests {
                 "{text:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_error_shows_no_password_and_nothing_a_terminal_obeys() {
+        let text = Host::parse("mqtt://u:secret@ho\u{1b}st").unwrap_err().to_string();
+        assert_eq!(text, r"host `ho\u{1b}st` is neither an IP address nor a DNS name");
     }
 }

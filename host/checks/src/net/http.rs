@@ -5,7 +5,7 @@
 mod body;
 mod cookies;
 mod exchange;
-mod hop;
+pub(crate) mod hop;
 mod login;
 mod route;
 mod stamp;

@@ -455,6 +455,30 @@ async fn replies_to_other_questions_and_lost_ones_are_not_taken_for_the_answer()
 }
 
 #[tokio::test]
+async fn a_server_that_knows_no_edns_is_asked_without() {
+    let names = NameServer::start(|name, _| match name {
+        "old.example" => Answer::WithoutEdns(vec!["127.0.0.7".parse().unwrap()]),
+        _ => Answer::Code(ResponseCode::FormErr),
+    })
+    .await;
+    for transport in ["udp", "tcp"] {
+        let ask = async |host: &str| {
+            let config = json!({
+                "host": host, "resolver_server": "127.0.0.1", "port": names.address.port(), "resolve_type": "A",
+                "transport": transport,
+            });
+            Probe::new().seen("dns", config).await
+        };
+        let old = ask("old.example").await;
+        assert_eq!(old.message, "A records: 127.0.0.7", "{transport}");
+        let broken = ask("broken.example").await;
+        assert_eq!((broken.status, reason(&broken)), (Status::Down, "dns_failed"));
+        assert!(broken.message.ends_with("the server answered FORMERR"), "{}", broken.message);
+    }
+    assert_eq!(names.asked().len(), 8, "each twice: {:?}", names.asked());
+}
+
+#[tokio::test]
 async fn a_server_of_another_protocol_is_down() {
     let talking = Server::raw(|mut stream| async move {
         let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"\x00\x05hello, this is no DNS").await;

@@ -61,6 +61,34 @@ async fn every_fault_is_told_at_once_with_its_field() {
             ],
         ),
         (
+            "http",
+            json!({ "url": "http://x", "headers": { "Content-Length": "3" }, "authMethod": "basic" }),
+            &[
+                "`config.headers`: `content-length` follows from the body",
+                "`config.basic_auth_user`: `basic` needs it",
+            ],
+        ),
+        (
+            "postgres",
+            json!({
+                "database_connection_string": "postgres://u%00:p@h/d", "database_query": "SELECT '\0'",
+            }),
+            &[
+                "`config.database_connection_string`: ",
+                "`config.database_query`: query validation failed: a statement holds no NUL",
+            ],
+        ),
+        (
+            "docker",
+            json!({ "container_id": "c", "connection_type": "socket", "docker_daemon": "/run/\0" }),
+            &["`config.docker_daemon`: expected the path of a socket"],
+        ),
+        (
+            "docker",
+            json!({ "container_id": "c", "connection_type": "tcp", "docker_daemon": "tcp://:secret@h" }),
+            &["`config.docker_daemon`: expected a host and a port, and nothing more"],
+        ),
+        (
             "http-keyword",
             json!({ "url": "http://x" }),
             &["`config.keyword`: `http-keyword` needs it"],
@@ -109,6 +137,11 @@ async fn every_fault_is_told_at_once_with_its_field() {
             "redis",
             json!({ "databaseConnectionString": "rediss://h", "caCert": "x" }),
             &["`config.caCert`: "],
+        ),
+        (
+            "tls",
+            json!({ "host": "h", "alpn": ["h2", ""] }),
+            &["`config.alpn`: names of 1 to 255 bytes"],
         ),
         (
             "tcp",

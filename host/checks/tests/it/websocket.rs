@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderMap;
 use lapwing_checks::CheckError;
-use lapwing_model::{Observation, Status};
+use lapwing_model::{Observation, Reason, Status};
 use serde_json::{Value, json};
 use std::{
     sync::{Arc, Mutex},
@@ -192,6 +192,34 @@ async fn a_conversation_is_held_step_by_step() {
     assert_eq!(seen.status, Status::Up, "{}", seen.message);
     assert_eq!(seen.attributes["websocket.close_code"], 1001);
     server.drained().await;
+}
+
+#[tokio::test]
+async fn a_message_beyond_what_a_query_looks_at_says_nothing() {
+    let (server, _) = echo(None).await;
+    let deep = format!(r#"{{"s":"ok","t":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+    let long = format!(r#"["ok",{}0]"#, "0,".repeat(600_000));
+    let fine = format!(r#"{{"s":"ok"{}}}"#, " ".repeat(20_000));
+    for (query, said) in [("s", &deep), ("$[0]", &long)] {
+        let wanted = json!({ "expect_json": { "query": query, "value": "ok" } });
+        let run = async |then: &str| {
+            let steps = json!([{ "send": said }, { "send": then }, wanted]);
+            let config = json!({
+                "url": format!("ws://{}/", server.address), "steps": steps, "max_message_bytes": 2_000_000,
+            });
+            Probe::new().run("websocket", config).await
+        };
+        let error = run("bye").await.unwrap_err();
+        assert_eq!(error.reason(), Reason::LimitHit, "{error}");
+        assert!(
+            error.to_string().contains("more than a JSON query looks at"),
+            "{error}"
+        );
+        if query == "s" {
+            let seen = run(&fine).await.unwrap();
+            assert_eq!(seen.status, Status::Up, "a later one is as asked: {}", seen.message);
+        }
+    }
 }
 
 #[tokio::test]

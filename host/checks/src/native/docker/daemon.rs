@@ -35,7 +35,7 @@ impl Daemon {
         let (socket, shown, url) = match config.connection_type {
             ConnectionType::Socket => {
                 let path = place.strip_prefix("unix://").unwrap_or(place);
-                if !path.starts_with('/') {
+                if !path.starts_with('/') || path.contains('\0') {
                     return Err(unfit(&"expected the path of a socket"));
                 }
                 // The host is for the `Host` header only: any will do.
@@ -73,7 +73,8 @@ impl Daemon {
             }
         };
         let url = Url::parse(&url).map_err(|error| unfit(&error))?;
-        if url.path() != "/" || url.query().is_some() || !url.username().is_empty() {
+        let login = !url.username().is_empty() || url.password().is_some();
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || login {
             return Err(unfit(&"expected a host and a port, and nothing more"));
         }
         Ok(Self {

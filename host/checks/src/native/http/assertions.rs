@@ -55,9 +55,9 @@ impl Assertions {
         self.keyword.is_some() || !self.body.is_empty() || self.query.is_some()
     }
 
-    /// Whether a JSON query looks at the body: that may take a while.
-    pub(super) fn have_query(&self) -> bool {
-        self.query.is_some()
+    /// Whether a query or a pattern looks at the body: that may take a while.
+    pub(super) fn search_body(&self) -> bool {
+        self.query.is_some() || !self.body.is_empty()
     }
 
     /// The first condition that does not hold.

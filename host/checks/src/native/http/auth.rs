@@ -87,6 +87,10 @@ impl Auth {
                 }
             }
             AuthMethod::Basic => {
+                // One of them alone is how some take a token.
+                if config.basic_auth_pass.is_empty() {
+                    needed("basic_auth_user", &config.basic_auth_user, "basic")?;
+                }
                 headers.insert(
                     header::AUTHORIZATION,
                     basic(&config.basic_auth_user, &config.basic_auth_pass)?,

@@ -12,7 +12,7 @@ use crate::{
     native::{condition::Condition, pattern::Pattern, trust::Trust},
     net::{
         IpFamily,
-        http::{HttpVersion, Request, Scheme},
+        http::{HttpVersion, Request, Scheme, hop::FRAMING},
         tls::TlsOptions,
     },
     schema::Fault,
@@ -297,6 +297,9 @@ impl HttpConfig {
                     Timestamp::UNIX_EPOCH,
                 ));
             }
+        }
+        for name in FRAMING.iter().filter(|name| self.headers.0.contains_key(*name)) {
+            found.add("headers", format_args!("`{name}` follows from the body, and is not sent as given"));
         }
         if url.is_some_and(|url| url.scheme() == "https") {
             self.trust().review(found);

@@ -1,6 +1,6 @@
 //! Types of single configuration fields: each reads its text once and refuses what it cannot mean.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header, uri::Authority};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::{Map, Value};
@@ -96,6 +96,9 @@ impl<'de> Deserialize<'de> for Headers {
                 return Err(fail("expected a string"));
             };
             let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| fail("not a header name"))?;
+            if key == header::HOST && !is_authority(&value) {
+                return Err(fail("expected a host, and a port where it is not the usual one"));
+            }
             let mut value =
                 HeaderValue::from_str(&value).map_err(|_| fail("has characters no header may have"))?;
             value.set_sensitive(is_secret(&key));
@@ -103,6 +106,10 @@ impl<'de> Deserialize<'de> for Headers {
         }
         Ok(Self(headers))
     }
+}
+
+fn is_authority(text: &str) -> bool {
+    !text.contains('@') && text.parse::<Authority>().is_ok()
 }
 
 /// Anything a user adds may be a secret of the host it was meant for, but for what every client says of itself and of
@@ -151,11 +158,16 @@ mod tests {
             let headers: Headers = serde_json::from_str(json).unwrap();
             assert_eq!(headers.0.get("x-a").unwrap(), "1");
         }
+        for host in ["a", "a.example:8080", "[::1]:80", "127.0.0.1"] {
+            assert!(serde_json::from_value::<Headers>(serde_json::json!({ "Host": host })).is_ok());
+        }
         assert!(serde_json::from_str::<Headers>(r#""""#).unwrap().0.is_empty());
         for (json, why) in [
             (r#"{"X-A":1}"#, "header `X-A`: expected a string"),
             (r#"{"X A":"1"}"#, "header `X A`: not a header name"),
             (r#"{"X-A":"a\nb"}"#, "header `X-A`: has characters"),
+            (r#"{"Host":"a b"}"#, "header `Host`: expected a host"),
+            (r#"{"host":"u:hunter2@a"}"#, "header `host`: expected a host"),
             (r#""{""#, "invalid headers json"),
             (r#""\"hunter2\"""#, "invalid headers json: expected an object"),
             ("7", "expected an object"),

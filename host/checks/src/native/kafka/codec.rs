@@ -93,9 +93,14 @@ impl Answer {
 
     /// Null is empty.
     pub(super) fn string(&mut self) -> Option<String> {
-        let length = usize::try_from(self.int16()?).unwrap_or_default();
-        let bytes = self.take(length)?;
+        let bytes = self.bytes16()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Null is empty.
+    fn bytes16(&mut self) -> Option<Bytes> {
+        let length = usize::try_from(self.int16()?).unwrap_or_default();
+        self.take(length)
     }
 
     /// Null is empty.
@@ -104,13 +109,9 @@ impl Answer {
         self.take(length)
     }
 
-    /// As many as announced, or none; nothing is reserved for them.
-    pub(super) fn array<T>(&mut self, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        let mut items = Vec::new();
-        for _ in 0..self.int32()? {
-            items.push(read(self)?);
-        }
-        Some(items)
+    /// Reads as many as are announced, and keeps none.
+    pub(super) fn each(&mut self, mut read: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        (0..self.int32()?).try_for_each(|_| read(self))
     }
 
     fn take(&mut self, length: usize) -> Option<Bytes> {
@@ -118,81 +119,94 @@ impl Answer {
     }
 }
 
-/// A broker of the cluster.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Broker {
-    pub(super) id: i32,
-    pub(super) host: String,
-    pub(super) port: u16,
-}
-
-/// A partition of the topic.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Partition {
-    pub(super) error: i16,
-    pub(super) index: i32,
-    pub(super) leader: i32,
-}
-
 /// What the cluster says of a topic.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Metadata {
-    pub(super) brokers: Vec<Broker>,
     pub(super) error: i16,
-    pub(super) partitions: Vec<Partition>,
+    pub(super) leader: Option<Leader>,
 }
 
-/// Metadata v4.
+/// The leader of one of the partitions that have one, whichever.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Leader {
+    pub(super) partition: i32,
+    /// Host and port; `None` when it is none of the brokers.
+    pub(super) broker: Option<(String, u16)>,
+}
+
+/// Metadata v4. Neither brokers nor partitions are kept: an answer has room for a million of them.
 pub(super) fn metadata(answer: &mut Answer) -> Option<Metadata> {
     answer.int32()?;
-    let brokers = answer.array(|answer| {
-        let broker = Broker {
-            id: answer.int32()?,
-            host: answer.string()?,
-            port: u16::try_from(answer.int32()?).ok()?,
-        };
-        answer.string()?;
-        Some(broker)
-    })?;
-    answer.string()?;
+    let mut brokers = Answer(answer.0.clone());
+    answer.each(|answer| broker(answer).map(drop))?;
+    answer.bytes16()?;
     answer.int32()?;
-    let topics = answer.array(|answer| {
+    let mut topic = None;
+    answer.each(|answer| {
         let error = answer.int16()?;
-        answer.string()?;
+        answer.bytes16()?;
         answer.take(1)?;
-        Some((error, answer.array(partition)?))
+        let (mut led, mut chosen) = (0_u32, None);
+        answer.each(|answer| {
+            let (partition, leader) = partition(answer)?;
+            if leader >= 0 {
+                led += 1;
+                chosen = chosen.filter(|_| fastrand::u32(..led) > 0).or(Some((partition, leader)));
+            }
+            Some(())
+        })?;
+        topic.get_or_insert((error, chosen));
+        Some(())
     })?;
-    let (error, partitions) = topics.into_iter().next()?;
-    Some(Metadata {
-        brokers,
-        error,
-        partitions,
-    })
+    let (error, chosen) = topic?;
+    let leader = chosen.map(|(partition, leader)| {
+        let mut found = None;
+        // Read once already: it ends well.
+        let _ = brokers.each(|answer| {
+            let (id, host, port) = broker(answer)?;
+            if id == leader {
+                found = Some((host, port));
+            }
+            Some(())
+        });
+        let broker = found.map(|(host, port)| (String::from_utf8_lossy(&host).into_owned(), port));
+        Leader { partition, broker }
+    });
+    Some(Metadata { error, leader })
 }
 
-fn partition(answer: &mut Answer) -> Option<Partition> {
-    let partition = Partition {
-        error: answer.int16()?,
-        index: answer.int32()?,
-        leader: answer.int32()?,
-    };
-    answer.array(Answer::int32)?;
-    answer.array(Answer::int32)?;
+/// Id, host and port.
+fn broker(answer: &mut Answer) -> Option<(i32, Bytes, u16)> {
+    let id = answer.int32()?;
+    let host = answer.bytes16()?;
+    let port = u16::try_from(answer.int32()?).ok()?;
+    answer.bytes16()?;
+    Some((id, host, port))
+}
+
+/// Index and leader.
+fn partition(answer: &mut Answer) -> Option<(i32, i32)> {
+    answer.int16()?;
+    let partition = (answer.int32()?, answer.int32()?);
+    answer.each(|answer| answer.int32().map(drop))?;
+    answer.each(|answer| answer.int32().map(drop))?;
     Some(partition)
 }
 
 /// Produce v3 of one partition: error and offset.
 pub(super) fn produced(answer: &mut Answer) -> Option<(i16, i64)> {
-    let topics = answer.array(|answer| {
-        answer.string()?;
-        answer.array(|answer| {
+    let mut first = None;
+    answer.each(|answer| {
+        answer.bytes16()?;
+        answer.each(|answer| {
             answer.int32()?;
             let told = (answer.int16()?, answer.int64()?);
             answer.int64()?;
-            Some(told)
+            first.get_or_insert(told);
+            Some(())
         })
     })?;
-    topics.into_iter().flatten().next()
+    first
 }
 
 /// An error in Kafka's words.

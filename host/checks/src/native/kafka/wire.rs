@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     ProbeContext,
-    native::session::{Fault, Session, Trace, share},
+    native::{
+        judging::judged,
+        session::{Fault, Session, Trace, share},
+    },
     net::{Host, NetError},
 };
 use bytes::Buf;
@@ -66,30 +69,15 @@ async fn attempt(
     trace: &mut Trace,
 ) -> Result<(i32, i64), Told> {
     let metadata = bootstrap(config, plan, cx, trace).await?;
-    let leaderless = metadata.partitions.iter().all(|partition| partition.leader < 0);
-    match metadata.error {
-        0 if leaderless => return Err(Told::Passing(refusal(CREATE, NO_LEADER))),
-        0 => {}
-        code @ NO_LEADER => return Err(Told::Passing(refusal(CREATE, code))),
-        code @ UNKNOWN_TOPIC if config.allow_auto_topic_creation => {
+    let leader = match (metadata.error, metadata.leader) {
+        (0, Some(leader)) => leader,
+        (0, None) | (NO_LEADER, _) => return Err(Told::Passing(refusal(CREATE, NO_LEADER))),
+        (code @ UNKNOWN_TOPIC, _) if config.allow_auto_topic_creation => {
             return Err(Told::Passing(refusal(CREATE, code)));
         }
-        code => return Err(Told::Final(refusal(CREATE, code))),
-    }
-    let led: Vec<_> = metadata
-        .partitions
-        .iter()
-        .filter(|partition| partition.leader >= 0)
-        .collect();
-    let chosen = led.get(fastrand::usize(..led.len().max(1)));
-    let leader = chosen.and_then(|chosen| {
-        let broker = metadata
-            .brokers
-            .iter()
-            .find(|broker| broker.id == chosen.leader)?;
-        Some((chosen.index, (broker.host.clone(), broker.port)))
-    });
-    let Some((partition, leader)) = leader else {
+        (code, _) => return Err(Told::Final(refusal(CREATE, code))),
+    };
+    let (partition, Some(leader)) = (leader.partition, leader.broker) else {
         let error = NetError::Protocol("the leader is none of the brokers".to_owned());
         return Err(Told::Final(Fault::at(CREATE)(error)));
     };
@@ -120,7 +108,7 @@ async fn bootstrap(
         let share = share(cx, plan.brokers.len() - at);
         let asked = async {
             let mut node = Node::connect(config, plan, broker, cx, trace).await?;
-            node.metadata(config).await
+            node.metadata(config, cx).await
         };
         match time::timeout_at(share, asked).await {
             Ok(Err(Fault::Net { error, .. })) if error.blames_target() => last = error,
@@ -166,11 +154,13 @@ impl<'a> Node<'a> {
         Ok(node)
     }
 
-    async fn metadata(&mut self, config: &KafkaProducerConfig) -> Result<Metadata, Fault> {
+    async fn metadata(&mut self, config: &KafkaProducerConfig, cx: &ProbeContext) -> Result<Metadata, Fault> {
         let request = self.request(Api::Metadata).int32(1).string(&config.topic);
         let request = request.boolean(config.allow_auto_topic_creation);
         let mut answer = self.ask(CREATE, request).await?;
-        metadata(&mut answer).ok_or_else(|| self.broken(CREATE))
+        let (size, read) = (answer.0.len(), move || metadata(&mut answer));
+        let read = judged("reading the metadata", size, cx.deadline, read).await?;
+        read.ok_or_else(|| self.broken(CREATE))
     }
 
     /// Error and offset.

@@ -3,7 +3,12 @@
 use crate::{
     CheckError,
     findings::invalid,
-    native::{condition::Condition, http::query::Query, pattern::Pattern},
+    native::{
+        condition::Condition,
+        http::query::{Query, Unmet},
+        judging::judged,
+        pattern::Pattern,
+    },
     net::{NetError, Stream, by},
     schema,
 };
@@ -11,9 +16,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use lapwing_model::{Observation, Reason};
+use regex::bytes::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 use tokio::time::{self, Instant};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -122,6 +128,40 @@ impl JsonRule {
     }
 }
 
+/// A message that is waited for.
+enum Wanted {
+    Match(Regex),
+    Bytes(Bytes),
+    Json(Arc<Query>),
+    Pong,
+}
+
+impl Wanted {
+    async fn is(&self, message: &Message, deadline: Instant) -> Result<bool, CheckError> {
+        let said = message.is_text() || message.is_binary();
+        let (heard, size) = (payload(message), message.len());
+        match self {
+            Self::Pong => Ok(matches!(message, Message::Pong(bytes) if bytes == PING)),
+            _ if !said => Ok(false),
+            Self::Bytes(bytes) => Ok(heard == bytes),
+            Self::Match(pattern) => {
+                let pattern = pattern.clone();
+                let search = move || pattern.is_match(&heard);
+                judged("the search in a message", size, deadline, search).await
+            }
+            Self::Json(query) => {
+                let query = query.clone();
+                let look = move || query.check(&heard);
+                match judged("the JSON query", size, deadline, look).await? {
+                    Ok(()) => Ok(true),
+                    Err(Unmet::Otherwise(_)) => Ok(false),
+                    Err(Unmet::Beyond(why)) => Err(CheckError::limit_hit(why)),
+                }
+            }
+        }
+    }
+}
+
 /// A conversation in progress.
 pub(super) struct Talk<'a> {
     socket: WebSocketStream<Stream>,
@@ -185,27 +225,21 @@ impl<'a> Talk<'a> {
             Step::Send(text) => self.send(Message::text(text.clone())).await,
             Step::SendBytes(bytes) => self.send(Message::Binary(bytes.0.clone())).await,
             Step::Expect(pattern) => {
-                let wanted = format!("a message that matches '{}'", pattern.0);
-                self.expect(&wanted, |message| pattern.0.is_match(&payload(message)))
-                    .await
+                let told = format!("a message that matches '{}'", pattern.0);
+                self.until(&told, &Wanted::Match(pattern.0.clone())).await
             }
             Step::ExpectBytes(bytes) => {
-                let wanted = format!("a message of {} certain bytes", bytes.0.len());
-                self.expect(&wanted, |message| payload(message) == bytes.0).await
+                let told = format!("a message of {} certain bytes", bytes.0.len());
+                self.until(&told, &Wanted::Bytes(bytes.0.clone())).await
             }
             Step::ExpectJson(rule) => {
                 let query = rule.compile().map_err(|fault| Fault::Unfit(fault.into()))?;
-                let wanted = format!("a message with '{}' as asked", rule.query);
-                self.expect(&wanted, |message| query.check(&payload(message)).is_ok())
-                    .await
+                let told = format!("a message with '{}' as asked", rule.query);
+                self.until(&told, &Wanted::Json(Arc::new(query))).await
             }
             Step::Ping => {
                 self.send(Message::Ping(Bytes::from_static(PING))).await?;
-                self.until(
-                    "a pong",
-                    |message| matches!(message, Message::Pong(bytes) if bytes == PING),
-                )
-                .await
+                self.until("a pong", &Wanted::Pong).await
             }
             Step::Close(code) => {
                 let code = CloseCode::from(*code);
@@ -226,29 +260,28 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Waits for a text or binary message that `fits`.
-    async fn expect(&mut self, wanted: &str, fits: impl Fn(&Message) -> bool) -> Result<(), Fault> {
-        self.until(wanted, |message| {
-            (message.is_text() || message.is_binary()) && fits(message)
-        })
-        .await
-    }
-
-    /// Passes messages over until one `fits`.
-    async fn until(&mut self, wanted: &str, fits: impl Fn(&Message) -> bool) -> Result<(), Fault> {
-        let mut last = None;
+    /// Passes messages over until one is as `wanted`, which `told` is for a person. Where one was more than we look at,
+    /// it may have been the one.
+    async fn until(&mut self, told: &str, wanted: &Wanted) -> Result<(), Fault> {
+        let (mut last, mut beyond) = (None, None);
         loop {
-            match self.next(wanted, last.as_deref()).await? {
-                Message::Close(frame) => {
-                    let told = self.told(frame);
+            let message = match self.next(told, last.as_deref()).await {
+                Ok(Message::Close(frame)) => {
+                    let code = self.told(frame);
                     let heard = last.map(|last| format!(", after '{last}'")).unwrap_or_default();
-                    return Err(Fault::Left(format!(
-                        "expected {wanted}, but the server said goodbye {told}{heard}"
-                    )));
+                    let left = format!("expected {told}, but the server said goodbye {code}{heard}");
+                    return Err(beyond.map_or(Fault::Left(left), Fault::Unfit));
                 }
-                message if fits(&message) => return Ok(()),
-                message if message.is_text() || message.is_binary() => last = Some(quote(&payload(&message))),
-                _ => {}
+                Ok(message) => message,
+                Err(fault) => return Err(beyond.map_or(fault, Fault::Unfit)),
+            };
+            match wanted.is(&message, self.deadline).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => beyond = Some(error),
+            }
+            if message.is_text() || message.is_binary() {
+                last = Some(quote(&payload(&message)));
             }
         }
     }

@@ -88,9 +88,8 @@ impl Net {
         let mut failure: Option<NetError> = None;
         // One after the other until the deadline: a lost datagram is no failure yet; who fails is not asked again.
         while let Some(from) = servers.pop_front().filter(|_| Instant::now() < deadline) {
-            let (asked, bytes) = message(question)?;
             let patience = deadline.min(Instant::now() + RETRY_AFTER);
-            let reply = match time::timeout_at(patience, over_udp(&asked, &bytes, from, &self.toll)).await {
+            let reply = match time::timeout_at(patience, over_udp(question, from, &self.toll)).await {
                 Ok(Ok(reply)) => reply,
                 Ok(Err(error)) => {
                     keep(&mut failure, error);
@@ -127,14 +126,13 @@ impl Net {
             .connect(&server.host, server.port, IpFamily::Any, deadline)
             .await?;
         let Connection { stream, peer, .. } = connected;
-        let (asked, bytes) = message(question)?;
         let shown = peer.to_string();
         let (reply, transport, tls) = if let Transport::Tls(options) = &server.transport {
             let session = self.handshake(stream, &server.host, options, deadline).await?;
-            let reply = time::timeout_at(deadline, framed(session.stream, &asked, &bytes, &shown)).await;
+            let reply = time::timeout_at(deadline, framed(session.stream, question, &shown)).await;
             (reply, "tls", Some(session.info))
         } else {
-            let reply = time::timeout_at(deadline, framed(stream, &asked, &bytes, &shown)).await;
+            let reply = time::timeout_at(deadline, framed(stream, question, &shown)).await;
             (reply, "tcp", None)
         };
         Ok(Answer {
@@ -153,7 +151,7 @@ impl Net {
         question: &Query,
         deadline: Instant,
     ) -> Result<Answer, NetError> {
-        let (mut asked, _) = message(question)?;
+        let (mut asked, _) = message(question, true)?;
         // RFC 8484 §4.1: so that answers can be cached.
         asked.metadata.id = 0;
         let bytes = asked

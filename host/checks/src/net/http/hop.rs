@@ -35,7 +35,7 @@ pub(super) struct Hop {
 }
 
 /// Framing belongs to the connection; a value of the user's could only contradict it (request smuggling).
-const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+pub(crate) const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 /// RFC 9113 §8.2.2: connection-specific fields must not be sent in HTTP/2.
 const CONNECTION: [HeaderName; 4] = [
     header::CONNECTION,

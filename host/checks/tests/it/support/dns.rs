@@ -25,6 +25,9 @@ pub(crate) enum Answer {
     Truncated(Vec<IpAddr>),
     /// First no message at all, a reply with a wrong id and one to another question, with lies in them; then the truth.
     AfterForgery(Vec<IpAddr>),
+    /// As who has never heard of EDNS: FORMERR over UDP with nothing behind the header, NOTIMP over TCP; the addresses to
+    /// who asks without.
+    WithoutEdns(Vec<IpAddr>),
     Silence,
 }
 
@@ -62,18 +65,20 @@ impl NameServer {
         let noted = asked.clone();
         let streams = tokio::spawn(async move {
             while let Ok((mut stream, _)) = tcp.accept().await {
-                let mut bytes = vec![0; usize::from(stream.read_u16().await.unwrap_or_default())];
-                if stream.read_exact(&mut bytes).await.is_err() {
-                    continue;
-                }
-                let Ok(question) = Message::from_vec(&bytes) else {
-                    continue;
-                };
-                for reply in replies(&question, &*answer, &noted, true) {
-                    let length = u16::try_from(reply.len()).unwrap();
-                    let _ = stream
-                        .write_all(&[&length.to_be_bytes()[..], &reply].concat())
-                        .await;
+                while let Ok(length) = stream.read_u16().await {
+                    let mut bytes = vec![0; usize::from(length)];
+                    if stream.read_exact(&mut bytes).await.is_err() {
+                        break;
+                    }
+                    let Ok(question) = Message::from_vec(&bytes) else {
+                        break;
+                    };
+                    for reply in replies(&question, &*answer, &noted, true) {
+                        let length = u16::try_from(reply.len()).unwrap();
+                        let _ = stream
+                            .write_all(&[&length.to_be_bytes()[..], &reply].concat())
+                            .await;
+                    }
                 }
             }
         });
@@ -140,6 +145,15 @@ fn replies(
                 with(&other, lies),
                 with(&reply, addresses),
             ]
+        }
+        Answer::WithoutEdns(addresses) if question.edns.is_none() => vec![with(&reply, addresses)],
+        Answer::WithoutEdns(_) => {
+            reply.metadata.response_code = ResponseCode::NotImp;
+            if !tcp {
+                reply.metadata.response_code = ResponseCode::FormErr;
+                reply.queries.clear();
+            }
+            vec![reply.to_vec().unwrap()]
         }
         Answer::Code(code) => {
             reply.metadata.response_code = code;
