@@ -15,6 +15,7 @@ mod it {
 }
 
 use async_compression::tokio::write::GzipEncoder;
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::Response;
 use http_body_util::Full;
@@ -32,13 +33,19 @@ use it::support::{
 use lapwing_model::Status;
 use serde_json::{Value, json};
 use std::fs;
-use tokio::{io::AsyncWriteExt, runtime::Handle, sync::Mutex};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    runtime::Handle,
+    sync::Mutex,
+};
 use tonic::service::Routes;
 
 const CHECKS: usize = 1000;
 const AT_ONCE: usize = 16;
 /// Most memory that a bomb may take, in bytes.
 const MOST_GROWTH: usize = 16 << 20;
+/// Most memory that one answer of many small things may take, in bytes: 16 MiB as it came, or the tree of 1 MiB.
+const MOST_FOR_ITEMS: usize = 48 << 20;
 /// Held by the test that counts.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
@@ -195,5 +202,60 @@ async fn no_kind_unpacks_a_bomb_into_memory() {
         let growth = memory("VmHWM:").saturating_sub(before);
         assert_eq!(seen.status, Status::Down, "{kind}: {}", seen.message);
         assert!(growth < MOST_GROWTH, "{kind}: {growth} bytes, {}", seen.message);
+    }
+}
+
+/// What `kind` takes to judge one answer of very many very small things, and what it says.
+async fn growth(probe: &Probe, kind: &str, config: Value) -> (usize, String) {
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = memory("VmRSS:");
+    let said = match probe.run(kind, config).await {
+        Ok(seen) => seen.message,
+        Err(error) => error.to_string(),
+    };
+    (memory("VmHWM:").saturating_sub(before), said)
+}
+
+#[tokio::test]
+async fn no_kind_makes_much_of_very_many_small_things() {
+    let _alone = ALONE.lock().await;
+    // A million brokers without a name, then no topic.
+    let brokers = [
+        &[0; 4][..],
+        &1_000_000_u32.to_be_bytes(),
+        &vec![0; 14 * 1_000_000],
+        &[0; 10],
+    ];
+    let brokers = Bytes::from(brokers.concat());
+    let kafka = Server::raw(move |mut stream| {
+        let brokers = brokers.clone();
+        async move {
+            let mut head = [0; 12];
+            let _ = stream.read_exact(&mut head).await;
+            let length = u32::try_from(brokers.len() + 4).unwrap().to_be_bytes();
+            let _ = stream.write_all(&[&length[..], &head[8..]].concat()).await;
+            let _ = stream.write_all(&brokers).await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    })
+    .await;
+    let list = format!("[{}0]", "0,".repeat(500_000));
+    let http = Server::http(move |_| ok(list.clone())).await;
+    let probe = Probe::new();
+    for (kind, verdict, config) in [
+        (
+            "kafka-producer",
+            "protocol",
+            json!({ "brokers": [kafka.address.to_string()], "topic": "t", "message": "m" }),
+        ),
+        (
+            "http-json-query",
+            "path not found",
+            json!({ "url": http.url("/"), "json_query": "$[?@ > 1]" }),
+        ),
+    ] {
+        let (growth, said) = growth(&probe, kind, config).await;
+        assert!(said.contains(verdict), "{kind}: {said}");
+        assert!(growth < MOST_FOR_ITEMS, "{kind}: {growth} bytes, {said}");
     }
 }

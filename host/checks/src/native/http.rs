@@ -62,7 +62,10 @@ async fn judge(plan: Plan, response: Response, cx: &ProbeContext) -> Result<Obse
     let now = cx.clock.now();
     let searched = plan.assertions.search_body();
     let size = if searched { response.body.len() } else { 0 };
-    judged("the search in the body", size, cx.deadline, move || plan.judge(&response, now)).await?
+    judged("the search in the body", size, cx.deadline, move || {
+        plan.judge(&response, now)
+    })
+    .await?
 }
 
 impl Plan {

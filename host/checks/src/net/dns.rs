@@ -129,7 +129,9 @@ async fn ask(question: &Query, server: SocketAddr, toll: &Toll) -> Result<Reply,
         let connecting = TcpStream::connect(server).await;
         let stream = connecting.map_err(|error| fail(NetError::from_io(&error, &server.to_string())))?;
         let stream = Counted::by(stream, toll.clone());
-        reply = framed(stream, question, &server.to_string()).await.map_err(fail)?;
+        reply = framed(stream, question, &server.to_string())
+            .await
+            .map_err(fail)?;
     }
     Ok(Reply {
         rcode: reply.metadata.response_code.into(),
@@ -202,7 +204,9 @@ async fn framed(
         let (asked, bytes) = message(question, edns)?;
         let length = u16::try_from(bytes.len());
         let length = length.map_err(|error| NetError::InvalidInput(error.to_string()))?;
-        let written = stream.write_all(&[&length.to_be_bytes(), &bytes[..]].concat()).await;
+        let written = stream
+            .write_all(&[&length.to_be_bytes(), &bytes[..]].concat())
+            .await;
         written.map_err(fail)?;
         stream.flush().await.map_err(fail)?;
         loop {

@@ -32,7 +32,10 @@ impl Host {
             )));
         }
         // What stands before an `@` may be a password.
-        let shown = text.rsplit_once('@').map_or(text, |(_, host)| host).escape_debug();
+        let shown = text
+            .rsplit_once('@')
+            .map_or(text, |(_, host)| host)
+            .escape_debug();
         let refuse =
             || NetError::InvalidInput(format!("host `{shown}` is neither an IP address nor a DNS name"));
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));

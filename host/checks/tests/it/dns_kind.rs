@@ -473,7 +473,11 @@ async fn a_server_that_knows_no_edns_is_asked_without() {
         assert_eq!(old.message, "A records: 127.0.0.7", "{transport}");
         let broken = ask("broken.example").await;
         assert_eq!((broken.status, reason(&broken)), (Status::Down, "dns_failed"));
-        assert!(broken.message.ends_with("the server answered FORMERR"), "{}", broken.message);
+        assert!(
+            broken.message.ends_with("the server answered FORMERR"),
+            "{}",
+            broken.message
+        );
     }
     assert_eq!(names.asked().len(), 8, "each twice: {:?}", names.asked());
 }

@@ -70,14 +70,22 @@ async fn the_question_is_the_one_peekaping_asks() {
 #[tokio::test]
 async fn a_node_that_leads_where_nobody_may_go_does_not_end_the_search() {
     let astray = Server::http(|_| redirect(302, "http://127.0.0.9/")).await;
-    let (bad, good) = (Server::http(|_| status(503)).await, Server::http(|_| ok("{}")).await);
+    let (bad, good) = (
+        Server::http(|_| status(503)).await,
+        Server::http(|_| ok("{}")).await,
+    );
     let probe = Probe::under(json!({ "mode": "open", "deny": ["127.0.0.9"] }));
-    let up = probe.seen("rabbitmq", config(&json!([astray.url(""), good.url("")]))).await;
+    let up = probe
+        .seen("rabbitmq", config(&json!([astray.url(""), good.url("")])))
+        .await;
     assert_eq!(up.status, Status::Up, "{}", up.message);
     for nodes in [[&astray, &bad], [&bad, &astray]] {
         let nodes = json!(nodes.map(|node| node.url("")));
         let error = probe.run("rabbitmq", config(&nodes)).await.unwrap_err();
-        assert!(error.to_string().contains("127.0.0.9"), "nobody knows of the other: {error}");
+        assert!(
+            error.to_string().contains("127.0.0.9"),
+            "nobody knows of the other: {error}"
+        );
     }
 }
 

@@ -217,7 +217,12 @@ async fn a_message_beyond_what_a_query_looks_at_says_nothing() {
         );
         if query == "s" {
             let seen = run(&fine).await.unwrap();
-            assert_eq!(seen.status, Status::Up, "a later one is as asked: {}", seen.message);
+            assert_eq!(
+                seen.status,
+                Status::Up,
+                "a later one is as asked: {}",
+                seen.message
+            );
         }
     }
 }

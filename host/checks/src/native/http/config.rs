@@ -299,7 +299,10 @@ impl HttpConfig {
             }
         }
         for name in FRAMING.iter().filter(|name| self.headers.0.contains_key(*name)) {
-            found.add("headers", format_args!("`{name}` follows from the body, and is not sent as given"));
+            found.add(
+                "headers",
+                format_args!("`{name}` follows from the body, and is not sent as given"),
+            );
         }
         if url.is_some_and(|url| url.scheme() == "https") {
             self.trust().review(found);

@@ -151,7 +151,9 @@ pub(super) fn metadata(answer: &mut Answer) -> Option<Metadata> {
             let (partition, leader) = partition(answer)?;
             if leader >= 0 {
                 led += 1;
-                chosen = chosen.filter(|_| fastrand::u32(..led) > 0).or(Some((partition, leader)));
+                chosen = chosen
+                    .filter(|_| fastrand::u32(..led) > 0)
+                    .or(Some((partition, leader)));
             }
             Some(())
         })?;
