@@ -7,7 +7,7 @@ mod server;
 
 pub(crate) use server::{Answer, NameServer, Transport};
 
-use super::{Counted, Host, IpFamily, Net, NetError, datagram, quota::Toll};
+use super::{Counted, Host, IpFamily, Net, NetError, datagram, host::MAX_UNICODE, quota::Toll};
 use hickory_resolver::proto::{
     op::{DEFAULT_MAX_PAYLOAD_LEN, Edns, Message, MessageType, Query, ResponseCode},
     rr::{Name, RecordType},
@@ -102,6 +102,10 @@ impl Net {
 
 fn question(name: &str, rtype: &str) -> Result<Query, NetError> {
     let unfit = |what: &str, text: &str| NetError::InvalidInput(format!("`{text}` is no DNS {what}"));
+    if name.len() > MAX_UNICODE {
+        let why = format!("a DNS name of {} bytes: {MAX_UNICODE} at most", name.len());
+        return Err(NetError::InvalidInput(why));
+    }
     if let Ok(Host::Address(_)) = Host::parse(name) {
         return Err(unfit("name", name));
     }
@@ -245,5 +249,23 @@ fn record(record: &hickory_resolver::proto::rr::Record) -> Record {
         ttl: record.ttl,
         rtype: record.record_type().to_string(),
         data: record.data.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_name_is_not_asked_for() {
+        let long = "\u{fc}".repeat(MAX_UNICODE);
+        for (name, why) in [
+            ("127.0.0.1", "`127.0.0.1` is no DNS name"),
+            ("a..b", "`a..b` is no DNS name"),
+            (&long, "a DNS name of 2024 bytes: 1012 at most"),
+        ] {
+            let error = question(name, "A").unwrap_err().to_string();
+            assert_eq!(error, why);
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::{fmt, net::IpAddr};
 const MAX_NAME: usize = 253;
 
 /// Longest name in Unicode, in bytes: four for each character there can be. More of it costs time (IDNA) and says nothing.
-const MAX_UNICODE: usize = 4 * MAX_NAME;
+pub(super) const MAX_UNICODE: usize = 4 * MAX_NAME;
 
 /// A host, either spelling checked.
 #[derive(Debug, Clone, PartialEq, Eq)]

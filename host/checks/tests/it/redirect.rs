@@ -46,6 +46,19 @@ async fn a_loop_ends_at_the_limit_with_the_last_code() {
 }
 
 #[tokio::test]
+async fn an_endless_address_is_not_even_read() {
+    let server = Server::http(|_| redirect(302, &format!("http://{}/", "a.".repeat(10_000)))).await;
+    let seen = Probe::new().seen("http", json!({ "url": server.url("/") })).await;
+    assert_eq!((seen.status, reason(&seen)), (Status::Down, "redirect_invalid"));
+    assert!(
+        seen.message
+            .ends_with("an address of 20008 bytes; 16384 at most are followed"),
+        "{}",
+        seen.message
+    );
+}
+
+#[tokio::test]
 async fn with_no_redirects_allowed_the_redirect_is_the_answer() {
     let server = Server::http(|_| redirect(301, "/elsewhere")).await;
     let config =

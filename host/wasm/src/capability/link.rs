@@ -74,7 +74,8 @@ impl Link {
 
     /// Reads at most `max` bytes as `extent` says. Bytes that are not handed out stay for the next read, also after a
     /// time-out. What arrives is taken from `quota`; `None` when that is used up before the read is complete. A search in
-    /// vain counts as if its bytes came once more: the next one begins anew, and none of it is the guest's own time.
+    /// vain counts as if its bytes came once more: the next one begins anew, and none of it is the guest's own time. With no
+    /// quota left the bytes themselves go.
     pub(crate) async fn read(
         &mut self,
         extent: &Extent,
@@ -83,7 +84,10 @@ impl Link {
         deadline: Instant,
     ) -> Result<Option<Vec<u8>>, NetError> {
         let result = self.read_some(extent, max, quota, deadline).await;
-        if matches!(extent, Extent::Until(_)) && result.is_err() {
+        if matches!(extent, Extent::Until(_)) && !matches!(result, Ok(Some(_))) {
+            if *quota == 0 {
+                self.buffer.clear();
+            }
             *quota = quota.saturating_sub(self.buffer.len().min(max));
         }
         result
@@ -253,6 +257,12 @@ mod tests {
             (found, quota),
             (Ok(Some(vec![b'x'])), 0),
             "what is found is paid for"
+        );
+        let read = link.read(&until, 1000, &mut quota, deadline).await;
+        assert_eq!(read, Ok(None));
+        assert!(
+            link.buffer.is_empty(),
+            "nothing is left to be searched for nothing"
         );
     }
 
