@@ -29,6 +29,7 @@ use it::support::{
     certificates::{Authority, Leaf},
     eventually,
     server::{Server, ok},
+    with,
 };
 use lapwing_model::Status;
 use serde_json::{Value, json};
@@ -216,6 +217,19 @@ async fn growth(probe: &Probe, kind: &str, config: Value) -> (usize, String) {
     (memory("VmHWM:").saturating_sub(before), said)
 }
 
+/// A BSON document of these elements.
+fn document(elements: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(elements.len() + 5).unwrap().to_le_bytes();
+    [&length[..], elements, &[0]].concat()
+}
+
+/// An OP_MSG in answer to the request of this number.
+fn message(request: u32, document: &[u8]) -> Bytes {
+    let length = u32::try_from(21 + document.len()).unwrap();
+    let head = [length, 9, request, 2013, 0].map(u32::to_le_bytes).concat();
+    Bytes::from([&head[..], &[0], document].concat())
+}
+
 #[tokio::test]
 async fn no_kind_makes_much_of_very_many_small_things() {
     let _alone = ALONE.lock().await;
@@ -239,6 +253,29 @@ async fn no_kind_makes_much_of_very_many_small_things() {
         }
     })
     .await;
+    // Five million nulls in a list.
+    let well = b"\x01ok\0\0\0\0\0\0\0\xf0\x3f";
+    let nulls = document(&b"\x0ax\0".repeat(5_000_000));
+    let replies = [
+        message(1, &document(well)),
+        message(2, &document(&[&well[..], b"\x04l\0", &nulls].concat())),
+    ];
+    let mongo = Server::raw(move |mut stream| {
+        let replies = replies.clone();
+        async move {
+            for reply in replies {
+                let length = stream.read_u32_le().await.unwrap();
+                let _ = stream.read_exact(&mut vec![0; length as usize - 4]).await;
+                let _ = stream.write_all(&reply).await;
+            }
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    })
+    .await;
+    let mongodb = |more: Value| {
+        let config = json!({ "connectionString": format!("mongodb://{}/db", mongo.address) });
+        with(config, more)
+    };
     let list = format!("[{}0]", "0,".repeat(500_000));
     let http = Server::http(move |_| ok(list.clone())).await;
     let probe = Probe::new();
@@ -247,6 +284,13 @@ async fn no_kind_makes_much_of_very_many_small_things() {
             "kafka-producer",
             "protocol",
             json!({ "brokers": [kafka.address.to_string()], "topic": "t", "message": "m" }),
+        ),
+        ("mongodb", "executed successfully", mongodb(json!({}))),
+        ("mongodb", "a result", mongodb(json!({ "jsonPath": "l" }))),
+        (
+            "mongodb",
+            "more than is compared",
+            mongodb(json!({ "jsonPath": "l", "expectedValue": "x" })),
         ),
         (
             "http-json-query",

@@ -10,14 +10,17 @@ mod wire;
 
 use crate::{
     Check, CheckError, Findings, ProbeContext,
-    native::session::{Fault, Trace},
+    native::{
+        judging::judged,
+        session::{Fault, Trace},
+    },
     net::IpFamily,
 };
 use lapwing_model::{Observation, Reason};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 use target::Target;
+use wire::Reply;
 
 /// Kind `mongodb`.
 #[derive(Debug, Clone, Copy)]
@@ -82,33 +85,50 @@ impl Check for MongoDb {
             command::parse(&config.command, config.allow_writes).map_err(CheckError::InvalidConfig)?;
         let mut trace = Trace::start(&[target.url.password.as_deref().unwrap_or_default()]);
         let replied = wire::run(&target, command, config.ip_family, cx, &mut trace).await;
-        let verdict = replied.and_then(|reply| judge(&config, &reply));
+        let verdict = match replied {
+            Ok(reply) => {
+                let (size, judge) = (reply.len(), move || judge(&config, &reply));
+                judged("the search in the reply", size, cx.deadline, judge)
+                    .await
+                    .map_err(Fault::from)
+                    .flatten()
+            }
+            Err(fault) => Err(fault),
+        };
         trace.finish(verdict)
     }
 }
 
-fn judge(config: &MongoDbConfig, reply: &Value) -> Result<Observation, Fault> {
+fn judge(config: &MongoDbConfig, reply: &Reply) -> Result<Observation, Fault> {
     let fail = |text: String| Err(Fault::Told(Reason::AssertionFailed, text));
-    if reply.get("ok").and_then(Value::as_f64) != Some(1.0) {
+    let document = reply.document().filter(|_| reply.number("ok") == Some(1.0));
+    let Some(document) = document else {
         return fail("MongoDB command failed".to_owned());
-    }
+    };
     if config.json_path.trim().is_empty() {
         return Ok(Observation::up("Command executed successfully"));
     }
-    match path::find(reply, config.json_path.trim()) {
-        Err(why) => fail(format!("JSON path evaluation failed: {why}")),
-        Ok(Value::Null) => fail("Queried value not found".to_owned()),
-        Ok(_) if config.expected_value.is_empty() => Ok(Observation::up(
+    let found = match path::find(document, config.json_path.trim()) {
+        Err(why) => return fail(format!("JSON path evaluation failed: {why}")),
+        Ok(found) if found.is_null() => return fail("Queried value not found".to_owned()),
+        Ok(found) => found,
+    };
+    if config.expected_value.is_empty() {
+        return Ok(Observation::up(
             "Command executed successfully and the jsonata expression produces a result",
-        )),
-        Ok(value) if path::equals(value, &config.expected_value) => Ok(Observation::up(
-            "Command executed successfully and expected value was found",
-        )),
-        Ok(value) => {
-            let value: String = path::text(value).chars().take(1000).collect();
-            fail(format!(
-                "Query executed, but value is not equal to expected value, value was: [{value}]"
-            ))
-        }
+        ));
     }
+    let Some(value) = found.json() else {
+        let why = "what is at `jsonPath` is more than is compared: 1 MiB, nested 100 deep";
+        return Err(CheckError::limit_hit(why.to_owned()).into());
+    };
+    if path::equals(&value, &config.expected_value) {
+        return Ok(Observation::up(
+            "Command executed successfully and expected value was found",
+        ));
+    }
+    let value: String = path::text(&value).chars().take(1000).collect();
+    fail(format!(
+        "Query executed, but value is not equal to expected value, value was: [{value}]"
+    ))
 }

@@ -289,6 +289,19 @@ impl<'a> Session<'a> {
         Ok(self.heard.split_to(count))
     }
 
+    /// Passes the next `count` bytes over.
+    pub(super) async fn skip(&mut self, mut count: usize) -> Result<(), NetError> {
+        loop {
+            let heard = count.min(self.heard.len());
+            self.heard.advance(heard);
+            count -= heard;
+            if count == 0 {
+                return Ok(());
+            }
+            self.hear(self.cx.deadline).await?;
+        }
+    }
+
     /// Everything heard and not yet taken.
     pub(super) fn heard(&mut self) -> &mut BytesMut {
         &mut self.heard

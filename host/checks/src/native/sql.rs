@@ -1,6 +1,9 @@
 //! What the SQL kinds have in common: which statements are let through, and what is expected of a result.
 
-use super::{condition::Condition, session::Fault};
+use super::{
+    condition::Condition,
+    session::{Fault, MOST_FRAME},
+};
 use crate::CheckError;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use crate::native::connection::ConnectionUrl;
@@ -114,6 +117,8 @@ pub(super) struct Rows {
     pub(super) more: bool,
     /// The first column of the first row, as text; `None` is NULL, or that there is none.
     pub(super) first: Option<String>,
+    /// It was too long to be kept.
+    pub(super) long: bool,
 }
 
 impl Rows {
@@ -142,6 +147,13 @@ impl Expectation<'_> {
             ));
         }
         let Some(expected) = self.value else { return Ok(()) };
+        if rows.long {
+            let why = format!(
+                "the query's value is larger than {} bytes, and not compared",
+                MOST_FRAME
+            );
+            return Err(CheckError::limit_hit(why).into());
+        }
         let symbol = self.condition.symbol();
         match &rows.first {
             Some(value) if self.condition.compare(value, expected) => Ok(()),
@@ -210,8 +222,8 @@ mod tests {
         let rows = |count, first: Option<&str>| Rows {
             columns: 1,
             count,
-            more: false,
             first: first.map(str::to_owned),
+            ..Rows::default()
         };
         let expect = |condition, value, min_rows| Expectation {
             value,

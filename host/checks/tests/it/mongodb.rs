@@ -15,7 +15,10 @@ use lapwing_checks::{CheckError, Net};
 use lapwing_model::{Observation, Status};
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// What a stand-in is, and what was asked of it.
@@ -23,6 +26,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 struct Mongo {
     hello: Document,
     mechanism: &'static str,
+    /// What it answers to commands, whatever they are.
+    answer: Option<Document>,
     asked: Arc<Mutex<Vec<Document>>>,
 }
 
@@ -33,6 +38,7 @@ impl Mongo {
         Self {
             hello,
             mechanism,
+            answer: None,
             asked: Arc::default(),
         }
     }
@@ -76,6 +82,7 @@ impl Mongo {
                 _ if !known && !self.mechanism.is_empty() => {
                     doc! { "ok": 0.0, "errmsg": "command requires authentication", "code": 13, "codeName": "Unauthorized" }
                 }
+                _ if self.answer.is_some() => self.answer.clone().unwrap(),
                 "ping" => doc! { "ok": 1.0 },
                 "dbStats" => {
                     doc! { "ok": 1.0, "db": "app", "objects": 41_i64, "raw": { "a.b": true }, "none": null }
@@ -312,6 +319,45 @@ async fn of_a_replica_set_the_primary_is_found_wherever_it_is() {
         "{}",
         seen.message
     );
+}
+
+#[tokio::test]
+async fn a_member_that_is_going_is_left_for_the_next() {
+    for (code, name) in [(91, "ShutdownInProgress"), (10107, "NotWritablePrimary")] {
+        let going = doc! { "ok": 0.0, "code": code, "codeName": name, "errmsg": "going" };
+        let stale = Mongo::new("");
+        let mut first = stale.clone();
+        first.answer = Some(going.clone());
+        let (at_greeting, at_command) = (
+            Mongo {
+                hello: going,
+                ..Mongo::default()
+            }
+            .serve()
+            .await,
+            first.serve().await,
+        );
+        let well = Mongo::new("").serve().await;
+        let url = |last: SocketAddr| {
+            let (one, two) = (at_greeting.address, at_command.address);
+            format!("mongodb://{one},{two},{last}/app?replicaSet=r")
+        };
+        let seen = run(&url(well.address), json!({})).await;
+        assert_eq!(
+            (seen.status, &seen.attributes["peer"]),
+            (Status::Up, &json!(well.address.to_string())),
+            "{}",
+            seen.message
+        );
+        let seen = run(&url(at_command.address), json!({})).await;
+        assert_eq!(
+            (reason(&seen), seen.message.as_str()),
+            (
+                "assertion_failed",
+                format!("MongoDB command failed: failed to execute MongoDB command: ({name}) going").as_str()
+            )
+        );
+    }
 }
 
 #[tokio::test]

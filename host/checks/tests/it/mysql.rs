@@ -12,7 +12,7 @@ use crate::{
     },
 };
 use lapwing_checks::CheckError;
-use lapwing_model::{Observation, Status};
+use lapwing_model::{Observation, Reason, Status};
 use mysql_common::auth::plugins::caching_sha2_password::scramble_sha256;
 use serde_json::{Value, json};
 use tokio::{
@@ -58,6 +58,7 @@ async fn mariadb() -> Daemon {
             format!("--ssl-cert={}", at("server.pem")),
             format!("--ssl-key={}", at("server.key")),
             "--secure-file-priv=".to_owned(),
+            "--max-allowed-packet=64M".to_owned(),
             "--debug-no-sync".to_owned(),
             "--innodb-log-file-size=4M".to_owned(),
         ];
@@ -77,6 +78,7 @@ async fn query(url: &str, more: Value) -> Observation {
 async fn mariadb_is_queried_its_refusals_are_told_and_tls_means_what_it_says() {
     let server = mariadb().await;
     whoever_may_log_in_may_query(&server).await;
+    a_value_too_long_to_be_compared_says_nothing(&server).await;
     who_may_not_or_asks_amiss_is_told_so_and_nobody_may_write(&server).await;
     tls_means_what_it_says(&server).await;
     is_secure("mysql", server.port, &server.authority, &server.running).await;
@@ -122,6 +124,11 @@ async fn whoever_may_log_in_may_query(server: &Daemon) {
             json!({ "query": "SELECT seq FROM seq_1_to_1000000" }),
             "100000+",
         ),
+        (
+            url.clone(),
+            json!({ "query": "SELECT REPEAT('x', 17000000) UNION ALL SELECT 'y'" }),
+            "2",
+        ),
         (format!("mysql://bare@{at}/app"), json!({}), "1"),
     ] {
         let seen = query(&url, more.clone()).await;
@@ -137,6 +144,20 @@ async fn whoever_may_log_in_may_query(server: &Daemon) {
             seen.message
         );
     }
+}
+
+async fn a_value_too_long_to_be_compared_says_nothing(server: &Daemon) {
+    let config = json!({
+        "connection_string": format!("mysql://monitor:hunter2x@127.0.0.1:{}/app", server.port),
+        "query": "SELECT REPEAT('x', 17000000)", "expected_value": "x",
+    });
+    let error = Probe::new().run("mysql", config).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::LimitHit, "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("larger than 16777216 bytes, and not compared"),
+        "{text}"
+    );
 }
 
 async fn who_may_not_or_asks_amiss_is_told_so_and_nobody_may_write(server: &Daemon) {

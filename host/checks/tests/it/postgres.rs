@@ -2,11 +2,19 @@
 
 use crate::{
     starttls::is_secure,
-    support::{Probe, daemon::Daemon, reason, server::closed_port, servers::path, with},
+    support::{
+        Probe,
+        daemon::Daemon,
+        reason,
+        server::{Server, closed_port},
+        servers::path,
+        with,
+    },
 };
 use lapwing_checks::CheckError;
-use lapwing_model::{Observation, Status};
+use lapwing_model::{Observation, Reason, Status};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const HBA: &str = "\
 hostnossl all tlsonly all reject
@@ -62,6 +70,7 @@ async fn postgresql_is_queried_its_refusals_are_told_and_sslmode_means_what_it_s
     whoever_may_log_in_may_query_and_nobody_may_write(&at).await;
     a_result_is_held_against_what_is_expected_and_an_endless_one_is_not_read(&at).await;
     sslmode_means_what_it_says(&at, &server.authority.pem()).await;
+    what_is_long_is_no_fault_of_the_servers(&at).await;
     is_secure("postgres", server.port, &server.authority, &server.running).await;
 }
 
@@ -195,6 +204,59 @@ async fn a_result_is_held_against_what_is_expected_and_an_endless_one_is_not_rea
                 "{more}"
             ),
         }
+    }
+}
+
+async fn what_is_long_is_no_fault_of_the_servers(at: &str) {
+    let url = format!("postgres://monitor:hunter2x@{at}/postgres");
+    let long =
+        json!({ "database_query": "SELECT repeat('x', 20000000) UNION ALL SELECT 'y'", "min_rows": 2 });
+    let seen = query(&url, long.clone()).await;
+    assert_eq!(seen.status, Status::Up, "{}", seen.message);
+    let compared = with(
+        long,
+        json!({ "database_connection_string": url, "expected_value": "x" }),
+    );
+    let error = Probe::new().run("postgres", compared).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::LimitHit, "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("larger than 16777216 bytes, and not compared"),
+        "{text}"
+    );
+
+    let end = json!({ "database_query": "SELECT pg_terminate_backend(pg_backend_pid())" });
+    let seen = query(&url, end).await;
+    assert_eq!(
+        (reason(&seen), seen.message.as_str()),
+        (
+            "assertion_failed",
+            "Query failed: FATAL: terminating connection due to administrator command (SQLSTATE=57P01)"
+        )
+    );
+}
+
+/// Who says no more than that it is ready has neither let anybody in nor done anything.
+#[tokio::test]
+async fn being_ready_is_no_answer() {
+    const READY: &[u8] = b"Z\0\0\0\x05I";
+    const ADMITTED: &[u8] = b"R\0\0\0\x08\0\0\0\0";
+    for first in [READY.to_vec(), [ADMITTED, READY].concat()] {
+        let server = Server::raw(move |mut stream| {
+            let first = first.clone();
+            async move {
+                let mut heard = [0; 1024];
+                let _ = stream.read(&mut heard).await;
+                let _ = stream.write_all(&first).await;
+                while stream.read(&mut heard).await.is_ok_and(|length| length > 0) {
+                    let _ = stream.write_all(READY).await;
+                }
+            }
+        })
+        .await;
+        let seen = query(&format!("postgres://u:p@{}/db", server.address), json!({})).await;
+        assert_eq!((seen.status, reason(&seen)), (Status::Down, "protocol_error"));
+        assert!(seen.message.contains("a message out of turn"), "{}", seen.message);
     }
 }
 

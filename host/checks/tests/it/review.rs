@@ -134,6 +134,18 @@ async fn every_fault_is_told_at_once_with_its_field() {
             ],
         ),
         (
+            "mongodb",
+            json!({ "connectionString": "mongodb://a/db?tls=True" }),
+            &[
+                "`config.connectionString`: connection string validation failed: `tls` is neither `true` nor `false`",
+            ],
+        ),
+        (
+            "mongodb",
+            json!({ "connectionString": "mongodb://a/db?authSorce=x&w=majority&retryWrites=true" }),
+            &["`config.connectionString`: unknown parameter `authSorce`; did you mean `authSource`?"],
+        ),
+        (
             "redis",
             json!({ "databaseConnectionString": "rediss://h", "caCert": "x" }),
             &["`config.caCert`: "],

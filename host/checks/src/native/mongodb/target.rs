@@ -5,6 +5,7 @@ use crate::{
     Findings, ProbeContext,
     native::{
         connection::{ConnectionUrl, host_and_port},
+        scram::Hash,
         trust::{Trust, trust},
     },
     net::{Host, NetError, tls::TlsOptions},
@@ -15,10 +16,65 @@ const PORT: u16 = 27017;
 /// Most servers to try: a DNS answer must not send us around the world.
 pub(super) const MOST_SERVERS: usize = 16;
 
+pub(super) const SCRAM_SHA_1: Mechanism = (Hash::Sha1, "SCRAM-SHA-1");
+pub(super) const SCRAM_SHA_256: Mechanism = (Hash::Sha256, "SCRAM-SHA-256");
+/// Options that are `true` or `false`.
+const FLAGS: [&str; 7] = [
+    "tls",
+    "ssl",
+    "tlsInsecure",
+    "tlsAllowInvalidCertificates",
+    "tlsAllowInvalidHostnames",
+    "directConnection",
+    "loadBalanced",
+];
+/// The other options of the drivers' specification, most of them without an effect on one command.
+const OPTIONS: [&str; 34] = [
+    "appName",
+    "authMechanism",
+    "authMechanismProperties",
+    "authSource",
+    "compressors",
+    "connectTimeoutMS",
+    "heartbeatFrequencyMS",
+    "journal",
+    "localThresholdMS",
+    "maxConnecting",
+    "maxIdleTimeMS",
+    "maxPoolSize",
+    "maxStalenessSeconds",
+    "minPoolSize",
+    "proxyHost",
+    "readConcernLevel",
+    "readPreference",
+    "readPreferenceTags",
+    "replicaSet",
+    "retryReads",
+    "retryWrites",
+    "serverMonitoringMode",
+    "serverSelectionTimeoutMS",
+    "socketTimeoutMS",
+    "srvMaxHosts",
+    "srvServiceName",
+    "timeoutMS",
+    "tlsCAFile",
+    "tlsCertificateKeyFile",
+    "uuidRepresentation",
+    "w",
+    "waitQueueTimeoutMS",
+    "wtimeoutMS",
+    "zlibCompressionLevel",
+];
+
+/// A way to log in, and its name.
+pub(super) type Mechanism = (Hash, &'static str);
+
 /// Where to go, and as whom.
 pub(super) struct Target {
     pub(super) url: ConnectionUrl,
     pub(super) tls: Option<TlsOptions>,
+    /// `None`: what the server prefers.
+    pub(super) mechanism: Option<Mechanism>,
     /// Whether a server that is no primary will do.
     pub(super) any_member: bool,
 }
@@ -27,6 +83,10 @@ impl Target {
     /// Notes all that is wrong with where to go.
     pub(super) fn review(config: &MongoDbConfig, found: &mut Findings) {
         let url = found.of("connectionString", Self::url(config));
+        if let Some(url) = &url {
+            let known = [&FLAGS[..], &OPTIONS].concat();
+            found.of("connectionString", url.know_params(&known));
+        }
         if let Some(trust) = url.and_then(|url| Self::trust(config, &url)) {
             trust.review(found);
         }
@@ -53,7 +113,29 @@ impl Target {
         if url.user.is_some() && url.password.is_none() {
             return Err(unfit("a username needs a password"));
         }
+        let odd = |name: &&&str| !matches!(url.param(name), None | Some("true" | "false"));
+        if let Some(name) = FLAGS.iter().find(odd) {
+            return Err(unfit(&format!("`{name}` is neither `true` nor `false`")));
+        }
+        if is(&url, "tls")
+            .zip(is(&url, "ssl"))
+            .is_some_and(|(tls, ssl)| tls != ssl)
+        {
+            return Err(unfit("`tls` and `ssl` contradict each other"));
+        }
+        Self::mechanism(&url).map_err(unfit)?;
         Ok(url)
+    }
+
+    fn mechanism(url: &ConnectionUrl) -> Result<Option<Mechanism>, &'static str> {
+        let Some(name) = url.param("authMechanism") else {
+            return Ok(None);
+        };
+        let known = [SCRAM_SHA_256, SCRAM_SHA_1]
+            .into_iter()
+            .find(|known| known.1 == name);
+        let why = "`authMechanism` is not one of SCRAM-SHA-256, SCRAM-SHA-1";
+        known.map(Some).ok_or(why)
     }
 
     /// What is said of TLS, if that is spoken.
@@ -81,7 +163,13 @@ impl Target {
         let preference = url.param("readPreference").unwrap_or("primary");
         let alone = url.hosts.len() == 1 && !srv && url.param("replicaSet").is_none();
         let any_member = alone || preference != "primary" || is(&url, "directConnection") == Some(true);
-        Ok(Self { url, tls, any_member })
+        let mechanism = Self::mechanism(&url)?;
+        Ok(Self {
+            url,
+            tls,
+            mechanism,
+            any_member,
+        })
     }
 
     /// The database that knows the user.
@@ -191,6 +279,11 @@ mod tests {
             "mongodb+srv://a.b.c:1/db",
             "mongodb://hunter2@a/db",
             "mongodb://a:0/db",
+            "mongodb://a/db?tls=True",
+            "mongodb+srv://a.b.c/db?ssl=maybe",
+            "mongodb://a/db?directConnection=",
+            "mongodb://a/db?tls=true&ssl=false",
+            "mongodb://a/db?authMechanism=PLAIN",
         ] {
             let error = parse(url).map(|_| ()).unwrap_err();
             assert!(

@@ -1,19 +1,19 @@
 //! The conversation with a MongoDB server: OP_MSG, one document each way.
 
-use super::target::{MOST_SERVERS, Target, member};
+use super::target::{MOST_SERVERS, SCRAM_SHA_1, SCRAM_SHA_256, Target, member};
 use crate::{
     CheckError, ProbeContext,
     native::{
+        judging::judged,
         scram::{self, Hash, Scram},
         session::{Fault, MOST_FRAME, Session, Trace, share},
     },
     net::{IpFamily, NetError},
 };
 use bson::{Binary, Bson, Document, RawBsonRef, RawDocument, doc, spec::BinarySubtype};
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use lapwing_model::Reason;
 use md5::{Digest, Md5};
-use serde_json::{Map, Value};
 use std::{borrow::Cow, fmt::Write};
 use tokio::time;
 
@@ -22,17 +22,38 @@ const COMMAND: &str = "MongoDB command failed: failed to execute MongoDB command
 const OP_MSG: i32 = 2013;
 /// Length, request, response to, operation code.
 const HEAD: usize = 16;
-/// Documents nest no deeper than this in MongoDB.
-const MOST_DEPTH: usize = 100;
 
-/// Runs `command` on a server that will do, and returns its reply as relaxed extended JSON.
+/// Longest answer to a greeting or a login, in bytes: read where it holds others up.
+const MOST_ANSWER: usize = 256 * 1024;
+/// Errors of a member that is going, coming back or not the primary (any more), as the drivers' specification of server
+/// discovery lists them: another may do.
+const MEMBER: [i64; 8] = [91, 189, 10058, 10107, 11600, 11602, 13435, 13436];
+
+/// Why a server did not do, and whether another may.
+enum Failure {
+    Member(Fault),
+    Final(Fault),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            // Another server cannot mend what is our own trouble.
+            Fault::Net { ref error, .. } if error.blames_target() => Self::Member(fault),
+            fault => Self::Final(fault),
+        }
+    }
+}
+
+/// Runs `command` on a server that will do, and returns its reply.
 pub(super) async fn run(
     target: &Target,
     mut command: Document,
     family: IpFamily,
     cx: &ProbeContext,
     trace: &mut Trace,
-) -> Result<Value, Fault> {
+) -> Result<Reply, Fault> {
+    command.insert("$db", target.url.database.as_str());
     let mut servers = target.servers(cx).await.map_err(Fault::at(CONNECT))?;
     let (mut tried, mut last) = (Vec::new(), None);
     while let Some(server) = servers.pop_front() {
@@ -41,38 +62,35 @@ pub(super) async fn run(
         }
         let greeting = Server::greet(target, &server, family, cx, trace);
         let greeted = time::timeout_at(share(cx, servers.len() + 1), greeting).await;
-        let slow = NetError::ResponseTimeout(server.0.clone());
-        tried.push(server);
-        let (mut server, hello) = match greeted {
-            Ok(Ok(greeted)) => greeted,
-            Err(_) => {
-                last = Some(slow);
-                continue;
+        let slow = |_| Fault::at(CONNECT)(NetError::ResponseTimeout(server.0.clone())).into();
+        let fault = match greeted.map_err(slow).flatten() {
+            Ok((mut at, hello)) => {
+                if !(target.any_member || hello.is_router() || hello.is("isWritablePrimary")) {
+                    servers.extend(hello.text("primary").and_then(member));
+                    tried.push(server);
+                    continue;
+                }
+                match at.execute(target, &hello, &command, cx).await {
+                    Ok(reply) => return Ok(reply),
+                    Err(Failure::Final(fault)) => return Err(fault),
+                    Err(Failure::Member(fault)) => fault,
+                }
             }
-            // Another server cannot mend what is our own trouble.
-            Ok(Err(Fault::Net { error, .. })) if error.blames_target() => {
-                last = Some(error);
-                continue;
-            }
-            Ok(Err(fault)) => return Err(fault),
+            Err(Failure::Final(fault)) => return Err(fault),
+            Err(Failure::Member(fault)) => fault,
         };
-        let is = |field: &str| hello.get(field).and_then(Value::as_bool) == Some(true);
-        let router = hello.get("msg").and_then(Value::as_str) == Some("isdbgrid");
-        if !(target.any_member || router || is("isWritablePrimary")) {
-            let primary = hello.get("primary").and_then(Value::as_str).and_then(member);
-            servers.extend(primary);
-            continue;
+        tried.push(server);
+        last = Some(fault);
+        if cx.remaining().is_zero() {
+            break;
         }
-        server.authenticate(target, &hello).await?;
-        command.insert("$db", target.url.database.as_str());
-        if !router && !is("isWritablePrimary") && hello.get("setName").is_some() {
-            command.insert("$readPreference", doc! { "mode": "primaryPreferred" });
-        }
-        let reply = server.ask(&command).await.map_err(Fault::at(COMMAND))?;
-        return accepted(COMMAND, reply);
     }
-    let none = || NetError::Protocol("none of the servers is the primary".to_owned());
-    Err(Fault::at(CONNECT)(last.unwrap_or_else(none)))
+    let none = || {
+        Fault::at(CONNECT)(NetError::Protocol(
+            "none of the servers is the primary".to_owned(),
+        ))
+    };
+    Err(last.unwrap_or_else(none))
 }
 
 struct Server<'a> {
@@ -88,7 +106,7 @@ impl<'a> Server<'a> {
         family: IpFamily,
         cx: &'a ProbeContext,
         trace: &'a mut Trace,
-    ) -> Result<(Self, Value), Fault> {
+    ) -> Result<(Self, Reply), Failure> {
         let fail = Fault::at(CONNECT);
         let session = Session::open(cx, trace, host, *port, family).await;
         let mut session = session.map_err(&fail)?;
@@ -108,35 +126,49 @@ impl<'a> Server<'a> {
             hello.insert("saslSupportedMechs", format!("{}.{user}", target.auth_source()));
         }
         hello.insert("$db", "admin");
-        let reply = server.ask(&hello).await.map_err(&fail)?;
-        Ok((server, accepted(CONNECT, reply)?))
+        let reply = server.ask(&hello, MOST_ANSWER).await.map_err(&fail)?;
+        reply.accepted(CONNECT)?;
+        Ok((server, reply))
     }
 
-    async fn authenticate(&mut self, target: &Target, hello: &Value) -> Result<(), Fault> {
+    /// Logs in and runs `command`.
+    async fn execute(
+        &mut self,
+        target: &Target,
+        hello: &Reply,
+        command: &Document,
+        cx: &ProbeContext,
+    ) -> Result<Reply, Failure> {
+        self.authenticate(target, hello).await?;
+        let member = !hello.is_router() && !hello.is("isWritablePrimary") && hello.get("setName").is_some();
+        let preferring = member.then(|| {
+            let mut command = command.clone();
+            command.insert("$readPreference", doc! { "mode": "primaryPreferred" });
+            command
+        });
+        let asked = self.ask(preferring.as_ref().unwrap_or(command), MOST_FRAME).await;
+        let reply = asked.map_err(Fault::at(COMMAND))?;
+        let size = reply.0.len();
+        let look = move || reply.accepted(COMMAND).map(|()| reply);
+        let looked = judged("looking at the reply", size, cx.deadline, look).await;
+        looked.map_err(Fault::from)?
+    }
+
+    async fn authenticate(&mut self, target: &Target, hello: &Reply) -> Result<(), Failure> {
         let (Some(user), Some(password)) = (&target.url.user, &target.url.password) else {
             return Ok(());
         };
-        let mechanisms = hello.get("saslSupportedMechs").and_then(Value::as_array);
-        let offers = |name: &str| mechanisms.is_some_and(|offered| offered.iter().any(|offer| offer == name));
-        let preferred = if offers("SCRAM-SHA-256") {
-            "SCRAM-SHA-256"
-        } else {
-            "SCRAM-SHA-1"
-        };
-        let (hash, name) = match target.url.param("authMechanism").unwrap_or(preferred) {
-            "SCRAM-SHA-256" => (Hash::Sha256, "SCRAM-SHA-256"),
-            "SCRAM-SHA-1" => (Hash::Sha1, "SCRAM-SHA-1"),
-            _ => {
-                let why = "`authMechanism` is not one of SCRAM-SHA-256, SCRAM-SHA-1";
-                return Err(CheckError::InvalidConfig(why.to_owned()).into());
-            }
+        let (hash, name) = match target.mechanism {
+            Some(mechanism) => mechanism,
+            None if hello.lists("saslSupportedMechs", SCRAM_SHA_256.1) => SCRAM_SHA_256,
+            None => SCRAM_SHA_1,
         };
         let prepared = match hash {
             // The password as it was hashed before SCRAM: "user:mongo:password".
             Hash::Sha1 => Cow::Owned(hex(&Md5::digest(format!("{user}:mongo:{password}")))),
             _ => stringprep::saslprep(password).unwrap_or(Cow::Borrowed(password)),
         };
-        let nonce = scram::nonce().map_err(CheckError::Internal)?;
+        let nonce = scram::nonce().map_err(|why| Fault::from(CheckError::Internal(why)))?;
         let mut scram = Scram::new(hash, user, &prepared, nonce);
         let source = target.auth_source();
         let start = doc! {
@@ -159,20 +191,25 @@ impl<'a> Server<'a> {
     }
 
     /// One step: the server's text, the conversation's number, and whether it is over.
-    async fn sasl(&mut self, step: Document) -> Result<(String, Bson, bool), Fault> {
-        let reply = self.ask(&step).await.map_err(Fault::at(CONNECT))?;
-        let reply = accepted(CONNECT, reply)?;
-        let payload = reply.pointer("/payload/$binary/base64").and_then(Value::as_str);
-        let payload = payload.and_then(base64_text);
+    async fn sasl(&mut self, step: Document) -> Result<(String, Bson, bool), Failure> {
+        let asked = self.ask(&step, MOST_ANSWER).await;
+        let reply = asked.map_err(Fault::at(CONNECT))?;
+        reply.accepted(CONNECT)?;
+        let payload = match reply.get("payload") {
+            Some(RawBsonRef::Binary(payload)) => String::from_utf8(payload.bytes.to_vec()).ok(),
+            _ => None,
+        };
         let payload = payload.ok_or_else(|| self.foul("no payload"))?;
-        let conversation = reply.get("conversationId").and_then(Value::as_i64).unwrap_or(1);
-        let conversation = i32::try_from(conversation).map_or(Bson::Int64(conversation), Bson::Int32);
-        let done = reply.get("done").and_then(Value::as_bool) == Some(true);
-        Ok((payload, conversation, done))
+        let conversation = match reply.get("conversationId") {
+            Some(RawBsonRef::Int64(number)) => Bson::Int64(number),
+            Some(RawBsonRef::Int32(number)) => Bson::Int32(number),
+            _ => Bson::Int32(1),
+        };
+        Ok((payload, conversation, reply.is("done")))
     }
 
-    /// Sends a document and hears the answer to it.
-    async fn ask(&mut self, question: &Document) -> Result<Value, NetError> {
+    /// Sends a document and hears the answer to it, of `most` bytes at most.
+    async fn ask(&mut self, question: &Document, most: usize) -> Result<Reply, NetError> {
         self.request += 1;
         let body = question
             .to_vec()
@@ -191,9 +228,12 @@ impl<'a> Server<'a> {
         if operation != OP_MSG || response_to != self.request || !(HEAD + 10..=MOST_FRAME).contains(&length) {
             return Err(self.session.breach("does not speak MongoDB's protocol"));
         }
+        if length > most {
+            let why = format_args!("an answer of {length} bytes to a greeting or a login");
+            return Err(self.session.breach(why));
+        }
         let message = self.session.take(length - HEAD).await?;
-        let value = read(&message).ok_or_else(|| self.session.breach("a reply that is no document"))?;
-        Ok(value)
+        Reply::read(message.freeze()).ok_or_else(|| self.session.breach("a reply that is no document"))
     }
 
     fn foul(&self, why: &str) -> Fault {
@@ -201,51 +241,82 @@ impl<'a> Server<'a> {
     }
 }
 
-/// The document of a message: flags, kind 0, body; a checksum may follow.
-fn read(message: &[u8]) -> Option<Value> {
-    let [_, _, _, _, 0, body @ ..] = message else {
-        return None;
-    };
-    let length = usize::try_from(i32::from_le_bytes(body.get(..4)?.try_into().ok()?)).ok()?;
-    object(RawDocument::from_bytes(body.get(..length)?).ok()?, 0)
-}
+/// The document of a reply, as it came: sixteen mebibytes of it may be five million values.
+#[derive(Debug)]
+pub(super) struct Reply(Bytes);
 
-/// A document as relaxed extended JSON. Not left to the library, which goes as deep as a server makes it.
-fn object(document: &RawDocument, depth: usize) -> Option<Value> {
-    let mut object = Map::new();
-    for field in document {
-        let (key, value) = field.ok()?;
-        object.insert(key.as_str().to_owned(), json(value, depth + 1)?);
+impl Reply {
+    /// The document of a message: flags, kind 0, body; a checksum may follow.
+    fn read(message: Bytes) -> Option<Self> {
+        let [_, _, _, _, 0, body @ ..] = &message[..] else {
+            return None;
+        };
+        let length = usize::try_from(i32::from_le_bytes(body.get(..4)?.try_into().ok()?)).ok()?;
+        RawDocument::from_bytes(body.get(..length)?).ok()?;
+        Some(Self(message.slice(5..5 + length)))
     }
-    Some(Value::Object(object))
-}
 
-fn json(value: RawBsonRef<'_>, depth: usize) -> Option<Value> {
-    match value {
-        _ if depth > MOST_DEPTH => None,
-        RawBsonRef::Document(document) => object(document, depth),
-        RawBsonRef::Array(items) => {
-            let items = items.into_iter().map(|item| json(item.ok()?, depth + 1));
-            items.collect::<Option<_>>().map(Value::Array)
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// `None` where a field before its end is broken.
+    pub(super) fn document(&self) -> Option<&RawDocument> {
+        RawDocument::from_bytes(&self.0).ok()
+    }
+
+    fn get(&self, field: &str) -> Option<RawBsonRef<'_>> {
+        self.document()?.get(field).ok().flatten()
+    }
+
+    fn is(&self, field: &str) -> bool {
+        matches!(self.get(field), Some(RawBsonRef::Boolean(true)))
+    }
+
+    fn is_router(&self) -> bool {
+        self.text("msg") == Some("isdbgrid")
+    }
+
+    fn text(&self, field: &str) -> Option<&str> {
+        self.get(field)?.as_str()
+    }
+
+    pub(super) fn number(&self, field: &str) -> Option<f64> {
+        match self.get(field)? {
+            RawBsonRef::Double(number) => Some(number),
+            RawBsonRef::Int32(number) => Some(number.into()),
+            #[expect(clippy::cast_precision_loss, reason = "codes and flags")]
+            RawBsonRef::Int64(number) => Some(number as f64),
+            _ => None,
         }
-        RawBsonRef::JavaScriptCodeWithScope(code) => Some(code.code.into()),
-        value => Some(Bson::try_from(value).ok()?.into_relaxed_extjson()),
     }
-}
 
-/// A reply, unless it is an error.
-fn accepted(stage: &str, reply: Value) -> Result<Value, Fault> {
-    if reply.get("ok").and_then(Value::as_f64) != Some(0.0) {
-        return Ok(reply);
+    fn lists(&self, field: &str, word: &str) -> bool {
+        let list = self.get(field).and_then(|value| value.as_array());
+        list.is_some_and(|list| list.into_iter().flatten().any(|item| item.as_str() == Some(word)))
     }
-    let word = |field: &str| reply.get(field).and_then(Value::as_str).unwrap_or_default();
-    // Unauthorized, AuthenticationFailed.
-    let reason = match reply.get("code").and_then(Value::as_i64) {
-        Some(13 | 18) => Reason::AuthFailed,
-        _ => Reason::AssertionFailed,
-    };
-    let (name, text) = (word("codeName"), word("errmsg"));
-    Err(Fault::Told(reason, format!("{stage}: ({name}) {text}")))
+
+    /// Whether it is no error.
+    fn accepted(&self, stage: &str) -> Result<(), Failure> {
+        if self.number("ok") != Some(0.0) {
+            return Ok(());
+        }
+        let word = |field| self.text(field).unwrap_or_default();
+        let told = format!("{stage}: ({}) {}", word("codeName"), word("errmsg"));
+        let code = match self.get("code") {
+            Some(RawBsonRef::Int32(code)) => code.into(),
+            Some(RawBsonRef::Int64(code)) => code,
+            _ => 0,
+        };
+        // Unauthorized, AuthenticationFailed.
+        Err(if matches!(code, 13 | 18) {
+            Failure::Final(Fault::Told(Reason::AuthFailed, told))
+        } else if MEMBER.contains(&code) {
+            Failure::Member(Fault::Told(Reason::AssertionFailed, told))
+        } else {
+            Failure::Final(Fault::Told(Reason::AssertionFailed, told))
+        })
+    }
 }
 
 fn go_on(conversation: &Bson, payload: &str, source: &str) -> Document {
@@ -257,11 +328,6 @@ fn binary(text: &str) -> Binary {
         subtype: BinarySubtype::Generic,
         bytes: text.as_bytes().to_vec(),
     }
-}
-
-fn base64_text(text: &str) -> Option<String> {
-    use base64::{Engine, prelude::BASE64_STANDARD};
-    String::from_utf8(BASE64_STANDARD.decode(text).ok()?).ok()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -276,26 +342,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_as_deep_as_it_is_long_is_none() {
-        let mut document = vec![5, 0, 0, 0, 0];
-        for _ in 0..100_000 {
-            let length = i32::try_from(document.len() + 8).unwrap();
-            document = [&length.to_le_bytes()[..], b"\x03a\0", &document, &[0]].concat();
-            if document.len() > 20_000 {
-                break;
-            }
-        }
-        assert_eq!(read(&[&[0; 5][..], &document].concat()), None);
-        let fine = doc! { "ok": 1.0, "a": [1, { "b": bson::oid::ObjectId::from_bytes([7; 12]) }] };
-        let value = read(&[&[0; 5][..], &fine.to_vec().unwrap()].concat()).unwrap();
-        assert_eq!(value.pointer("/a/1/b/$oid").unwrap(), "070707070707070707070707");
+    fn what_is_no_reply_is_none() {
+        let fine = doc! { "ok": 1.0, "n": 7_i64, "a": ["x", "y"], "t": true };
+        let message = |body: &[u8]| Bytes::from([&[0; 5][..], body].concat());
+        let reply = Reply::read(message(&[fine.to_vec().unwrap(), vec![1; 4]].concat())).unwrap();
+        assert_eq!((reply.number("ok"), reply.number("n")), (Some(1.0), Some(7.0)));
+        assert!(reply.lists("a", "y") && !reply.lists("a", "z") && !reply.lists("t", "y"));
+        assert!(reply.is("t") && !reply.is("ok") && reply.get("absent").is_none());
         for broken in [
             &b""[..],
             &[0; 9],
             &[0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0x7F],
             &[0, 0, 0, 0, 1, 5, 0, 0, 0, 0],
         ] {
-            assert_eq!(read(broken), None);
+            assert!(Reply::read(Bytes::copy_from_slice(broken)).is_none());
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     },
     net::{IpFamily, NetError, tls::TlsOptions},
 };
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use lapwing_model::Reason;
 use mysql_common::{
     auth::plugins::Response,
@@ -186,10 +186,14 @@ impl<'a> MySql<'a> {
                 return Ok(Rows { more: true, ..rows });
             }
             if rows.count == 0 && packet.first() != Some(&0xFB) {
+                let whole = packet.len() < WHOLE;
                 let length = length(&mut packet).and_then(|length| usize::try_from(length).ok());
-                let value = length.and_then(|length| packet.get(..length));
-                let value = value.ok_or_else(|| self.breach("a value that is cut short"))?;
-                rows.first = Some(String::from_utf8_lossy(value).into_owned());
+                let length = length.ok_or_else(|| self.breach("a value without its length"))?;
+                match packet.get(..length) {
+                    Some(value) => rows.first = Some(String::from_utf8_lossy(value).into_owned()),
+                    None if whole => return Err(self.breach("a value that is cut short")),
+                    None => rows.long = true,
+                }
             }
             rows.count += 1;
         }
@@ -219,22 +223,24 @@ impl<'a> MySql<'a> {
 
     /// The next packet; of one that is longer than 16 MiB only the beginning.
     async fn packet(&mut self) -> Result<Bytes, NetError> {
-        let (mut packet, mut length) = self.part().await?;
+        let mut length = self.head().await?;
+        let packet = self.session.take(length).await?.freeze();
         while length == WHOLE {
-            (_, length) = self.part().await?;
+            length = self.head().await?;
+            self.session.skip(length).await?;
         }
-        Ok(packet.split().freeze())
+        Ok(packet)
     }
 
-    async fn part(&mut self) -> Result<(BytesMut, usize), NetError> {
+    /// The length of the next part of a packet.
+    async fn head(&mut self) -> Result<usize, NetError> {
         let mut head = self.session.take(4).await?;
         let (length, sequence) = (head.get_uint_le(3), head.get_u8());
         if sequence != self.sequence {
             return Err(self.session.breach("does not speak MySQL's protocol"));
         }
         self.sequence = sequence.wrapping_add(1);
-        let length = usize::try_from(length).unwrap_or(WHOLE);
-        Ok((self.session.take(length).await?, length))
+        Ok(usize::try_from(length).unwrap_or(WHOLE))
     }
 
     fn breach(&self, what: &str) -> Fault {

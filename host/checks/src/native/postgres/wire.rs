@@ -5,7 +5,7 @@ use crate::{
     native::{
         connection::ConnectionUrl,
         scram::{self, Hash, Scram},
-        session::{Fault, Session, Trace},
+        session::{Fault, MOST_FRAME, Session, Trace},
         sql::{Rows, TlsMode},
     },
     net::{IpFamily, NetError, tls::TlsOptions},
@@ -61,6 +61,7 @@ impl<'a> Postgres<'a> {
         ];
         self.say(CONNECT, |buffer| frontend::startup_message(parameters, buffer))
             .await?;
+        let mut admitted = false;
         loop {
             match self.hear(CONNECT).await? {
                 Message::AuthenticationCleartextPassword => {
@@ -77,11 +78,9 @@ impl<'a> Postgres<'a> {
                     .await?;
                 }
                 Message::AuthenticationSasl(body) => self.scram(password, &body).await?,
-                Message::ReadyForQuery(_) => return Ok(()),
-                Message::AuthenticationOk
-                | Message::BackendKeyData(_)
-                | Message::ParameterStatus(_)
-                | Message::NoticeResponse(_) => {}
+                Message::AuthenticationOk => admitted = true,
+                Message::ReadyForQuery(_) if admitted => return Ok(()),
+                Message::BackendKeyData(_) | Message::ParameterStatus(_) | Message::NoticeResponse(_) => {}
                 Message::ErrorResponse(body) => return Err(refusal(CONNECT, &body)),
                 Message::AuthenticationGss
                 | Message::AuthenticationKerberosV5
@@ -150,9 +149,19 @@ impl<'a> Postgres<'a> {
 
     /// Everything up to the server's being ready again.
     async fn result(&mut self) -> Result<Rows, Fault> {
-        let (mut rows, mut error) = (Rows::default(), None);
+        let (mut rows, mut error, mut done) = (Rows::default(), None, false);
         loop {
-            match self.hear(QUERY).await? {
+            let heard = match self.hear_row().await {
+                Ok(heard) => heard,
+                // An error that ends the session is the last word.
+                Err(fault) => return Err(error.unwrap_or(fault)),
+            };
+            let Some(message) = heard else {
+                rows.long |= rows.count == 0;
+                rows.count += 1;
+                continue;
+            };
+            match message {
                 Message::RowDescription(body) => {
                     let columns = body.fields().count();
                     rows.columns = columns.map_err(|error| self.broken(QUERY, &error))?;
@@ -163,14 +172,17 @@ impl<'a> Postgres<'a> {
                     }
                     rows.count += 1;
                 }
-                Message::PortalSuspended => rows.more = true,
                 Message::ErrorResponse(body) => error = Some(refusal(QUERY, &body)),
-                Message::ReadyForQuery(_) => return error.map_or(Ok(rows), Err),
+                Message::ReadyForQuery(_) => match error {
+                    Some(error) => return Err(error),
+                    None if done => return Ok(rows),
+                    None => return Err(self.unexpected(QUERY)),
+                },
+                Message::PortalSuspended => (rows.more, done) = (true, true),
+                Message::CommandComplete(_) | Message::EmptyQueryResponse => done = true,
                 Message::ParseComplete
                 | Message::BindComplete
                 | Message::NoData
-                | Message::CommandComplete(_)
-                | Message::EmptyQueryResponse
                 | Message::NoticeResponse(_)
                 | Message::NotificationResponse(_)
                 | Message::ParameterStatus(_) => {}
@@ -198,22 +210,40 @@ impl<'a> Postgres<'a> {
     }
 
     async fn hear(&mut self, stage: &'static str) -> Result<Message, Fault> {
-        let session = &mut self.session;
-        let framed = async {
-            let head = session.peek(5).await?;
-            let length = head.get(1..).and_then(|length| length.try_into().ok());
-            let length = length.map_or(0, u32::from_be_bytes);
-            if length < 4 {
-                return Err(session.breach("does not speak PostgreSQL's protocol"));
+        let (_, length) = self.head().await.map_err(Fault::at(stage))?;
+        self.message(length).await.map_err(Fault::at(stage))
+    }
+
+    /// As [`Self::hear`]; `None` is a row too long to be kept.
+    async fn hear_row(&mut self) -> Result<Option<Message>, Fault> {
+        let heard = async {
+            let (kind, length) = self.head().await?;
+            if kind == b'D' && length > MOST_FRAME {
+                return self.session.skip(length).await.map(|()| None);
             }
-            let mut frame = session.take(length as usize + 1).await?;
-            match Message::parse(&mut frame) {
-                Ok(Some(message)) => Ok(message),
-                Ok(None) => Err(session.breach("a message that is cut short")),
-                Err(error) => Err(session.breach(error)),
-            }
+            self.message(length).await.map(Some)
         };
-        framed.await.map_err(Fault::at(stage))
+        heard.await.map_err(Fault::at(QUERY))
+    }
+
+    /// The kind of the next message, and how many bytes it has, kind and length among them.
+    async fn head(&mut self) -> Result<(u8, usize), NetError> {
+        let head = self.session.peek(5).await?;
+        let (kind, length) = head.split_first().unwrap_or((&0, &[]));
+        let (kind, length) = (*kind, length.try_into().map_or(0, u32::from_be_bytes));
+        if length < 4 {
+            return Err(self.session.breach("does not speak PostgreSQL's protocol"));
+        }
+        Ok((kind, length as usize + 1))
+    }
+
+    async fn message(&mut self, length: usize) -> Result<Message, NetError> {
+        let mut frame = self.session.take(length).await?;
+        match Message::parse(&mut frame) {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(self.session.breach("a message that is cut short")),
+            Err(error) => Err(self.session.breach(error)),
+        }
     }
 
     fn broken(&self, stage: &'static str, error: &io::Error) -> Fault {
