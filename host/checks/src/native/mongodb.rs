@@ -32,7 +32,7 @@ pub struct MongoDb;
 pub struct MongoDbConfig {
     /// `mongodb://[user:password@]host[:27017][,host…]/database[?options]`, or `mongodb+srv://` with one name that SRV
     /// records are looked up for. Options with an effect: `authSource` (default: `admin`), `authMechanism`
-    /// (`SCRAM-SHA-256`, `SCRAM-SHA-1`; default: what the server prefers), `tls` or `ssl`, `tlsInsecure`,
+    /// (`SCRAM-SHA-256`, `SCRAM-SHA-1`; default: what the server prefers), `tls` or `ssl` (`true` or `false`), `tlsInsecure`,
     /// `tlsAllowInvalidCertificates`, `replicaSet`, `readPreference`, `directConnection`.
     #[schemars(length(min = 1))]
     pub connection_string: String,
@@ -44,7 +44,8 @@ pub struct MongoDbConfig {
     /// Default: nothing is looked at.
     #[serde(default)]
     pub json_path: String,
-    /// What the value at `jsonPath` must be: equal as text or as a number. Default: anything but null.
+    /// What the value at `jsonPath` must be: equal as text or as a number; objects and lists of more than 1 MiB are not
+    /// compared (`limit_hit`). Default: anything but null.
     #[serde(default)]
     pub expected_value: String,
     /// Allow commands that are not known to only read.

@@ -68,7 +68,8 @@ pub struct MySqlConfig {
     /// `SELECT 1`. Of its result, at most 100000 rows or 64 MiB are read.
     #[serde(default)]
     pub query: String,
-    /// What the first column of the first row must be, as text. Default: anything.
+    /// What the first column of the first row must be, as text; more than 16 MiB are not compared (`limit_hit`). Default:
+    /// anything.
     #[serde(default)]
     pub expected_value: Option<String>,
     /// How it is compared with `expected_value`. Default: `==`.
