@@ -148,10 +148,7 @@ impl Expectation<'_> {
         }
         let Some(expected) = self.value else { return Ok(()) };
         if rows.long {
-            let why = format!(
-                "the query's value is larger than {} bytes, and not compared",
-                MOST_FRAME
-            );
+            let why = format!("the query's value is larger than {MOST_FRAME} bytes, and not compared");
             return Err(CheckError::limit_hit(why).into());
         }
         let symbol = self.condition.symbol();

@@ -233,7 +233,7 @@ impl<'a> Server<'a> {
             return Err(self.session.breach(why));
         }
         let message = self.session.take(length - HEAD).await?;
-        Reply::read(message.freeze()).ok_or_else(|| self.session.breach("a reply that is no document"))
+        Reply::read(&message.freeze()).ok_or_else(|| self.session.breach("a reply that is no document"))
     }
 
     fn foul(&self, why: &str) -> Fault {
@@ -247,7 +247,7 @@ pub(super) struct Reply(Bytes);
 
 impl Reply {
     /// The document of a message: flags, kind 0, body; a checksum may follow.
-    fn read(message: Bytes) -> Option<Self> {
+    fn read(message: &Bytes) -> Option<Self> {
         let [_, _, _, _, 0, body @ ..] = &message[..] else {
             return None;
         };
@@ -292,7 +292,7 @@ impl Reply {
     }
 
     fn lists(&self, field: &str, word: &str) -> bool {
-        let list = self.get(field).and_then(|value| value.as_array());
+        let list = self.get(field).and_then(RawBsonRef::as_array);
         list.is_some_and(|list| list.into_iter().flatten().any(|item| item.as_str() == Some(word)))
     }
 
@@ -345,7 +345,7 @@ mod tests {
     fn what_is_no_reply_is_none() {
         let fine = doc! { "ok": 1.0, "n": 7_i64, "a": ["x", "y"], "t": true };
         let message = |body: &[u8]| Bytes::from([&[0; 5][..], body].concat());
-        let reply = Reply::read(message(&[fine.to_vec().unwrap(), vec![1; 4]].concat())).unwrap();
+        let reply = Reply::read(&message(&[fine.to_vec().unwrap(), vec![1; 4]].concat())).unwrap();
         assert_eq!((reply.number("ok"), reply.number("n")), (Some(1.0), Some(7.0)));
         assert!(reply.lists("a", "y") && !reply.lists("a", "z") && !reply.lists("t", "y"));
         assert!(reply.is("t") && !reply.is("ok") && reply.get("absent").is_none());
@@ -355,7 +355,7 @@ mod tests {
             &[0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0x7F],
             &[0, 0, 0, 0, 1, 5, 0, 0, 0, 0],
         ] {
-            assert!(Reply::read(Bytes::copy_from_slice(broken)).is_none());
+            assert!(Reply::read(&Bytes::copy_from_slice(broken)).is_none());
         }
     }
 }
