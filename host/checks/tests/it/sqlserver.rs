@@ -505,6 +505,15 @@ async fn a_gateway_is_followed_to_the_server_it_names_and_no_further() {
             "connection failed: 127.0.0.1 sends us on, where we were sent already"
         )
     );
+    let astray = gateway(0).serve().await;
+    let seen = run(config(&astray, ""), json!({})).await;
+    assert_eq!(
+        (reason(&seen), seen.message.as_str()),
+        (
+            "protocol_error",
+            "connection failed: protocol error: 127.0.0.1 sends us on to `127.0.0.1`, port 0, which is nowhere"
+        )
+    );
 }
 
 #[tokio::test]

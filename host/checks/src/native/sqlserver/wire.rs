@@ -12,7 +12,7 @@ use crate::{
         sql::{MOST_BYTES, MOST_ROWS, Rows},
         trust::Trust,
     },
-    net::{NetError, Stream, tls::TlsOptions},
+    net::{Host, NetError, Stream, tls::TlsOptions},
 };
 use bytes::{Buf, BytesMut};
 use futures_util::TryStreamExt;
@@ -52,10 +52,15 @@ pub(super) async fn query(
     let mut answer = visit(config, settings, query, cx, trace).await?;
     if let Err((_, Error::Routing { host, port })) = answer {
         // An instance's name may be with it.
-        host.split('\\')
-            .next()
-            .unwrap_or(&host)
-            .clone_into(&mut settings.host);
+        let next = host.split('\\').next().unwrap_or(&host);
+        if Host::parse(next).is_err() || port == 0 {
+            let why = format!(
+                "{} sends us on to `{next}`, port {port}, which is nowhere",
+                settings.host
+            );
+            return Err(Fault::at(CONNECT)(NetError::Protocol(why)));
+        }
+        next.clone_into(&mut settings.host);
         settings.port = port;
         answer = visit(config, settings, query, cx, trace).await?;
     }
