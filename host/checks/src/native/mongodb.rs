@@ -85,17 +85,12 @@ impl Check for MongoDb {
         let command =
             command::parse(&config.command, config.allow_writes).map_err(CheckError::InvalidConfig)?;
         let mut trace = Trace::start(&[target.url.password.as_deref().unwrap_or_default()]);
-        let replied = wire::run(&target, command, config.ip_family, cx, &mut trace).await;
-        let verdict = match replied {
-            Ok(reply) => {
-                let (size, judge) = (reply.len(), move || judge(&config, &reply));
-                judged("the search in the reply", size, cx.deadline, judge)
-                    .await
-                    .map_err(Fault::from)
-                    .flatten()
-            }
-            Err(fault) => Err(fault),
+        let verdict = async {
+            let reply = wire::run(&target, command, config.ip_family, cx, &mut trace).await?;
+            let (size, judge) = (reply.len(), move || judge(&config, &reply));
+            judged("the search in the reply", size, cx.deadline, judge).await?
         };
+        let verdict = verdict.await;
         trace.finish(verdict)
     }
 }

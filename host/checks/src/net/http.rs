@@ -5,12 +5,13 @@
 mod body;
 mod cookies;
 mod exchange;
-pub(crate) mod hop;
+mod hop;
 mod login;
 mod route;
 mod stamp;
 
 pub(crate) use exchange::{Helpers, drive};
+pub(crate) use hop::FRAMING;
 pub use login::{Login, Scheme};
 pub(crate) use route::Opened;
 
@@ -28,6 +29,10 @@ use serde::Deserialize;
 use std::{net::SocketAddr, ops::RangeInclusive, path::Path, time::Duration};
 use tokio::time::Instant;
 use url::Url;
+
+/// Longest URL that is read where a peer or a plugin names it, in bytes: twice what RFC 9110 §4.1 asks for, and reading a
+/// long name takes time.
+pub const MAX_URL: usize = 16 << 10;
 
 /// Which versions to speak.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]

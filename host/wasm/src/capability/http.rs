@@ -13,14 +13,11 @@ use crate::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use lapwing_checks::net::{
     NetError,
-    http::{Failure, HttpVersion, Request, Response, Timing},
+    http::{Failure, HttpVersion, MAX_URL, Request, Response, Timing},
     tls::TlsOptions,
 };
 use std::time::Duration;
 use url::Url;
-
-/// Longest URL in bytes, more than servers take. Parsing it is the guest's work on the host's time.
-const MOST_URL: usize = 16 << 10;
 
 impl Host for Guest {
     async fn send(&mut self, request: HttpRequest) -> Answer<HttpResponse> {
@@ -68,8 +65,8 @@ impl Guest {
     async fn admit(&mut self, request: HttpRequest) -> Result<Request, GuestError> {
         drop(self.take_seat()?);
         let max_body = self.room_for(request.max_response_bytes)?;
-        if request.url.len() > MOST_URL {
-            return Err(self.unfit(&format!("a url of more than {MOST_URL} bytes")));
+        if request.url.len() > MAX_URL {
+            return Err(self.unfit(&format!("a url of more than {MAX_URL} bytes")));
         }
         let url = Url::parse(&request.url).map_err(|error| self.unfit(&format!("invalid url: {error}")))?;
         let host = convert::host(url.host_str().unwrap_or_default());

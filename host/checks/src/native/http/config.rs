@@ -12,7 +12,7 @@ use crate::{
     native::{condition::Condition, pattern::Pattern, trust::Trust},
     net::{
         IpFamily,
-        http::{HttpVersion, Request, Scheme, hop::FRAMING},
+        http::{FRAMING, HttpVersion, Request, Scheme},
         tls::TlsOptions,
     },
     schema::Fault,

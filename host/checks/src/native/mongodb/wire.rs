@@ -60,27 +60,27 @@ pub(super) async fn run(
         if tried.contains(&server) || tried.len() == MOST_SERVERS {
             continue;
         }
+        tried.push(server.clone());
         let greeting = Server::greet(target, &server, family, cx, trace);
         let greeted = time::timeout_at(share(cx, servers.len() + 1), greeting).await;
-        let slow = |_| Fault::at(CONNECT)(NetError::ResponseTimeout(server.0.clone())).into();
-        let fault = match greeted.map_err(slow).flatten() {
-            Ok((mut at, hello)) => {
-                if !(target.any_member || hello.is_router() || hello.is("isWritablePrimary")) {
-                    servers.extend(hello.text("primary").and_then(member));
-                    tried.push(server);
-                    continue;
-                }
-                match at.execute(target, &hello, &command, cx).await {
-                    Ok(reply) => return Ok(reply),
-                    Err(Failure::Final(fault)) => return Err(fault),
-                    Err(Failure::Member(fault)) => fault,
-                }
+        let slow = |_| Fault::at(CONNECT)(NetError::ResponseTimeout(server.0)).into();
+        let ended = match greeted.map_err(slow).flatten() {
+            Ok((mut at, hello))
+                if target.any_member || hello.is_router() || hello.is("isWritablePrimary") =>
+            {
+                at.execute(target, &hello, &command, cx).await
             }
-            Err(Failure::Final(fault)) => return Err(fault),
-            Err(Failure::Member(fault)) => fault,
+            Ok((_, hello)) => {
+                servers.extend(hello.text("primary").and_then(member));
+                continue;
+            }
+            Err(failure) => Err(failure),
         };
-        tried.push(server);
-        last = Some(fault);
+        match ended {
+            Ok(reply) => return Ok(reply),
+            Err(Failure::Final(fault)) => return Err(fault),
+            Err(Failure::Member(fault)) => last = Some(fault),
+        }
         if cx.remaining().is_zero() {
             break;
         }
@@ -148,7 +148,7 @@ impl<'a> Server<'a> {
         });
         let asked = self.ask(preferring.as_ref().unwrap_or(command), MOST_FRAME).await;
         let reply = asked.map_err(Fault::at(COMMAND))?;
-        let size = reply.0.len();
+        let size = reply.len();
         let look = move || reply.accepted(COMMAND).map(|()| reply);
         let looked = judged("looking at the reply", size, cx.deadline, look).await;
         looked.map_err(Fault::from)?

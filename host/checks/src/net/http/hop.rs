@@ -1,6 +1,6 @@
 //! One hop of a request: what is sent to which URL, and how a redirect changes that.
 
-use super::{Request, cookies::Jar};
+use super::{MAX_URL, Request, cookies::Jar};
 use crate::net::NetError;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, response::Parts};
@@ -34,8 +34,6 @@ pub(super) struct Hop {
     jar: Jar,
 }
 
-/// Longest address that is followed, in bytes: reading a long name takes time, and RFC 9110 §4.1 asks for half of it.
-const MAX_LOCATION: usize = 16 << 10;
 /// Framing belongs to the connection; a value of the user's could only contradict it (request smuggling).
 pub(crate) const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 /// RFC 9113 §8.2.2: connection-specific fields must not be sent in HTTP/2.
@@ -121,9 +119,9 @@ impl Hop {
     pub(super) fn redirect(&mut self, parts: &Parts, location: &str) -> Result<(), NetError> {
         let invalid = |why: String| NetError::RedirectInvalid(format!("`{}`: {why}", shown(location)));
         self.jar.learn(&self.url, &parts.headers);
-        if location.len() > MAX_LOCATION {
+        if location.len() > MAX_URL {
             return Err(NetError::RedirectInvalid(format!(
-                "an address of {} bytes; {MAX_LOCATION} at most are followed",
+                "an address of {} bytes; {MAX_URL} at most are followed",
                 location.len()
             )));
         }
