@@ -13,7 +13,7 @@ use crate::{
 };
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, map::Entry};
 use std::{fmt, time::Duration};
 
 /// The format of durations as people write them: `500ms`, `10s`, `1m 30s`.
@@ -145,9 +145,9 @@ impl Schema {
             .collect()
     }
 
-    /// Adds the `default`s of top-level properties that `config` lacks; tells whether there were any.
-    pub fn fill(&self, config: &mut Map<String, Value>) -> bool {
-        let before = config.len();
+    /// Adds the `default`s of top-level properties that `config` lacks; tells which.
+    pub fn fill(&self, config: &mut Map<String, Value>) -> Vec<String> {
+        let mut filled = Vec::new();
         let properties = self
             .source
             .get("properties")
@@ -155,11 +155,12 @@ impl Schema {
             .into_iter()
             .flatten();
         for (name, property) in properties {
-            if let Some(default) = property.get("default") {
-                config.entry(name).or_insert_with(|| default.clone());
+            if let (Some(default), Entry::Vacant(place)) = (property.get("default"), config.entry(name)) {
+                place.insert(default.clone());
+                filled.push(name.clone());
             }
         }
-        config.len() != before
+        filled
     }
 
     fn explain(&self, error: &ValidationError<'_>, root: &str) -> Vec<Fault> {
@@ -478,9 +479,9 @@ mod tests {
         let source = json!({ "properties": { "port": { "default": 25 }, "host": {} } });
         let schema = Schema::new(&source, &[]).unwrap();
         let mut config = Map::new();
-        assert!(schema.fill(&mut config));
+        assert!(!schema.fill(&mut config).is_empty());
         assert_eq!(config.get("port"), Some(&json!(25)));
-        assert!(!schema.fill(&mut config));
+        assert!(schema.fill(&mut config).is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::{
     engine,
     guest::{Errand, Guest},
     ledger::Ledger,
+    limiter::SharedMemory,
     run::{self, Ending},
 };
 use std::{
@@ -151,6 +152,7 @@ fn errand() -> Errand {
         cpu: Duration::from_secs(60),
         network: None,
         stats: Arc::default(),
+        memory: Arc::new(SharedMemory::new(1 << 30)),
     }
 }
 

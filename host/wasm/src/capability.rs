@@ -53,33 +53,22 @@ impl Guest {
     /// Does `work` on the worker's runtime with a deadline `timeout` nanoseconds from now, or shortly before the run's
     /// if that is earlier; dropping the run drops the work. `step` says what is being waited for.
     ///
-    /// Not on the guest's own stack: every readiness event would resume that cold stack (a sixth more processor time).
+    /// Not on the guest's own stack: every readiness event would resume that cold stack (a sixth more processor time). Nor
+    /// does the future come by there: some are large, and each page they touch stays with the run until its end.
     pub(crate) async fn on_network<F>(
         &mut self,
         step: NetError,
         timeout: u64,
-        work: impl FnOnce(Instant) -> F,
+        work: impl FnOnce(Instant) -> F + Send + 'static,
     ) -> wasmtime::Result<Done<F::Output>>
     where
-        F: Future<Output: Send + 'static> + Send + 'static,
+        F: Future<Output: Send + 'static> + Send,
     {
-        let Some(network) = &self.errand.network else {
-            return Err(Stop::Host("network work without a network".into()).into());
-        };
         let begun = Instant::now();
         let end = begun + self.patience();
         let own = begun.checked_add(Duration::from_nanos(timeout));
         let deadline = own.map_or(end, |own| own.min(end));
-        let (work, ledger) = (work(deadline), self.ledger.clone());
-        self.ledger.wait(step);
-        let task = network.worker.spawn(async move {
-            let value = work.await;
-            // Not when the guest learns of it: it may have to wait for a thread, and that is not the network's time.
-            ledger.wait_over(Instant::now() >= end);
-            ledger.queue();
-            value
-        });
-        let value = AbortOnDropHandle::new(task).await;
+        let value = self.start(step, work, deadline, end)?.await;
         self.ledger.go_on();
         match value {
             Ok(value) => Ok(Done {
@@ -89,6 +78,31 @@ impl Guest {
             }),
             Err(error) => Err(Stop::Host(format!("network work failed: {error}")).into()),
         }
+    }
+
+    #[inline(never)]
+    fn start<F>(
+        &self,
+        step: NetError,
+        work: impl FnOnce(Instant) -> F + Send + 'static,
+        deadline: Instant,
+        end: Instant,
+    ) -> Result<AbortOnDropHandle<F::Output>, Stop>
+    where
+        F: Future<Output: Send + 'static> + Send,
+    {
+        let Some(network) = &self.errand.network else {
+            return Err(Stop::Host("network work without a network".into()));
+        };
+        let ledger = self.ledger.clone();
+        ledger.wait(step);
+        Ok(AbortOnDropHandle::new(network.worker.spawn(async move {
+            let value = Box::pin(work(deadline)).await;
+            // Not when the guest learns of it: it may have to wait for a thread, and that is not the network's time.
+            ledger.wait_over(Instant::now() >= end);
+            ledger.queue();
+            value
+        })))
     }
 
     /// How long a call may wait. The rest of the time is for the host to end the run in, so that it ends with the word

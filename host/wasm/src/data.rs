@@ -29,6 +29,13 @@ pub struct Decisions {
     /// switched off by.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     disabled_files: BTreeMap<String, String>,
+    /// Files that came by upload and that nobody has let serve yet: the SHA-256 in hex of each.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    uploaded: BTreeSet<String>,
+    /// The plugin that each kind of each folder was last served by: a newcomer does not take it by being first after a
+    /// restart.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) kinds: BTreeMap<PathBuf, BTreeMap<String, String>>,
     /// What was approved, by the plugin file's digest.
     pub approvals: BTreeMap<String, Value>,
     /// What was granted, by the plugin's name.
@@ -38,7 +45,9 @@ pub struct Decisions {
 impl Decisions {
     /// Whether the plugin `name` is off, or its file with the SHA-256 `digest` is.
     pub fn is_disabled(&self, name: &str, digest: &str) -> bool {
-        self.disabled.contains(name) || self.disabled_files.contains_key(digest)
+        self.disabled.contains(name)
+            || self.disabled_files.contains_key(digest)
+            || self.uploaded.contains(digest)
     }
 
     /// Switches the plugin `name` off, and each of its `files` whatever it calls itself from then on.
@@ -48,23 +57,34 @@ impl Decisions {
         self.disabled_files.extend(files);
     }
 
-    /// Switches one file off, which calls itself `name`. Others of that name are not concerned.
-    pub fn disable_file(&mut self, digest: &str, name: &str) {
-        self.disabled_files.insert(digest.to_owned(), name.to_owned());
+    /// Keeps a file that was uploaded from serving until it is let serve. Others of its name are not concerned.
+    pub fn hold(&mut self, digest: &str) {
+        self.uploaded.insert(digest.to_owned());
     }
 
-    /// Switches a file on again that was off by itself.
-    pub fn enable_file(&mut self, digest: &str) {
-        self.disabled_files.remove(digest);
+    /// As if it had not been uploaded.
+    pub fn release(&mut self, digest: &str) {
+        self.uploaded.remove(digest);
     }
 
-    /// Switches the plugin `name` on again, its `files`, and all that were switched off with it.
-    pub fn enable(&mut self, name: &str, files: impl IntoIterator<Item = String>) {
+    /// Switches the plugin `name` on again, its `files`, and all that were switched off with it. A file that was uploaded
+    /// comes with it only when it is the only one of that name: of several somebody has to say which was looked at.
+    pub fn enable(&mut self, name: &str, files: &[String]) {
         self.disabled.remove(name);
         self.disabled_files.retain(|_, by| by != name);
         for digest in files {
-            self.disabled_files.remove(&digest);
+            self.disabled_files.remove(digest);
         }
+        if let [only] = files {
+            self.uploaded.remove(only);
+        }
+    }
+
+    /// Switches one file of the plugin `name` on, and what was put in the folder under that name since.
+    pub fn enable_file(&mut self, name: &str, digest: &str) {
+        self.disabled.remove(name);
+        self.disabled_files.remove(digest);
+        self.uploaded.remove(digest);
     }
 }
 
@@ -267,22 +287,30 @@ mod tests {
         assert!(decisions.is_disabled("old", "d0"));
         decisions.disable("smtp", ["d1".to_owned(), "d2".to_owned()]);
         assert!(decisions.is_disabled("smtp", "d3") && decisions.is_disabled("pop", "d1"));
-        decisions.enable("pop", ["d1".to_owned()]);
+        decisions.enable("pop", &["d1".to_owned()]);
         assert!(!decisions.is_disabled("pop", "d1") && decisions.is_disabled("pop", "d2"));
-        decisions.enable("smtp", []);
+        decisions.enable("smtp", &[]);
         assert!(!decisions.is_disabled("smtp", "d2") && decisions.is_disabled("old", "d0"));
     }
 
     #[test]
-    fn a_file_that_is_off_by_itself_says_nothing_of_its_name() {
+    fn an_uploaded_file_says_nothing_of_its_name_and_waits_for_its_digest() {
         let mut decisions = Decisions::default();
-        decisions.disable_file("d1", "smtp");
+        let both = ["d1".to_owned(), "d2".to_owned()];
+        decisions.hold("d1");
         assert!(decisions.is_disabled("smtp", "d1") && !decisions.is_disabled("smtp", "d2"));
-        decisions.enable("smtp", []);
-        assert!(!decisions.is_disabled("smtp", "d1"), "and is switched on by it");
-        decisions.disable_file("d1", "smtp");
-        decisions.enable_file("d1");
+        decisions.disable("smtp", both.clone());
+        decisions.enable("smtp", &both);
+        assert!(
+            decisions.is_disabled("smtp", "d1"),
+            "nobody said that it is the one"
+        );
+        assert!(!decisions.is_disabled("smtp", "d2"));
+        decisions.enable_file("smtp", "d1");
         assert_eq!(decisions, Decisions::default());
+        decisions.hold("d1");
+        decisions.enable("smtp", &both[..1]);
+        assert_eq!(decisions, Decisions::default(), "the only one of its name");
     }
 
     #[test]

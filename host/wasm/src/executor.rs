@@ -150,6 +150,7 @@ impl PluginExecutor {
             cpu: program.runner.limits().cpu(),
             network: None,
             stats: program.stats.clone(),
+            memory: program.runner.memory(),
         };
         let (pre, runner, line) = (&program.pre, &program.runner, &program.line);
         let shown = (&self.sphere.mask(&config.value), root);
@@ -171,7 +172,7 @@ impl PluginExecutor {
             plugin: name.clone(),
             needs: self.sphere.needs().clone(),
             held: custody.grants().held(name, digest),
-            targets: self.sphere.targets(&config.value),
+            targets: self.sphere.targets(&config.value, &config.filled),
             unmarked: self.sphere.unmarked().places(&config.value),
             mask: self.sphere.mask(&config.value),
             custody: custody.clone(),
@@ -201,6 +202,7 @@ impl PluginExecutor {
                 rights,
             }),
             stats: self.program.stats.clone(),
+            memory: self.program.runner.memory(),
         };
         let (kind, config, task) = (self.kind.clone(), config.text.clone(), cx.task.clone());
         let attempt = task.attempt.saturating_add(retry);

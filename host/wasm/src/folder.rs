@@ -25,7 +25,10 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 use tokio::{
     sync::{Notify, watch as channel},
@@ -55,6 +58,8 @@ struct Shared {
     wake: Notify,
     /// A file came to a conclusion.
     concluded: Notify,
+    /// Who looks on serves monitors, and remembers whose each kind is.
+    watched: AtomicBool,
 }
 
 /// The folder's files as they are known.
@@ -102,6 +107,7 @@ impl PluginFolder {
             looking: tokio::sync::Mutex::default(),
             wake: Notify::new(),
             concluded: Notify::new(),
+            watched: AtomicBool::new(false),
         });
         let folder = Self {
             shared,
@@ -113,6 +119,7 @@ impl PluginFolder {
 
     /// Looks again from now on, whenever something changes in the folder. Must be called within a Tokio runtime.
     pub fn watch(&self) {
+        self.shared.watched.store(true, Relaxed);
         let watching = tokio::spawn(watch::run(self.shared.clone()));
         *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(AbortOnDropHandle::new(watching));
     }
@@ -154,23 +161,41 @@ impl PluginFolder {
     }
 
     /// Lets a plugin serve, or keeps it from serving, from now on and after restarts: all that has its name, and the
-    /// files it has now by any name. Blocks for a write of the data file.
+    /// files it has now by any name. Of several files of the name, one that was uploaded goes on waiting for
+    /// [`Self::enable_file`]. Blocks for a write of the data file.
     pub fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), DataError> {
-        let files: Vec<String> = {
-            let files = self.shared.files();
-            let contents = files.entries.values().flat_map(Entry::contents);
-            let own = contents.filter(|loaded| loaded.plugin.name == name);
-            own.map(|loaded| loaded.digest.clone()).collect()
-        };
+        let files = self.digests(name);
         self.shared.data.change(|decisions| {
             if enabled {
-                decisions.enable(name, files);
+                decisions.enable(name, &files);
             } else {
                 decisions.disable(name, files);
             }
         })?;
         self.decide();
         Ok(())
+    }
+
+    /// Lets the file with this SHA-256 (hex) serve as the plugin `name`; `false` when none of its files has it. Blocks for a
+    /// write of the data file.
+    pub fn enable_file(&self, name: &str, digest: &str) -> Result<bool, DataError> {
+        let files = self.digests(name);
+        let Some(digest) = files.iter().find(|own| own.eq_ignore_ascii_case(digest)) else {
+            return Ok(false);
+        };
+        self.shared
+            .data
+            .change(|decisions| decisions.enable_file(name, digest))?;
+        self.decide();
+        Ok(true)
+    }
+
+    /// Of the files that call themselves so.
+    fn digests(&self, name: &str) -> Vec<String> {
+        let files = self.shared.files();
+        let contents = files.entries.values().flat_map(Entry::contents);
+        let own = contents.filter(|loaded| loaded.plugin.name == name);
+        own.map(|loaded| loaded.digest.clone()).collect()
     }
 
     /// Decides anew which plugins serve: what is approved or granted changed.
@@ -200,7 +225,13 @@ impl Shared {
     }
 
     fn is_busy(&self) -> bool {
-        self.files().entries.values().any(Entry::is_busy)
+        self.files().is_busy()
+    }
+}
+
+impl Files {
+    fn is_busy(&self) -> bool {
+        self.entries.values().any(Entry::is_busy)
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::{
     capability::wasi,
     ledger::{Ledger, Usage},
-    limiter::Limiter,
+    limiter::{Limiter, SharedMemory},
     output::Output,
     quota::Shared,
     rights::Rights,
@@ -46,6 +46,8 @@ pub(crate) struct Errand {
     pub(crate) network: Option<Network>,
     /// Where its plugin's doings are counted.
     pub(crate) stats: Arc<Stats>,
+    /// What all runs of the host share.
+    pub(crate) memory: Arc<SharedMemory>,
 }
 
 /// The network as one run may use it. The work is done on the worker's runtime, where native checks do theirs, so that
@@ -130,11 +132,11 @@ impl Guest {
         Self {
             wasi: closed_wasi(&output, limits).build(),
             _live: errand.stats.enter(),
+            limiter: Limiter::new(limits, errand.memory.clone()),
             errand,
             ledger,
             output,
             table,
-            limiter: Limiter::new(limits),
             http: wasi::http::Courier::new(),
             pins: wasi::sockets::Pins::new(),
             staged: false,

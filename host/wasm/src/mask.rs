@@ -100,7 +100,16 @@ impl Mask {
         if self.is_empty() {
             return text::line(text, limit);
         }
-        text::line(&self.cover(&text::line(text, limit + LEAD)), limit)
+        let looked_at = text::line(text, limit + LEAD);
+        let mut covered = self.cover(&looked_at).into_owned();
+        if looked_at.chars().count() > limit + LEAD {
+            // Cut, and so it may end in the beginning of a secret; what was covered before has moved that nearer.
+            let sure = covered.rfind(MASKED).map_or(0, |at| at + MASKED.len());
+            let end = covered.char_indices().rev().nth(LEAD).map_or(0, |(at, _)| at);
+            covered.truncate(end.max(sure));
+            covered.push('…');
+        }
+        text::line(&covered, limit)
     }
 
     /// The last `bytes` of what was `written`, without what must not be shown; what is not UTF-8 is replaced. `lost`
@@ -206,6 +215,13 @@ mod tests {
         assert_eq!(mask.line("it is hunter2-hunter2", 12), "it is ***");
         assert_eq!(mask.line(&format!("it is {long}"), 12), "it is ***…");
         assert_eq!(mask.line("it is hun\u{7}ter2-hunter2", 30), "it is ***");
+        for limit in 10..100 {
+            for before in 0..30 {
+                let said = format!("{}{}", "x".repeat(before), "hunter2-hunter2 ".repeat(30));
+                let line = mask.line(&said, limit);
+                assert!(!line.contains('h'), "{limit}, {before}: {line}");
+            }
+        }
     }
 
     #[test]

@@ -213,6 +213,11 @@ impl Plugin {
         Ok(())
     }
 
+    /// The names of its kinds.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = String> {
+        self.executors.iter().map(|executor| executor.kind().to_owned())
+    }
+
     /// What it holds now, and how long its runs took since it was loaded.
     pub fn stats(&self) -> PluginStats {
         self.stats.snapshot()

@@ -8,6 +8,7 @@ use crate::{
     abi::v1::{PluginPre, wit::types},
     guest::{Errand, Guest, Stop},
     ledger::{Entries, Ledger},
+    limiter::{SHARED_MEMORY, SharedMemory},
     reuse::{self, Instance, Shelf, Tenant},
     settings::RunLimits,
     slots::{Line, Slots},
@@ -49,6 +50,8 @@ pub(crate) enum Ending<T> {
     OutOfCpu,
     /// The guest went past this limit, named with its setting.
     Limit(&'static str),
+    /// Others had what it wanted of what all runs share: this, named with its setting.
+    Crowded(&'static str),
     /// The guest trapped.
     Trap(String),
     /// No slot became free in time.
@@ -79,6 +82,7 @@ pub(crate) struct Runner {
     slots: Slots,
     instances: Arc<Shelf>,
     live: Arc<AtomicU64>,
+    memory: Arc<SharedMemory>,
     limits: RunLimits,
 }
 
@@ -101,6 +105,7 @@ impl Runner {
             slots: Slots::new(settings),
             instances,
             live: Arc::default(),
+            memory: Arc::new(SharedMemory::new(settings.total_memory_bytes())),
             limits: settings.limits,
         })
     }
@@ -119,6 +124,11 @@ impl Runner {
             slots_total,
             waiting,
         }
+    }
+
+    /// The memory that all runs share.
+    pub(crate) fn memory(&self) -> Arc<SharedMemory> {
+        self.memory.clone()
     }
 
     /// Counters for one more plugin.
@@ -354,7 +364,7 @@ pub(crate) fn conclude<T>(
                 log_output(guest, &mask.line(&output, TAIL));
             }
             let limit = guest.limiter.hit().filter(|_| is_failure(&answer));
-            return limit.map_or(Ending::Answered(answer), Ending::Limit);
+            return limit.map_or(Ending::Answered(answer), over);
         }
         Err(error) => error,
     };
@@ -370,7 +380,7 @@ pub(crate) fn conclude<T>(
         return Ending::Host(format!("no instance slot: {error}"));
     }
     if let Some(limit) = guest.limiter.hit().or_else(|| limit_in(&error)) {
-        return Ending::Limit(limit);
+        return over(limit);
     }
     tracing::debug!(
         plugin = &*guest.errand.plugin,
@@ -378,6 +388,14 @@ pub(crate) fn conclude<T>(
         "plugin trapped"
     );
     Ending::Trap(trap_message(&error, &output))
+}
+
+fn over<T>(limit: &'static str) -> Ending<T> {
+    if limit == SHARED_MEMORY {
+        Ending::Crowded(limit)
+    } else {
+        Ending::Limit(limit)
+    }
 }
 
 fn log_output(guest: &Guest, output: &str) {
@@ -407,6 +425,10 @@ fn limit_in(error: &wasmtime::Error) -> Option<&'static str> {
         ),
         ("store handle limit exceeded", "handles limit (`limits.handles`)"),
         ("count too high", "instances limit (`limits.instances`)"),
+        (
+            "total size of fields",
+            "limit of a request's header fields (16 KiB in all)",
+        ),
         ("requested len", "random bytes limit (`limits.random_kib`)"),
     ];
     let error = format!("{error:#}");
@@ -451,6 +473,7 @@ mod tests {
             cpu: Duration::from_secs(20),
             network: None,
             stats: runner.stats(),
+            memory: runner.memory(),
         };
         let broken = runner
             .run(&line, errand(), async |_, _| -> Ending<()> {

@@ -13,6 +13,8 @@ pub(crate) struct Fit {
     pub(crate) text: String,
     /// The same, read.
     pub(crate) value: Value,
+    /// The fields it lacked, which have the schema's defaults.
+    pub(crate) filled: Vec<String>,
 }
 
 /// The configuration with defaults filled in, or every fault with its field.
@@ -24,12 +26,12 @@ pub(crate) fn fit(schema: &Schema, config: &str) -> Result<Fit, CheckError> {
     let value = Value::Object(map);
     let faults = schema.faults(&value, "");
     if faults.is_empty() {
-        let text = if filled {
-            value.to_string()
-        } else {
+        let text = if filled.is_empty() {
             config.to_owned()
+        } else {
+            value.to_string()
         };
-        return Ok(Fit { text, value });
+        return Ok(Fit { text, value, filled });
     }
     let mut lines: Vec<_> = faults
         .iter()

@@ -25,6 +25,10 @@ pub struct PluginSettings {
     /// more wait. 1 to 4096; default 64.
     #[schemars(range(min = 1, max = 4096))]
     pub concurrent_heavy_runs: u32,
+    /// Most memory that all runs and kept instances may have together, in MiB, 4 MiB of each not counted; a run that wants
+    /// more is told `limit_hit`. 0 to 1048576; default 0: half of what the machine, or the container, has.
+    #[schemars(range(max = 1_048_576))]
+    pub total_memory_mib: u32,
     /// Most runs one instance may serve, of those its plugin offers (`max-reuse`): runs of one monitor, as long as nothing
     /// goes wrong. 1 to 10000; default 100; 1: a fresh instance for every run.
     #[schemars(range(min = 1, max = 10_000))]
@@ -165,6 +169,7 @@ impl Default for PluginSettings {
             concurrent_runs: 512,
             concurrent_runs_per_plugin: 256,
             concurrent_heavy_runs: 64,
+            total_memory_mib: 0,
             max_reuse: 100,
             kept_memory_mib: 256,
             file_mib: 32,
@@ -239,10 +244,18 @@ impl PluginSettings {
         }
     }
 
+    /// What all runs share of memory, in bytes.
+    pub(crate) fn total_memory_bytes(&self) -> usize {
+        match self.total_memory_mib {
+            0 => usize::try_from(machine_memory() / 2).unwrap_or(usize::MAX),
+            mib => kib(mib).saturating_mul(1024),
+        }
+    }
+
     /// Every setting out of its range, as `field: expectation`; empty when all is well.
     pub fn faults(&self) -> Vec<String> {
         let (limits, rest, compile) = (&self.limits, &self.quarantine, &self.compile);
-        let ranges: [(&str, u32, RangeInclusive<u32>); 32] = [
+        let ranges: [(&str, u32, RangeInclusive<u32>); 33] = [
             ("threads", self.threads, 0..=64),
             ("concurrent_runs", self.concurrent_runs, 1..=16_384),
             (
@@ -251,6 +264,7 @@ impl PluginSettings {
                 1..=16_384,
             ),
             ("concurrent_heavy_runs", self.concurrent_heavy_runs, 1..=4096),
+            ("total_memory_mib", self.total_memory_mib, 0..=1_048_576),
             ("max_reuse", self.max_reuse, 1..=10_000),
             ("kept_memory_mib", self.kept_memory_mib, 0..=8192),
             ("file_mib", self.file_mib, 1..=128),
@@ -310,6 +324,21 @@ impl RunLimits {
     pub(crate) fn describe_cpu(&self) -> Duration {
         Duration::from_millis(self.describe_cpu_ms.into())
     }
+}
+
+/// Bytes of memory of this machine, or of this container where that has less (cgroups, version 2 and 1).
+fn machine_memory() -> u64 {
+    let machine = rustix::system::sysinfo();
+    let machine = machine.totalram as u64 * u64::from(machine.mem_unit);
+    let limits = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ];
+    let limits = limits
+        .into_iter()
+        .filter_map(|file| std::fs::read_to_string(file).ok());
+    let least = limits.filter_map(|text| text.trim().parse().ok()).min();
+    least.map_or(machine, |limit: u64| limit.min(machine))
 }
 
 /// KiB as bytes, on machines whose `usize` has at least 32 bits.

@@ -3,7 +3,7 @@
 //! The pool of instances refuses at once when it is full; here a run waits its turn instead, until its deadline. Used
 //! by [`crate::run`]. A place is free again when its [`Slot`] is dropped.
 
-use crate::settings::PluginSettings;
+use crate::{limiter::LIGHT, settings::PluginSettings};
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -15,7 +15,7 @@ use tokio::{
 
 /// A plugin that starts with more memory than this is heavy (an interpreter and its heap, megabytes a run), and one with
 /// several memories, for which the pool has less room.
-const HEAVY_KIB: u64 = 4 << 10;
+const HEAVY_KIB: u64 = (LIGHT >> 10) as u64;
 
 /// All places of a host.
 #[derive(Debug)]

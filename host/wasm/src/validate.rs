@@ -143,6 +143,7 @@ fn failed<T>(ending: Ending<T>, mask: &Mask) -> CheckError {
         ),
         Ending::Limit(limit) => (Reason::PluginLimit, format!("went past its {limit}")),
         Ending::Trap(why) => (Reason::PluginTrap, format!("trapped: {}", mask.line(&why, TEXT))),
+        Ending::Crowded(what) => (Reason::LimitHit, format!("found other runs to have the {what}")),
         Ending::NoSlot => (Reason::LimitHit, "found no free instance in time".to_owned()),
         Ending::Host(why) => return CheckError::Internal(text::line(&why, TEXT)),
     };

@@ -89,6 +89,10 @@ pub(crate) fn judge(report: Report<Checked>, budget: Duration) -> Verdict {
             Reason::PluginTrap,
             format!("the plugin trapped: {}", text::line(&why, TEXT)),
         ),
+        Ending::Crowded(what) => {
+            let why = format!("other runs have the {what}");
+            (Err(plugin(Reason::LimitHit, why, true)), Conduct::Unseen)
+        }
         Ending::NoSlot => (
             Err(plugin(
                 Reason::LimitHit,

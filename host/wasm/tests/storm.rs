@@ -64,6 +64,8 @@ const TARGET: &str = r#"{"host":"127.0.0.1","port":0}"#;
 const BUDGET: Duration = Duration::from_millis(250);
 /// Monitors whose instances serve again.
 const MONITORS: usize = 100;
+/// The storm comes in so many parts, with the resident size looked at after each.
+const LAPS: usize = 10;
 /// Runs under way at a time.
 const AT_ONCE: usize = 64;
 /// What the pool may keep: 64 free slots, each with 512 KiB of what ran there last.
@@ -91,6 +93,20 @@ fn resident() -> u64 {
         .parse()
         .unwrap();
     pages * 4096
+}
+
+/// The resident size once it falls no more: what was freed goes back to the system a moment later (`jemalloc`'s decay).
+async fn settled() -> u64 {
+    let mut least = resident();
+    let mut since = Instant::now();
+    while since.elapsed() < Duration::from_secs(2) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let now = resident();
+        if now < least - least / 200 {
+            (least, since) = (now, Instant::now());
+        }
+    }
+    resident()
 }
 
 /// What is open, without the numbers and digests in its names; sorted. Compiled code left out: a free slot of the pool
@@ -291,10 +307,11 @@ async fn a_storm_leaves_a_host_as_it_was() {
         |stop: &Arc<AtomicBool>| tokio::spawn(native_checks(native.clone(), config.clone(), stop.clone()));
 
     let late = Arc::new(Late::default());
+    let (lap_runs, lap_reloads) = (runs / LAPS, reloads / LAPS);
     // What is allocated once is allocated here.
     storm(
-        (runs / 10).max(200),
-        (reloads / 10).max(2),
+        lap_runs.max(200),
+        lap_reloads.max(2),
         &hostile,
         &keeper,
         &good,
@@ -308,11 +325,18 @@ async fn a_storm_leaves_a_host_as_it_was() {
     stop.store(true, Relaxed);
     let alone = alone.await.unwrap();
 
-    let (memory, open) = (resident(), descriptors());
+    let (memory, open) = (settled().await, descriptors());
     let stop = Arc::new(AtomicBool::new(false));
     let beside = checks(&stop);
     let begun = Instant::now();
-    storm(runs, reloads, &hostile, &keeper, &good, &late).await;
+    let mut laps = Vec::new();
+    for _ in 0..LAPS {
+        storm(lap_runs, lap_reloads, &hostile, &keeper, &good, &late).await;
+        at_rest(&host).await;
+        if runs >= 10_000 {
+            laps.push(settled().await >> 10);
+        }
+    }
     let took = begun.elapsed();
     stop.store(true, Relaxed);
     let beside = beside.await.unwrap();
@@ -346,6 +370,7 @@ async fn a_storm_leaves_a_host_as_it_was() {
         memory >> 10,
         after >> 10
     );
+    println!("  after each tenth       {laps:?} KiB");
     println!(
         "  descriptors            {} before, {} after",
         open.len(),

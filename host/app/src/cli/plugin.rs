@@ -45,7 +45,7 @@ pub(crate) enum PluginCommand {
     /// Pin the plugin folder: from then on only these contents are loaded from it
     Lock(lock::LockArgs),
     /// Let a plugin of the folder serve again
-    Enable(switch::SwitchArgs),
+    Enable(switch::EnableArgs),
     /// Keep a plugin of the folder from serving, over restarts
     Disable(switch::SwitchArgs),
     /// Make a key pair to sign plugins with
@@ -71,8 +71,8 @@ pub(crate) fn main(command: &PluginCommand, environment: &Environment) -> anyhow
         PluginCommand::New(args) => new::main(args),
         PluginCommand::Build(args) => build::main(args, environment),
         PluginCommand::Lock(args) => lock::main(args, environment),
-        PluginCommand::Enable(args) => switch::main(args, true, environment),
-        PluginCommand::Disable(args) => switch::main(args, false, environment),
+        PluginCommand::Enable(args) => switch::enable(args, environment),
+        PluginCommand::Disable(args) => switch::disable(args, environment),
         PluginCommand::Keygen(args) => keygen::main(args),
         PluginCommand::Sign(args) => sign::main(args),
         PluginCommand::Verify(args) => verify::main(args, environment),

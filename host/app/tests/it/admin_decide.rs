@@ -69,6 +69,12 @@ async fn a_disabled_plugin_serves_nothing_until_it_is_enabled_also_over_a_restar
     let (_, smtp) = daemon.post("/api/v1/plugins/smtp/enable", &json!(null)).await;
     assert_eq!(smtp["state"], "active", "{smtp}");
     assert!(has_kind(&daemon, "smtp").await);
+    let digest = smtp["digest"].as_str().unwrap();
+    for (digest, expected) in [(digest, 200), (&"ab".repeat(32), 409)] {
+        let path = format!("/api/v1/plugins/smtp/enable?digest={digest}");
+        let (code, answer) = daemon.post(&path, &json!(null)).await;
+        assert_eq!(code, expected, "{answer}");
+    }
     let (code, answer) = daemon.post("/api/v1/plugins/nobody/enable", &json!(null)).await;
     assert_eq!((code, &answer["error"]["code"]), (404, &json!("unknown_plugin")));
 }
@@ -97,6 +103,13 @@ async fn grants_are_typed_add_up_and_can_be_taken_back() {
         message.contains("there is no secret `mial` in [secrets]; known: `mail`"),
         "{message}"
     );
+
+    for file in 0..17 {
+        let grant = json!({"hosts": ["relay.test:25"], "digest": format!("{file:064x}")});
+        let (code, answer) = daemon.ask(Method::PUT, path, Some(&grant)).await;
+        assert_eq!(code, if file < 16 { 200 } else { 409 }, "{answer}");
+    }
+    assert_eq!(daemon.ask(Method::DELETE, path, None).await.0, 200);
 
     let grant = json!({"hosts": ["relay.test:25"], "secrets": ["mail"]});
     let (code, smtp) = daemon.ask(Method::PUT, path, Some(&grant)).await;

@@ -291,7 +291,7 @@ pub(crate) fn fits(
 pub(crate) fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| match error {
         pem::Error::NoItemsFound => "the PEM text holds no private key".to_owned(),
-        error => error.to_string(),
+        error => malformed(&error),
     })
 }
 
@@ -301,8 +301,21 @@ pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, St
     match parsed {
         Ok(certificates) if certificates.is_empty() => Err("the PEM text holds no certificate".to_owned()),
         Ok(certificates) => Ok(certificates),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(malformed(&error)),
     }
+}
+
+/// Not by the error's own text: it has bytes of what was read, which may be a key's.
+fn malformed(error: &pem::Error) -> String {
+    let what = match error {
+        pem::Error::MissingSectionEnd { .. } => "a section without its `-----END …-----` line",
+        pem::Error::IllegalSectionStart { .. } => {
+            "a `-----BEGIN …-----` line that does not end there; are its line breaks still line breaks?"
+        }
+        pem::Error::Base64Decode(_) => "a section that is not Base64",
+        _ => "text that is not understood",
+    };
+    format!("the PEM text holds {what}")
 }
 
 fn server_name(name: &str) -> Result<ServerName<'static>, NetError> {
@@ -325,6 +338,34 @@ fn cipher(suite: rustls::SupportedCipherSuite) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_told_without_the_key() {
+        let secret = "MC4CAQAwBQYDK2VwBCIEIHUNTER2";
+        for (pem, part) in [
+            (
+                format!(r"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----"),
+                "line breaks",
+            ),
+            (
+                format!("-----BEGIN PRIVATE KEY-----\n{secret}\n"),
+                "`-----END …-----`",
+            ),
+            (
+                format!("-----BEGIN PRIVATE KEY-----\n{secret}!\n-----END PRIVATE KEY-----\n"),
+                "not Base64",
+            ),
+            (secret.to_owned(), "no private key"),
+        ] {
+            let told = private_key(&pem).unwrap_err();
+            assert!(
+                told.contains(part) && !told.contains("HUNTER2") && !told.contains("[45"),
+                "{told}"
+            );
+        }
+        let told = certificates("-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap_err();
+        assert!(told.contains("`-----END …-----`"), "{told}");
+    }
 
     /// What the system gave: so many roots, and an error of the kernel's.
     fn native(roots: usize, code: Option<i32>) -> CertificateResult {

@@ -74,7 +74,7 @@ fn outcome(answer: std::result::Result<String, String>) -> types::Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PluginSettings, engine, guest::Errand, ledger::Ledger, load::world};
+    use crate::{PluginSettings, engine, guest::Errand, ledger::Ledger, limiter::SharedMemory, load::world};
     use std::{
         sync::Arc,
         time::{Duration, Instant},
@@ -116,6 +116,7 @@ mod tests {
             cpu: Duration::from_secs(20),
             network: None,
             stats: Arc::default(),
+            memory: Arc::new(SharedMemory::new(64 << 20)),
         };
         Guest::new(errand, Arc::new(Ledger::new()), &settings.limits).into_store(engine, &settings.limits)
     }

@@ -51,13 +51,7 @@ pub(crate) fn folder(folder: &Path) -> Result<(), Refusal> {
             metadata.mode() & 0o777
         )));
     }
-    // As it is named, and where links on that way lead.
-    let ways = [std::path::absolute(folder), fs::canonicalize(folder)];
-    for way in ways {
-        for parent in way.map_err(absent)?.ancestors().skip(1) {
-            guarded(parent, folder, me)?;
-        }
-    }
+    way_to(folder, me)?;
     tempfile::Builder::new()
         .prefix(".draft-")
         .tempfile_in(folder)
@@ -65,27 +59,58 @@ pub(crate) fn folder(folder: &Path) -> Result<(), Refusal> {
         .map_err(|error| Refusal::Absent(format!("folder `{name}` cannot be written: {error}")))
 }
 
+/// Whether nobody but root, who runs this, and `keeper`, who may own `folder`, can put another folder in its place. Blocks.
+pub(crate) fn way_to(folder: &Path, keeper: u32) -> Result<(), Refusal> {
+    // As it is named, and where links on that way lead.
+    let ways = [std::path::absolute(folder), fs::canonicalize(folder)];
+    for way in ways {
+        let way = way.map_err(|error| Refusal::Absent(format!("`{}`: {error}", folder.display())))?;
+        for parent in way.ancestors().skip(1) {
+            guarded(parent, folder, keeper)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whoever may rename what is in `parent` may put another folder in the place of `folder`. With the sticky bit others may
-/// not, and a group with its owner's number is the owner's alone, by custom.
-fn guarded(parent: &Path, folder: &Path, me: u32) -> Result<(), Refusal> {
+/// not; but where anybody could have made it, it has to be ours.
+fn guarded(parent: &Path, folder: &Path, keeper: u32) -> Result<(), Refusal> {
     let (name, above) = (folder.display(), parent.display());
+    let me = rustix::process::geteuid().as_raw();
     let facts = fs::metadata(parent)
         .map_err(|error| Refusal::Absent(format!("folder `{above}` cannot be looked at: {error}")))?;
-    if ![0, me].contains(&facts.uid()) {
+    if ![0, me, keeper].contains(&facts.uid()) {
         return Err(Refusal::Unsafe(format!(
             "folder `{name}` lies in `{above}`, which belongs to user {} and not to {me} who runs this; name one that lies elsewhere",
             facts.uid()
         )));
     }
-    let alone = [0, facts.uid()].contains(&facts.gid());
-    let writers = if alone { 0o002 } else { 0o022 };
-    if facts.mode() & writers != 0 && facts.mode() & 0o1000 == 0 {
-        return Err(Refusal::Unsafe(format!(
+    let ours = [0, me].contains(&keeper);
+    match open_to_others(parent, &facts) {
+        Some(mode) if mode & STICKY == 0 || !ours => Err(Refusal::Unsafe(format!(
             "folder `{name}` lies in `{above}`, where others may put another in its place (mode {:03o}); close that with `chmod go-w`, or name one that lies elsewhere",
-            facts.mode() & 0o777
-        )));
+            mode & 0o1777
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// The bit that keeps others from each other's files in a shared folder.
+pub(crate) const STICKY: u32 = 0o1000;
+
+/// The mode, if more than the owner may write what is at `path`. A group with its owner's number is the owner's alone, by
+/// custom, and root's group is root: who works with a umask of 002 is not kept out. Where there is an access list
+/// (acl(5)), the group's bits are what any user named there may do at most. Blocks.
+pub(crate) fn open_to_others(path: &Path, facts: &fs::Metadata) -> Option<u32> {
+    let mode = facts.mode() & 0o7777;
+    let alone = || [0, facts.uid()].contains(&facts.gid()) && !has_access_list(path);
+    let open = mode & 0o002 != 0 || mode & 0o020 != 0 && !alone();
+    open.then_some(mode)
+}
+
+fn has_access_list(path: &Path) -> bool {
+    let none: &mut [u8] = &mut [];
+    rustix::fs::getxattr(path, "system.posix_acl_access", none).is_ok()
 }
 
 #[cfg(test)]

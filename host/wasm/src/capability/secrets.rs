@@ -41,8 +41,15 @@ impl Guest {
         }
         self.taken(name).await.map_err(|fault| match fault {
             SecretFault::NotFound => SecretError::NotFound,
-            SecretFault::Unavailable(why) => SecretError::Unavailable(why),
+            SecretFault::Unavailable(why) => SecretError::Unavailable(self.unread(name, &why)),
         })
+    }
+
+    /// The file of a secret could not be read, which is our trouble.
+    fn unread(&self, name: &str, why: &str) -> String {
+        let why = format!("secret `{}`: {why}", text::line(name, 64));
+        self.ledger.hinder(Reason::Internal, &why);
+        why
     }
 
     /// The secret `name` to be filled in `place` of something that goes to `host` at `port`; `open` says that others can
@@ -71,11 +78,7 @@ impl Guest {
             SecretFault::NotFound => self.refuse(&format!(
                 "secret `{shown}` for {place}: there is none of that name; add it to `secrets`"
             )),
-            SecretFault::Unavailable(why) => {
-                let why = format!("secret `{shown}`: {why}");
-                self.ledger.hinder(Reason::Internal, &why);
-                GuestError::Other(why)
-            }
+            SecretFault::Unavailable(why) => GuestError::Other(self.unread(name, &why)),
         })
     }
 

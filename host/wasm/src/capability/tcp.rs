@@ -215,11 +215,15 @@ impl Guest {
             Ok(net) => net,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let work = move |deadline| async move { net.handshake(stream, &host, &options, deadline).await };
+        let work = move |deadline| async move {
+            net.handshake(stream, &host, &options, deadline)
+                .await
+                .map(Box::new)
+        };
         let done = self.on_network(step, timeout, work).await?;
         self.ledger.spend("tls", done.elapsed);
         match self.settle(done)? {
-            Ok(session) => Ok(Ok(self.secure(this, session)?)),
+            Ok(session) => Ok(Ok(self.secure(this, *session)?)),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -333,11 +337,11 @@ impl Guest {
         &mut self,
         this: &Resource<Connection>,
         timeout: u64,
-        work: impl FnOnce(Link, Instant) -> F,
+        work: impl FnOnce(Link, Instant) -> F + Send + 'static,
     ) -> Result<Option<Done<T>>>
     where
         T: Send + 'static,
-        F: Future<Output = (Link, T)> + Send + 'static,
+        F: Future<Output = (Link, T)> + Send,
     {
         let connection = self.table.get_mut(this)?;
         let Some(link) = connection.link.take() else {
@@ -345,7 +349,7 @@ impl Guest {
         };
         let step = NetError::ResponseTimeout(connection.host.clone());
         let done = self
-            .on_network(step, timeout, |deadline| work(link, deadline))
+            .on_network(step, timeout, move |deadline| work(link, deadline))
             .await?;
         let table = &mut self.table;
         let place = &mut table.get_mut(this)?.link;

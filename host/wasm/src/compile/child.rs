@@ -159,6 +159,7 @@ async fn describe(
         cpu,
         network: None,
         stats: runner.stats(),
+        memory: runner.memory(),
     };
     let line = runner.line(0, 1);
     concluded(runner.describe(pre, &line, errand, stage).await.ending, cpu)
@@ -180,6 +181,7 @@ fn concluded(ending: Ending<types::PluginInfo>, due: Duration) -> Result<types::
             return Err(LoadError::Mismatch(crate::text::line(&why, 500)));
         }
         Ending::Trap(why) => format!("trapped: {}", crate::text::line(&why, 500)),
+        Ending::Crowded(what) => return Err(LoadError::Internal(format!("no room in the {what}"))),
         Ending::NoSlot => return Err(LoadError::Internal("no slot to describe it in".to_owned())),
         Ending::Host(why) => return Err(LoadError::Internal(why)),
     };

@@ -8,6 +8,7 @@ use super::{
     entry::{Entry, Loaded, Phase, Standing},
 };
 use crate::{
+    data::DataError,
     plugin::{Capability, Plugin, PluginState},
     text,
 };
@@ -19,7 +20,7 @@ use std::{
     error::Error,
     fmt::Write,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 /// Most characters of a line of the log.
@@ -85,18 +86,57 @@ impl Shared {
                 choice(&mut groups, path, good);
             }
         }
-        let mut groups: Vec<_> = groups.into_values().collect();
-        let served = |group: &Vec<Choice>| {
-            let name = group.first().map(|choice| &choice.loaded.plugin.name);
-            files.serving.iter().any(|plugin| Some(&plugin.name) == name)
+        // Whose kinds were whose before a restart; those of a file that is still being looked at wait for it.
+        let remembered = decisions.kinds.get(&self.path).cloned().unwrap_or_default();
+        let busy = files.is_busy();
+        let waited_for: BTreeMap<_, _> = remembered
+            .iter()
+            .filter(|(_, owner)| busy && !groups.contains_key(*owner))
+            .collect();
+        let rank = |name: &String| {
+            let serves = files.serving.iter().any(|plugin| plugin.name == *name);
+            (!serves, !remembered.values().any(|owner| owner == name))
         };
-        groups.sort_by_key(|group| !served(group));
+        let mut groups: Vec<_> = groups.into_iter().collect();
+        groups.sort_by_key(|(name, _)| rank(name));
         let mut registry = self.base.clone();
-        for mut group in groups {
+        for (_, mut group) in groups {
             group.sort_by(newest_first);
-            settle(files, &mut registry, group);
+            settle(files, &mut registry, group, &waited_for);
         }
         self.publish(files, registry);
+    }
+
+    /// Keeps in mind which plugin each kind is served by, once all files have come to a conclusion. Blocks.
+    pub(super) fn remember(&self) -> Result<(), DataError> {
+        if !self.watched.load(Relaxed) {
+            return Ok(());
+        }
+        let kinds: BTreeMap<String, String> = {
+            let files = self.files();
+            if files.is_busy() || files.folder.is_none() {
+                return Ok(());
+            }
+            let served = files.serving.iter();
+            served
+                .flat_map(|plugin| plugin.kinds().map(|kind| (kind, plugin.name.clone())))
+                .collect()
+        };
+        let unchanged = |known: &BTreeMap<String, String>| *known == kinds;
+        if self
+            .data
+            .decisions()
+            .kinds
+            .get(&self.path)
+            .map_or(kinds.is_empty(), unchanged)
+        {
+            return Ok(());
+        }
+        self.data.change(|decisions| {
+            // Folders that are gone have nothing to keep.
+            decisions.kinds.retain(|folder, _| folder.is_dir());
+            decisions.kinds.insert(self.path.clone(), kinds);
+        })
     }
 
     fn publish(&self, files: &mut Files, registry: Registry) {
@@ -143,7 +183,12 @@ fn newest_first(one: &Choice, other: &Choice) -> Ordering {
 }
 
 /// Lets the first of `group` that can serve, and tells the others so.
-fn settle(files: &mut Files, registry: &mut Registry, group: Vec<Choice>) {
+fn settle(
+    files: &mut Files,
+    registry: &mut Registry,
+    group: Vec<Choice>,
+    waited_for: &BTreeMap<&String, &String>,
+) {
     let mut superseded: Option<Standing> = None;
     for Choice { path, loaded } in group {
         let Some(entry) = files.entries.get_mut(&path) else {
@@ -152,6 +197,16 @@ fn settle(files: &mut Files, registry: &mut Registry, group: Vec<Choice>) {
         if let Some(standing) = &superseded {
             entry.good = None;
             entry.stand(standing.clone());
+            continue;
+        }
+        let taken = |kind: String| {
+            let owner = waited_for.get(&kind)?;
+            Some(format!(
+                "kind `{kind}` is kept for plugin `{owner}`, whose file is being looked at"
+            ))
+        };
+        if let Some(why) = loaded.plugin.kinds().find_map(taken) {
+            entry.stand(Standing::Barred(why));
             continue;
         }
         match loaded.plugin.register(registry) {

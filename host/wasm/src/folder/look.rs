@@ -4,6 +4,7 @@
 //! called by [`super::scan`].
 
 use crate::{
+    cache::private::{self, STICKY, open_to_others},
     load::{LoadError, file},
     trust::pins::Pins,
 };
@@ -70,6 +71,8 @@ fn identity(folder: &Path) -> io::Result<(u64, u64)> {
 
 /// Looks at every plugin file.
 pub(crate) fn list(folder: &Path) -> io::Result<Listing> {
+    let facts = fs::metadata(folder)?;
+    private::way_to(folder, facts.uid()).map_err(|refusal| io::Error::other(refusal.to_string()))?;
     let identity = identity(folder)?;
     let root = fs::canonicalize(folder)?;
     let files = file::list(folder)?;
@@ -111,12 +114,6 @@ fn marks(of: &Metadata) -> Marks {
     )
 }
 
-/// Write permission of the file's group and of all others, and the bit that keeps them from each other's files in a
-/// shared folder.
-const GROUP_WRITES: u32 = 0o020;
-const OTHERS_WRITE: u32 = 0o002;
-const STICKY: u32 = 0o1000;
-
 fn fit(path: &Path, target: &Metadata, root: &Path) -> Result<(), LoadError> {
     if !file::has_plain_name(path) {
         return Err(LoadError::Name);
@@ -150,7 +147,7 @@ fn closed(folder: &Path, keeper: Option<u32>) -> Result<(), LoadError> {
     if let Some(other) = stranger(&facts, keeper) {
         return Err(LoadError::ForeignFolder(folder.to_owned(), other));
     }
-    match open_to_others(&facts) {
+    match open_to_others(folder, &facts) {
         Some(mode) if mode & STICKY == 0 => Err(LoadError::OpenFolder(folder.to_owned(), mode)),
         _ => Ok(()),
     }
@@ -161,7 +158,7 @@ pub(crate) fn own(path: &Path, facts: &Metadata) -> Result<(), LoadError> {
     if let Some(other) = stranger(facts, keeper(path)) {
         return Err(LoadError::Foreign(other));
     }
-    open_to_others(facts).map_or(Ok(()), |mode| Err(LoadError::OpenFile(mode)))
+    open_to_others(path, facts).map_or(Ok(()), |mode| Err(LoadError::OpenFile(mode)))
 }
 
 /// As [`own`], and the link that leads to it: its owner can lead it elsewhere between this look and the reading.
@@ -176,18 +173,6 @@ fn owned(path: &Path) -> Result<(), LoadError> {
 fn stranger(facts: &Metadata, keeper: Option<u32>) -> Option<u32> {
     let me = rustix::process::geteuid().as_raw();
     Some(facts.uid()).filter(|uid| ![0, me].contains(uid) && Some(*uid) != keeper)
-}
-
-/// The mode, if more than the owner may write. A group with its owner's number is the owner's alone, by custom, and
-/// root's group is root: who works with a umask of 002 is not kept out.
-fn open_to_others(facts: &Metadata) -> Option<u32> {
-    let private = [0, facts.uid()].contains(&facts.gid());
-    let writers = if private {
-        OTHERS_WRITE
-    } else {
-        OTHERS_WRITE | GROUP_WRITES
-    };
-    Some(facts.mode() & 0o7777).filter(|mode| mode & writers != 0)
 }
 
 /// A text of at most `limit_kib` beside the plugins, by the rules for them: nobody else has a say in what it says.

@@ -31,6 +31,12 @@ impl Shared {
             if let Err(error) = shared.data.refresh() {
                 tracing::warn!("{:#}", super::choose::chain(&error));
             }
+            if let Err(error) = shared.remember() {
+                tracing::warn!(
+                    "whose kinds are whose is not kept: {:#}",
+                    super::choose::chain(&error)
+                );
+            }
             look::folder(&shared.path)
         };
         let looked = tokio::task::spawn_blocking(look)

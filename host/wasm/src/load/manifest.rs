@@ -40,6 +40,12 @@ pub(crate) fn plugin(
     if program.name.trim().is_empty() {
         return Err(LoadError::Manifest("the plugin has no name".to_owned()));
     }
+    // `/api/v1/plugins/reload` is no plugin.
+    if &*program.name == "reload" {
+        return Err(LoadError::Manifest(
+            "`reload` cannot be a plugin's name".to_owned(),
+        ));
+    }
     check_kinds(&described.check_types)?;
     let version = text::line(&described.version, 64);
     let name = program.name.to_string();

@@ -40,9 +40,9 @@ impl Sphere {
         })
     }
 
-    /// What a run with `config` is about.
-    pub(crate) fn targets(&self, config: &Value) -> Arc<[Target]> {
-        self.targets.targets(config).into()
+    /// What a run with `config` is about, which has the schema's defaults for what is `filled`.
+    pub(crate) fn targets(&self, config: &Value, filled: &[String]) -> Arc<[Target]> {
+        self.targets.targets(config, filled).into()
     }
 
     /// The fields that should be marked as target, and are not.

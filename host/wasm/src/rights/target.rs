@@ -52,10 +52,11 @@ impl Map {
         Ok(map)
     }
 
-    /// The targets that `config` names. Texts that name no host are passed over: whoever dials them finds out.
-    pub(crate) fn targets(&self, config: &Value) -> Vec<Target> {
+    /// The targets that `config` names. Texts that name no host are passed over: whoever dials them finds out. So are the
+    /// fields `filled` with the schema's defaults, but for their ports: a place is the operator's to name, not the plugin's.
+    pub(crate) fn targets(&self, config: &Value, filled: &[String]) -> Vec<Target> {
         let mut found = Vec::new();
-        self.walk(config, &Ports::any(), &mut found);
+        self.walk(config, filled, &Ports::any(), &mut found);
         found
     }
 
@@ -83,13 +84,13 @@ impl Map {
     }
 
     /// Notes the targets of `value`; `ports` are those beside it.
-    fn walk(&self, value: &Value, ports: &Ports, found: &mut Vec<Target>) {
+    fn walk(&self, value: &Value, filled: &[String], ports: &Ports, found: &mut Vec<Target>) {
         match value {
             Value::String(text) => self.name(text, ports, found),
             Value::Array(items) => {
                 if let Some(rest) = &self.rest {
                     for item in items {
-                        rest.walk(item, ports, found);
+                        rest.walk(item, &[], ports, found);
                     }
                 }
             }
@@ -98,10 +99,12 @@ impl Map {
                 let known = || {
                     fields
                         .iter()
-                        .filter_map(|(name, value)| Some((inner(name)?, value)))
+                        .filter_map(|(name, value)| Some((name, inner(name)?, value)))
                 };
-                let ports = Ports::only(known().flat_map(|(map, value)| map.ports(value)));
-                known().for_each(|(map, value)| map.walk(value, &ports, found));
+                let ports = Ports::only(known().flat_map(|(_, map, value)| map.ports(value)));
+                known()
+                    .filter(|(name, ..)| !filled.contains(name))
+                    .for_each(|(_, map, value)| map.walk(value, &[], &ports, found));
             }
             _ => {}
         }

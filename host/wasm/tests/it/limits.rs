@@ -259,6 +259,27 @@ async fn one_plugin_does_not_take_every_slot() {
 }
 
 #[tokio::test]
+async fn memory_that_other_runs_have_is_nobodys_fault() {
+    let settings = PluginSettings {
+        total_memory_mib: 8,
+        ..small()
+    };
+    let bench = Bench::with("eat_memory", settings).await;
+    for _ in 0..10 {
+        let (reason, message) = unknown(bench.run("{}", PLENTY).await);
+        assert_eq!(
+            (reason, &*message),
+            (
+                Reason::LimitHit,
+                "other runs have the memory of all runs (`plugins.total_memory_mib`)"
+            ),
+            "no fault, or the kind would rest by now"
+        );
+    }
+    at_rest(&bench.host).await;
+}
+
+#[tokio::test]
 async fn heavy_plugins_wait_for_each_other() {
     let settings = PluginSettings {
         concurrent_heavy_runs: 1,

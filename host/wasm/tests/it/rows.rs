@@ -336,6 +336,7 @@ const LIMITS: &[(&str, &str)] = &[
         "one_plugin_does_not_take_every_slot",
     ),
     ("concurrent_heavy_runs", "heavy_plugins_wait_for_each_other"),
+    ("total_memory_mib", "memory_that_other_runs_have_is_nobodys_fault"),
     ("max_reuse", "the_operator_may_allow_less_or_nothing"),
     ("kept_memory_mib", "the_operator_may_allow_less_or_nothing"),
     ("cache_mib", "code_larger_than_the_cache_is_refused"),

@@ -238,6 +238,26 @@ async fn credentials_in_the_authority_are_no_part_of_the_host() {
 }
 
 #[tokio::test]
+async fn what_is_too_long_for_the_host_is_no_verdict_on_the_target() {
+    let scene = Scene::new().await;
+    let long = |length| "x".repeat(length);
+    for (path, more, part) in [
+        (long(17 << 10), json!({}), "a request's path of"),
+        (
+            "/".to_owned(),
+            json!({ "method": long(65) }),
+            "a request's method of 65 bytes; 64 at most",
+        ),
+    ] {
+        let seen = scene.fetch(&format!("/{path}"), more, PLENTY).await;
+        let (reason, message) = unknown(seen);
+        assert_eq!(reason, Reason::LimitHit, "{message}");
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(scene.web.asked().is_empty());
+}
+
+#[tokio::test]
 async fn a_redirect_is_handed_over_and_not_followed() {
     let scene = Scene::new().await;
     let seen = scene.fetch("/away", json!({}), PLENTY).await.unwrap();

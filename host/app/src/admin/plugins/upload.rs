@@ -151,7 +151,7 @@ impl Switched {
     fn undo(self, folder: &PluginFolder, digest: &str) -> Result<(), ApiError> {
         if self.0 {
             let data = folder.data();
-            data.change(|decisions| decisions.enable_file(digest))
+            data.change(|decisions| decisions.release(digest))
                 .map_err(failed)?;
         }
         Ok(())
@@ -169,8 +169,7 @@ fn place(
 ) -> Result<Switched, ApiError> {
     let data = folder.data();
     let was_off = data.decisions().is_disabled(name, digest);
-    data.change(|decisions| decisions.disable_file(digest, name))
-        .map_err(failed)?;
+    data.change(|decisions| decisions.hold(digest)).map_err(failed)?;
     let switched = Switched(!was_off);
     let Err(error) = draft.persist_noclobber(target) else {
         return Ok(switched);

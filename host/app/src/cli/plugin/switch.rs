@@ -8,6 +8,7 @@ use crate::{
 };
 use anyhow::Context;
 use clap::Args;
+use lapwing_wasm::PluginFolder;
 
 /// `lapwing plugin enable|disable`
 #[derive(Debug, Args)]
@@ -25,8 +26,45 @@ pub(crate) struct SwitchArgs {
     folder: Folder,
 }
 
-/// Runs it.
-pub(crate) fn main(args: &SwitchArgs, on: bool, environment: &Environment) -> anyhow::Result<Exit> {
+/// `lapwing plugin enable`
+#[derive(Debug, Args)]
+pub(crate) struct EnableArgs {
+    #[command(flatten)]
+    switch: SwitchArgs,
+    /// Only the file with this SHA-256 (hex); of several files of the name, one that was uploaded needs it
+    #[arg(long, value_name = "SHA256")]
+    digest: Option<String>,
+}
+
+/// Runs `enable`.
+pub(crate) fn enable(args: &EnableArgs, environment: &Environment) -> anyhow::Result<Exit> {
+    switch(&args.switch, "enabled", environment, |folder, name| {
+        let Some(digest) = &args.digest else {
+            return Ok(folder.set_enabled(name, true)?);
+        };
+        if folder.enable_file(name, digest)? {
+            return Ok(());
+        }
+        let (name, digest) = (one_line(name), one_line(digest));
+        Err(Usage::says(format!(
+            "no file of plugin `{name}` has SHA-256 `{digest}`"
+        )))
+    })
+}
+
+/// Runs `disable`.
+pub(crate) fn disable(args: &SwitchArgs, environment: &Environment) -> anyhow::Result<Exit> {
+    switch(args, "disabled", environment, |folder, name| {
+        Ok(folder.set_enabled(name, false)?)
+    })
+}
+
+fn switch(
+    args: &SwitchArgs,
+    word: &str,
+    environment: &Environment,
+    change: impl FnOnce(&PluginFolder, &str) -> anyhow::Result<()>,
+) -> anyhow::Result<Exit> {
     let shared = args.folder.shared();
     let mut config = Config::load(&shared.quiet(), environment)?;
     config.log.folder = shared.log_level.is_some();
@@ -43,12 +81,11 @@ pub(crate) fn main(args: &SwitchArgs, on: bool, environment: &Environment) -> an
             return Err(Usage::says(message));
         }
         let folder = kinds.folder().context("the plugin folder is not loaded")?;
-        folder.set_enabled(&args.name, on)?;
+        change(folder, &args.name)?;
         let Some(file) = kinds.decisions().filter(|file| file.exists()) else {
             let why = "there is no folder to keep decisions in; name one in `plugins.data`";
             return Err(Usage::says(why));
         };
-        let word = if on { "enabled" } else { "disabled" };
         console::line(&format!(
             "plugin `{name}` is {word} in `{}`; a running worker goes by it within seconds",
             file.display()

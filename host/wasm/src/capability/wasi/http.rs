@@ -19,6 +19,7 @@ use crate::{
 use exchange::Answer;
 use http::Request;
 use lapwing_checks::{Net, net::NetError};
+use lapwing_model::Reason;
 use std::time::Duration;
 use tokio::{runtime::Handle, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
@@ -100,13 +101,14 @@ fn add_setters(linker: &mut Linker<Guest>) -> Result<()> {
         |mut context: StoreContextMut<'_, Guest>,
          (request, method): (Resource<HostOutgoingRequest>, Method)|
          -> Result<Set> {
-            let fits = !matches!(&method, Method::Other(name) if name.len() > METHOD);
-            let mut http = context.data_mut().http();
-            Ok((if fits {
-                http.set_method(request, method)?
-            } else {
-                Err(())
-            },))
+            let length = match &method {
+                Method::Other(name) => name.len(),
+                _ => 0,
+            };
+            if context.data().is_too_long("method", length, METHOD) {
+                return Ok((Err(()),));
+            }
+            Ok((context.data_mut().http().set_method(request, method)?,))
         },
     )?;
     types.func_wrap(
@@ -114,13 +116,11 @@ fn add_setters(linker: &mut Linker<Guest>) -> Result<()> {
         |mut context: StoreContextMut<'_, Guest>,
          (request, authority): (Resource<HostOutgoingRequest>, Option<String>)|
          -> Result<Set> {
-            let fits = fits(authority.as_ref(), AUTHORITY);
-            let mut http = context.data_mut().http();
-            Ok((if fits {
-                http.set_authority(request, authority)?
-            } else {
-                Err(())
-            },))
+            let length = authority.as_ref().map_or(0, String::len);
+            if context.data().is_too_long("authority", length, AUTHORITY) {
+                return Ok((Err(()),));
+            }
+            Ok((context.data_mut().http().set_authority(request, authority)?,))
         },
     )?;
     types.func_wrap(
@@ -128,19 +128,13 @@ fn add_setters(linker: &mut Linker<Guest>) -> Result<()> {
         |mut context: StoreContextMut<'_, Guest>,
          (request, path): (Resource<HostOutgoingRequest>, Option<String>)|
          -> Result<Set> {
-            let fits = fits(path.as_ref(), PATH);
-            let mut http = context.data_mut().http();
-            Ok((if fits {
-                http.set_path_with_query(request, path)?
-            } else {
-                Err(())
-            },))
+            let length = path.as_ref().map_or(0, String::len);
+            if context.data().is_too_long("path", length, PATH) {
+                return Ok((Err(()),));
+            }
+            Ok((context.data_mut().http().set_path_with_query(request, path)?,))
         },
     )
-}
-
-fn fits(text: Option<&String>, most: usize) -> bool {
-    text.is_none_or(|text| text.len() <= most)
 }
 
 impl Courier {
@@ -155,6 +149,16 @@ impl Courier {
 }
 
 impl Guest {
+    /// Whether a part of a request is longer than the host keeps; written down as the limit it is.
+    fn is_too_long(&self, part: &str, length: usize, most: usize) -> bool {
+        let too_long = length > most;
+        if too_long {
+            let why = format!("a request's {part} of {length} bytes; {most} at most");
+            self.ledger.hinder(Reason::LimitHit, &why);
+        }
+        too_long
+    }
+
     fn handle(
         &mut self,
         request: Resource<HostOutgoingRequest>,

@@ -3,7 +3,13 @@ use serde_json::json;
 
 /// `host port,port` of each target; `*` is any port.
 fn targets(schema: &Value, config: &Value) -> Vec<String> {
-    let found = Map::read(schema).unwrap().targets(config);
+    targets_but(schema, config, &[])
+}
+
+/// As `targets`, where these fields have the schema's defaults.
+fn targets_but(schema: &Value, config: &Value, filled: &[&str]) -> Vec<String> {
+    let filled: Vec<String> = filled.iter().map(ToString::to_string).collect();
+    let found = Map::read(schema).unwrap().targets(config, &filled);
     let shown = |target: Target| {
         let ports: Vec<String> = [22, 25, 79, 80, 443, 636, 1234]
             .iter()
@@ -22,6 +28,16 @@ fn targets(schema: &Value, config: &Value) -> Vec<String> {
 
 fn one(field: &Value, value: &Value) -> Vec<String> {
     targets(&json!({ "properties": { "it": field } }), &json!({ "it": value }))
+}
+
+#[test]
+fn a_default_names_no_place_but_a_port() {
+    let field = |mark: &str| json!({ "x-lapwing-target": mark });
+    let schema =
+        json!({ "properties": { "host": field("host"), "port": field("port"), "relay": field("url") } });
+    let config = json!({ "host": "a.test", "port": 25, "relay": "http://b.test/" });
+    assert_eq!(targets_but(&schema, &config, &["port", "relay"]), ["a.test 25"]);
+    assert_eq!(targets_but(&schema, &config, &["host"]), ["b.test 80"]);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use crate::{
     raw::Raw,
     support::{eventually, small},
 };
-use lapwing_wasm::{Approver, PluginState};
+use lapwing_checks::Registry;
+use lapwing_wasm::{Approver, Data, PluginFolder, PluginHost, PluginState};
 use std::{
     fs,
     sync::{
@@ -50,6 +51,35 @@ async fn a_newcomer_takes_no_kind_from_who_serves_it() {
     // It gets the kind when it is free.
     fs::remove_file(watched.path("z.wasm")).unwrap();
     watched.until("a.wasm", "active").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_stays_with_its_plugin_over_a_restart() {
+    let root = tempfile::tempdir().unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let raw = Raw::check("(i32.const 8192)").component();
+    let other = patched(raw.clone(), "raw\x000.1.0", "one\x009.1.0");
+    fs::write(root.path().join("z.wasm"), raw).unwrap();
+    let open = async || {
+        let data = Arc::new(Data::open(Some(&state.path().join("data"))).unwrap());
+        let host = PluginHost::new(small()).unwrap();
+        let approver: Approver = Arc::new(|_: &_| Vec::new());
+        let folder = PluginFolder::open(host, root.path(), Registry::default(), data, approver)
+            .await
+            .unwrap();
+        folder.watch();
+        // The end of one look is kept at the next.
+        folder.reload().await.unwrap();
+        let registry = folder.registry().borrow().clone();
+        let executor = registry.executor("fixture-raw").unwrap();
+        executor.info().origin.to_string()
+    };
+    assert_eq!(open().await, "plugin raw 0.1.0");
+    // It comes first by its name and by its file's, and nothing serves yet.
+    fs::write(root.path().join("a.wasm"), other).unwrap();
+    assert_eq!(open().await, "plugin raw 0.1.0");
+    fs::remove_file(root.path().join("z.wasm")).unwrap();
+    assert_eq!(open().await, "plugin one 9.1.0", "free again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,6 +106,67 @@ async fn every_sort_of_unfit_file_is_refused_by_name() {
     watched.until("elf.wasm", "failed: not WebAssembly").await;
 }
 
+/// An access list (acl(5)) by which user 12345 may write; the mode's group bits are its mask then.
+fn share(path: &std::path::Path) -> rustix::io::Result<()> {
+    let entry = |tag: u16, right: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &right.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let nobody = u32::MAX;
+    let list = [
+        2_u32.to_le_bytes().to_vec(),
+        entry(0x01, 6, nobody),
+        entry(0x02, 6, 12_345),
+        entry(0x04, 4, nobody),
+        entry(0x10, 6, nobody),
+        entry(0x20, 4, nobody),
+    ]
+    .concat();
+    let name = "system.posix_acl_access";
+    rustix::fs::setxattr(path, name, &list, rustix::fs::XattrFlags::empty())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_an_access_list_names_is_another_too() {
+    let watched = Watched::new().await;
+    fs::copy(fixture("empty"), watched.path("empty.wasm")).unwrap();
+    watched.until("empty.wasm", "active").await;
+    match share(&watched.path("empty.wasm")) {
+        // Not every file system has them.
+        Err(rustix::io::Errno::NOTSUP) => return,
+        shared => shared.unwrap(),
+    }
+    watched
+        .until_degraded("empty.wasm", "failed: writable by others (mode 664)")
+        .await;
+    mode(&watched.path("empty.wasm"), 0o644);
+    watched.folder.reload().await.unwrap();
+    let report = watched.report("empty.wasm").unwrap();
+    assert!(report.is_active() && report.degraded.is_none(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_can_put_another_folder_in_the_place_of_ours_is_heeded() {
+    let above = tempfile::tempdir().unwrap();
+    let root = above.path().join("plugins");
+    fs::create_dir(&root).unwrap();
+    fs::copy(fixture("empty"), root.join("empty.wasm")).unwrap();
+    let folder = super::open(&root, small(), Arc::new(|_: &_| Vec::new())).await;
+    assert!(folder.registry().borrow().executor("fixture-empty").is_ok());
+    mode(above.path(), 0o777);
+    fs::copy(fixture("echo"), root.join("echo.wasm")).unwrap();
+    let why = folder.reload().await.unwrap_err().to_string();
+    assert!(
+        why.contains("others may put another in its place (mode 777)"),
+        "{why}"
+    );
+    let registry = folder.registry().borrow().clone();
+    assert!(registry.executor("fixture-empty").is_ok(), "what serves goes on");
+    assert!(registry.executor("fixture-echo").is_err());
+    mode(above.path(), 0o755);
+    folder.reload().await.unwrap();
+    assert!(folder.registry().borrow().executor("fixture-echo").is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_could_change_is_not_loaded_wherever_it_lies() {
     let watched = Watched::new().await;

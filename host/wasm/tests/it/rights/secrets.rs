@@ -2,7 +2,7 @@
 
 use super::{Steps, refusal};
 use crate::support::{PLENTY, context};
-use lapwing_model::Status;
+use lapwing_model::{Reason, Status};
 use lapwing_wasm::{SecretSource, Secrets, TrialOptions};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -155,6 +155,57 @@ async fn a_secret_is_not_sent_for_others_to_read() {
         why.contains("secret `token` for header `authorization`: it must not go out by plain HTTP")
             && why.contains("`secrets.token.plain = true`"),
         "{why}"
+    );
+}
+
+/// What would lead it to another site behind the same address, or have it sent back.
+#[tokio::test]
+async fn a_secret_keeps_no_company_that_leads_it_astray() {
+    let (port, heard) = mirror(0).await;
+    let steps = steps(json!({ "secrets": ["token"] })).await;
+    let url = format!("http://127.0.0.1:{port}/");
+    // Loopback needs no leave to be read; a name does.
+    let tls = "https://nobody.invalid/";
+    for (step, part) in [
+        (json!({ "method": "TRACE" }), "a secret in a `TRACE` request"),
+        (
+            json!({ "as_host": "evil.test" }),
+            "with a `host` header of its own",
+        ),
+        (
+            json!({ "to": tls, "server_name": "evil.test" }),
+            "to a peer whose certificate is not verified",
+        ),
+    ] {
+        let mut request = json!({ "do": "http", "to": url, "secret": "token" });
+        request
+            .as_object_mut()
+            .unwrap()
+            .extend(step.as_object().unwrap().clone());
+        let mut secrets = Secrets::default();
+        let hosts = vec!["127.0.0.1".parse().unwrap(), "nobody.invalid".parse().unwrap()];
+        secrets.insert("token", SecretSource::Value(TOKEN.into()), hosts);
+        steps.host.custody().set_secrets(secrets);
+        let target = json!({ "url": request["to"] });
+        let why = refusal(steps.step(MORE, target, request).await);
+        assert!(why.contains(part), "{why}");
+    }
+    assert!(heard.lock().unwrap().iter().all(String::is_empty), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_is_no_verdict_on_the_target() {
+    let steps = steps(json!({ "reveal": ["token"] })).await;
+    let mut secrets = Secrets::default();
+    let none = tempfile::tempdir().unwrap().path().join("none");
+    secrets.insert("token", SecretSource::File(none), Vec::new());
+    steps.host.custody().set_secrets(secrets);
+    let reveal = json!({ "steps": [{ "do": "reveal", "name": "token" }], "end": "down" });
+    let seen = steps.run(MORE, reveal).await;
+    assert_eq!(
+        (seen.status, &seen.reason),
+        (Status::Unknown, &Some(Reason::Internal)),
+        "{seen:?}"
     );
 }
 
