@@ -13,6 +13,7 @@ mod words;
 use crate::text;
 use serde_json::Value;
 use std::{borrow::Cow, fmt, sync::Arc};
+use url::Url;
 use words::{LEAD, Words};
 
 /// Shorter ones would blot out innocent text.
@@ -37,6 +38,9 @@ impl Mask {
         self.add_word(&text::line(secret, usize::MAX));
         self.add_word(Value::from(secret).to_string().trim_matches('"'));
         self.add_word(&url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>());
+        for spelling in in_urls(secret) {
+            self.add_word(&spelling);
+        }
         let lines = secret.lines().map(str::trim);
         let lines = lines.filter(|line| line.len() >= LINE && *line != secret && !line.starts_with("-----"));
         for line in lines.take(LINES) {
@@ -132,6 +136,21 @@ impl Mask {
     }
 }
 
+/// A secret as URLs have it in their path, query and password, which spell what is special each in its own way.
+fn in_urls(secret: &str) -> Vec<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let mut spellings = Vec::new();
+    if let (false, Ok(mut url)) = (secret.bytes().all(plain), Url::parse("http://user@host/")) {
+        url.set_path(secret);
+        spellings.push(url.path().trim_start_matches('/').to_owned());
+        url.set_query(Some(secret));
+        spellings.extend(url.query().map(ToOwned::to_owned));
+        let _ = url.set_password(Some(secret));
+        spellings.extend(url.password().map(ToOwned::to_owned));
+    }
+    spellings
+}
+
 /// Its words are secrets.
 impl fmt::Debug for Mask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,6 +185,13 @@ mod tests {
         let mask = mask(&["p\"ss w/rd", "12345", " trimmed-secret\n"]);
         for text in ["p\"ss w/rd", r#"p\"ss w/rd"#, "p%22ss+w%2Frd", "trimmed-secret"] {
             assert_eq!(mask.cover(&format!("a {text} b")), "a *** b", "{text}");
+        }
+        for text in ["p%22ss%20w/rd", "p%22ss%20w%2Frd"] {
+            assert_eq!(
+                mask.cover(&format!("http://a/{text}?b")),
+                "http://a/***?b",
+                "{text}"
+            );
         }
         assert_eq!(mask.cover("12345"), "12345");
         assert!(matches!(mask.cover("nothing here"), Cow::Borrowed(_)));

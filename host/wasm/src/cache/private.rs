@@ -65,16 +65,17 @@ pub(crate) fn way_to(folder: &Path, keeper: u32) -> Result<(), Refusal> {
     let ways = [std::path::absolute(folder), fs::canonicalize(folder)];
     for way in ways {
         let way = way.map_err(|error| Refusal::Absent(format!("`{}`: {error}", folder.display())))?;
+        let mut owner = keeper;
         for parent in way.ancestors().skip(1) {
-            guarded(parent, folder, keeper)?;
+            owner = guarded(parent, folder, keeper, owner)?;
         }
     }
     Ok(())
 }
 
 /// Whoever may rename what is in `parent` may put another folder in the place of `folder`. With the sticky bit others may
-/// not; but where anybody could have made it, it has to be ours.
-fn guarded(parent: &Path, folder: &Path, keeper: u32) -> Result<(), Refusal> {
+/// not; but where anybody could have made it, it has to be ours: `owner` is whose what lies there is. The parent's owner.
+fn guarded(parent: &Path, folder: &Path, keeper: u32, owner: u32) -> Result<u32, Refusal> {
     let (name, above) = (folder.display(), parent.display());
     let me = rustix::process::geteuid().as_raw();
     let facts = fs::metadata(parent)
@@ -85,13 +86,13 @@ fn guarded(parent: &Path, folder: &Path, keeper: u32) -> Result<(), Refusal> {
             facts.uid()
         )));
     }
-    let ours = [0, me].contains(&keeper);
+    let ours = [0, me].contains(&owner);
     match open_to_others(parent, &facts) {
         Some(mode) if mode & STICKY == 0 || !ours => Err(Refusal::Unsafe(format!(
             "folder `{name}` lies in `{above}`, where others may put another in its place (mode {:03o}); close that with `chmod go-w`, or name one that lies elsewhere",
             mode & 0o1777
         ))),
-        _ => Ok(()),
+        _ => Ok(facts.uid()),
     }
 }
 

@@ -18,6 +18,8 @@ use std::{
 struct Watched {
     folder: PluginFolder,
     root: tempfile::TempDir,
+    /// A folder of our own around it, where nobody else could have made it.
+    _around: tempfile::TempDir,
 }
 
 impl Watched {
@@ -26,10 +28,15 @@ impl Watched {
     }
 
     async fn with(settings: PluginSettings, approver: Approver) -> Self {
-        let root = tempfile::tempdir().unwrap();
+        let around = tempfile::tempdir().unwrap();
+        let root = tempfile::tempdir_in(around.path()).unwrap();
         let folder = open(root.path(), settings, approver).await;
         folder.watch();
-        Self { folder, root }
+        Self {
+            folder,
+            root,
+            _around: around,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

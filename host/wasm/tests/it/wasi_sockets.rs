@@ -485,12 +485,20 @@ async fn sockets_keep_the_order_of_things() {
     let echo = Echo::start(true).await;
     let bench = Bench::new("wasi_misuse").await;
     let up = async |misuse: Value| {
-        let config = json!({ "misuse": misuse }).to_string();
+        let config = json!({ "misuse": misuse, "host": "127.0.0.1" }).to_string();
         bench.run(&config, PLENTY).await.unwrap().message
     };
     assert_eq!(up(json!("finish-unbegun")).await, "not-in-progress");
     let twice = up(json!({ "connect-twice": { "port": echo.port } })).await;
     assert_eq!(twice, "ok concurrency-conflict ok invalid-state");
-    let config = json!({ "misuse": { "drop-early": { "port": echo.port } } }).to_string();
+    let early = json!({ "drop-early": { "port": echo.port } });
+    // The schema's default is no leave to go there.
+    let config = json!({ "misuse": { "connect-twice": { "port": echo.port } } }).to_string();
+    let seen = bench.run(&config, PLENTY).await.unwrap();
+    assert!(
+        seen.message.starts_with("access-denied access-denied "),
+        "{seen:?}"
+    );
+    let config = json!({ "misuse": early, "host": "127.0.0.1" }).to_string();
     assert_eq!(unknown(bench.run(&config, PLENTY).await).0, Reason::PluginTrap);
 }

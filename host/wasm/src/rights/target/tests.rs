@@ -37,7 +37,7 @@ fn a_default_names_no_place_but_a_port() {
         json!({ "properties": { "host": field("host"), "port": field("port"), "relay": field("url") } });
     let config = json!({ "host": "a.test", "port": 25, "relay": "http://b.test/" });
     assert_eq!(targets_but(&schema, &config, &["port", "relay"]), ["a.test 25"]);
-    assert_eq!(targets_but(&schema, &config, &["host"]), ["b.test 80"]);
+    assert_eq!(targets_but(&schema, &config, &["host"]), ["b.test 80,443"]);
 }
 
 #[test]
