@@ -308,7 +308,9 @@ pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, St
 /// Not by the error's own text: it has bytes of what was read, which may be a key's.
 fn malformed(error: &pem::Error) -> String {
     let what = match error {
-        pem::Error::MissingSectionEnd { .. } => "a section without its `-----END …-----` line",
+        pem::Error::MissingSectionEnd { .. } => {
+            "a section without its `-----END …-----` line; are its line breaks still line breaks?"
+        }
         pem::Error::IllegalSectionStart { .. } => {
             "a `-----BEGIN …-----` line that does not end there; are its line breaks still line breaks?"
         }
