@@ -136,7 +136,7 @@ fn starved(
 
 /// The target kept silent for as long as the run had.
 fn silent(error: &NetError, entries: Entries) -> Observation {
-    let mut observation = Observation::down(error.reason(), error.to_string());
+    let mut observation = Observation::down(error.reason(), text::line(&error.to_string(), TEXT));
     observation.phases = entries.phases;
     observation.tls = entries.tls;
     observation

@@ -17,7 +17,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpSocket, UdpSocket},
     time::Instant,
 };
 
@@ -478,6 +478,19 @@ async fn the_host_keeps_no_request_that_nobody_would_send() {
     assert_eq!(taken(1024).await, "[false, true, true]");
     assert_eq!(taken(16_383).await, "[false, false, true]");
     assert_eq!(taken(16_384).await, "[false, false, false]");
+}
+
+#[tokio::test]
+async fn a_peer_that_leaves_bytes_lying_does_not_hold_up_who_let_go_of_them() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let deaf = socket.listen(1).unwrap();
+    let port = deaf.local_addr().unwrap().port();
+    let bench = Bench::new("wasi_misuse").await;
+    let config = json!({ "misuse": { "drop-unsent": { "port": port } }, "host": "127.0.0.1" }).to_string();
+    let seen = bench.run(&config, PLENTY).await.unwrap();
+    assert_eq!((seen.status, seen.message.as_str()), (Status::Up, "let go"));
 }
 
 #[tokio::test]

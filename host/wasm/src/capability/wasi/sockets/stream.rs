@@ -17,7 +17,10 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    net::TcpStream,
+    time::{Duration, Instant, timeout},
+};
 use wasmtime_wasi::{
     async_trait,
     p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult},
@@ -25,6 +28,10 @@ use wasmtime_wasi::{
 
 /// Most that is read or written at once.
 const CHUNK: usize = 64 << 10;
+
+/// How long a peer that does not read holds up a guest that lets go of what it wrote. The kernel has taken much by
+/// then, as it would of any program; the guest can `flush` to know more.
+const LINGER: Duration = Duration::from_millis(250);
 
 /// One open connection; closed when the socket and both of its streams are gone.
 pub(super) struct Wire {
@@ -249,9 +256,9 @@ impl OutputStream for Writer {
         self.0.room_to_write()
     }
 
-    /// What was written must not be lost with the stream.
+    /// What was written is not lost with the stream, unless its peer leaves it lying.
     async fn cancel(&mut self) {
-        self.0.writable().await;
+        let _ = timeout(LINGER, self.0.writable()).await;
     }
 }
 
