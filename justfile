@@ -167,6 +167,7 @@ fmt-check:
 lint:
     # With the features that only benches and fuzzers use, or nobody would notice that those no longer compile.
     cargo clippy --workspace --all-targets --features lapwing-wasm/bench,lapwing-wasm/fuzz,lapwing-queue/fuzz -- -D warnings
+    cargo check --quiet --manifest-path fuzz/Cargo.toml --target-dir '{{ target }}'
 
 # Every test: real servers, real plugins. Installs the servers that are missing (Debian, Ubuntu)
 [group('check')]

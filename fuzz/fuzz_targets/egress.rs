@@ -197,6 +197,7 @@ fn leads_nowhere_special(name: &str, address: IpAddr, places: &[Destination]) {
     let target = Target { host: Host::Name(name.to_owned()), ports: Ports::any() };
     let scope = Scope {
         targets: [target].into(),
+        unmarked: [].into(),
         asked: places.clone().into(),
         granted: places.into(),
         setting: "plugins.grants.fuzz".into(),
