@@ -1,10 +1,10 @@
 //! Texts of others, made fit: a peer's for a terminal or a log, and what a person may have meant to type.
 
-/// `text` with its control characters written out (`\\n`, `\\u{1b}`): a peer must not move anybody's cursor.
+/// `text` with what disturbs written out (`\\n`, `\\u{1b}`): a peer must not move anybody's cursor, nor turn its text around.
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
+        if disturbs(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
@@ -65,10 +65,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_control_characters_are_written_out() {
+    fn only_what_disturbs_is_written_out() {
         assert_eq!(
-            visible("grüße 'x' \u{1b}[31m\r\n\u{9b}"),
-            r"grüße 'x' \u{1b}[31m\r\n\u{9b}"
+            visible("grüße 'x' \u{1b}[31m\r\n\u{9b}a\u{202e}b"),
+            r"grüße 'x' \u{1b}[31m\r\n\u{9b}a\u{202e}b"
         );
     }
 
