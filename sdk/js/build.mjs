@@ -5,7 +5,7 @@
 // tools are those of tools/package.json, installed in DIR or where Node.js finds them from here.
 
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { builtinModules, createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -75,6 +75,9 @@ try {
   await writeFile(output, component);
 } catch (error) {
   // The bundler has told its errors itself.
+  const wanted = (error.errors ?? []).map(({ text }) => /^Could not resolve "(.*)"$/.exec(text)?.[1]);
+  const nodes = wanted.find((name) => name?.startsWith('node:') || builtinModules.includes(name));
+  if (nodes) fail(`\`${nodes}\` is Node.js's, and a plugin does not run in it: no files, processes or environment; \`http\`, \`tcp\`, \`udp\` and \`dns\` of lapwing-plugin reach the network`);
   fail(error.errors ? `\`${source}\` cannot be bundled` : `\`${source}\`: ${error.message}`);
 } finally {
   await rm(work, { recursive: true, force: true });

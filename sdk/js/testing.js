@@ -1,15 +1,21 @@
 // Runs a plugin's checks under Node.js, against a scripted worker: `node --test`. Types and words are in testing.d.ts.
 
 import { use } from './lib/fake-host.js';
+import { known } from './lib/shape.js';
+
+const SCRIPT = ['http', 'tcp', 'udp', 'dns', 'granted', 'secrets', 'budgetMs', 'state', 'previous'];
 
 /** Scripts a failed call: `return fault('refused')`. */
 export const fault = (tag, text = '') => ({ fault: tag, text });
 
 /** One run of a kind, as the worker would have it. */
 export async function run(checker, kind, config, script = {}) {
+  known('the script', script, SCRIPT);
   const { http, tcp, udp, dns, granted = [], secrets = {}, budgetMs = 10_000, state = new Map() } = script;
   const played = { http, tcp, udp, dns, granted, secrets, budgetMs, spentMs: 0, state, calls: [], lines: [] };
   use(played);
+  const stray = (thrown) => (played.slip ??= new Error(`a promise failed that nobody awaits: ${thrown?.message ?? thrown}`, { cause: thrown }));
+  process.on('unhandledRejection', stray);
   const request = {
     checkType: kind,
     monitorId: 'monitor-1',
@@ -21,6 +27,8 @@ export async function run(checker, kind, config, script = {}) {
   };
   try {
     const outcome = await checker.check(request);
+    // Node.js tells of promises that nobody awaits once all others are through.
+    await new Promise(setImmediate);
     if (played.slip) throw played.slip;
     return { ...readable(outcome), calls: played.calls, log: played.lines };
   } catch (thrown) {
@@ -29,6 +37,7 @@ export async function run(checker, kind, config, script = {}) {
     const { tag, val } = thrown.payload;
     return { error: tag, message: val, calls: played.calls, log: played.lines };
   } finally {
+    process.off('unhandledRejection', stray);
     use(undefined);
   }
 }

@@ -7,7 +7,7 @@ use crate::{
     console::{self, one_line},
 };
 use lapwing_checks::{CheckError, Executor, Registry, native, text::nearest};
-use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginState};
+use lapwing_wasm::{Custody, Data, PluginFolder, PluginHost, PluginReport, PluginState, grantable};
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -215,14 +215,20 @@ impl Kinds {
             PluginState::Failed { reason } => format!("was refused: {reason}"),
             state => format!("is {state}"),
         };
-        if let Some(PluginReport { name, state, .. }) = reports.iter().filter(away).find(provides) {
+        if let Some(report) = reports.iter().filter(away).find(provides) {
+            let PluginReport { name, state, .. } = report;
             let next = match state {
                 PluginState::Disabled => format!(
                     "{}; `lapwing plugin enable {name}` or `POST /api/v1/plugins/{name}/enable` lets it serve",
                     self.decisions()
                         .map_or_else(String::new, |file| format!(" in `{}`", file.display()))
                 ),
-                PluginState::PendingApproval { .. } => {
+                PluginState::PendingApproval { .. }
+                    if report
+                        .about
+                        .as_ref()
+                        .is_some_and(|about| grantable(&about.capabilities)) =>
+                {
                     format!("; grant it, or `POST /api/v1/plugins/{name}/approve`")
                 }
                 _ => String::new(),

@@ -52,7 +52,7 @@ pub use host::{HostError, PluginHost};
 pub use load::LoadError;
 pub use memo::{MemoryState, StateStore};
 pub use plugin::{About, Capability, Pending, Plugin, PluginReport, PluginState};
-pub use rights::{Approval, Grant, Grants, Right, SecretSource, Secrets, asked, assess, diff};
+pub use rights::{Approval, Grant, Grants, Right, SecretSource, Secrets, asked, assess, diff, grantable};
 pub use settings::{CompileSettings, PluginSettings, QuarantineSettings, RunLimits};
 pub use stats::{Compiled, PluginStats, Usage};
 pub use trace::Call;

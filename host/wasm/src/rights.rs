@@ -12,7 +12,7 @@ mod secrets;
 mod target;
 mod unmarked;
 
-pub use asked::asked;
+pub use asked::{asked, grantable};
 pub(crate) use assess::setting;
 pub use assess::{Approval, assess, diff};
 pub(crate) use grant::Held;

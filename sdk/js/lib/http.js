@@ -3,8 +3,10 @@
 import { host } from '#host';
 import { NetError, dialling } from './errors.js';
 import { bytes, family, text, timeout, timing, tlsOptions } from './net.js';
+import { known } from './shape.js';
 
 const MAX_BODY_BYTES = 256 << 10;
+const OPTIONS = ['headers', 'secretHeaders', 'body', 'json', 'maxRedirects', 'maxBodyBytes', 'timeoutMs', 'family', 'tls'];
 
 class Response {
   constructor({ status, version, headers, body, truncated, finalUrl, peer, timing: spent, tls }) {
@@ -37,6 +39,7 @@ class Response {
 }
 
 function send(method, url, options = {}) {
+  known('an HTTP request', options, OPTIONS);
   const headers = Object.entries(options.headers ?? {}).map(([name, value]) => [name, { tag: 'text', val: String(value) }]);
   for (const [name, secret] of Object.entries(options.secretHeaders ?? {})) headers.push([name, { tag: 'secret', val: secret }]);
   let body = options.body;

@@ -2,6 +2,7 @@
 
 import { host } from '#host';
 import { millis } from './outcome.js';
+import { known } from './shape.js';
 
 const FAMILIES = { any: 'any', 4: 'v4', 6: 'v6' };
 /** Kept back from the budget, so that a check whose call timed out can still tell of it in its own words. */
@@ -26,7 +27,17 @@ export function family(wanted = 'any') {
   return family;
 }
 
-export const tlsOptions = ({ serverName, verify = true, alpn = [], clientIdentity } = {}) => ({ serverName, verify, alpn, clientIdentity });
+/** What a connection or socket is opened with. */
+export function dial(options) {
+  known('a call', options, ['family', 'timeoutMs']);
+  return { family: family(options.family), timeoutMs: options.timeoutMs };
+}
+
+export function tlsOptions(options = {}) {
+  known('TLS', options, ['serverName', 'verify', 'alpn', 'clientIdentity']);
+  const { serverName, verify = true, alpn = [], clientIdentity } = options;
+  return { serverName, verify, alpn, clientIdentity };
+}
 
 export const timing = ({ dns, connect, tls, firstByte, total }) => ({
   dnsMs: millis(dns),

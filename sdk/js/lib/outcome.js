@@ -1,10 +1,30 @@
 // A verdict and what supports it, as authors write it and as the interface wants it.
 
+import { known } from './shape.js';
+
+const FACTS = ['latencyMs', 'attributes', 'metrics', 'tls', 'details'];
+
 /** What a run says of its target. */
 export class Outcome {
   constructor(status, reason, message, facts = {}) {
-    Object.assign(this, facts, { status, reason, message: String(message) });
+    if (message === undefined) throw new TypeError(`\`${status}\` without a message: ${WORDS[status]}`);
+    known(`the facts of \`${status}\``, facts, FACTS);
+    Object.assign(this, facts, { status, reason, message: awaited(message) });
   }
+}
+
+const WORDS = {
+  up: '`up(message)`',
+  degraded: '`degraded(reason, message)`',
+  down: '`down(reason, message)`',
+  unknown: '`unknown(reason, message)`',
+};
+
+/** A promise in a text is an `await` that was forgotten: the verdict rests on nothing. */
+function awaited(value) {
+  const text = String(value);
+  if (text.includes('[object Promise]')) throw new TypeError(`\`${text}\` has a promise in it: an \`await\` is missing`);
+  return text;
 }
 
 export const up = (message, facts) => new Outcome('up', undefined, message, facts);
@@ -45,6 +65,6 @@ export function lower({ status, reason, message, latencyMs, attributes = {}, met
 function attribute(value) {
   if (typeof value === 'boolean') return { tag: 'boolean', val: value };
   if (typeof value === 'bigint') return { tag: 'int', val: BigInt.asIntN(64, value) };
-  if (typeof value !== 'number') return { tag: 'text', val: String(value) };
+  if (typeof value !== 'number') return { tag: 'text', val: awaited(value) };
   return Number.isSafeInteger(value) ? { tag: 'int', val: BigInt(value) } : { tag: 'float', val: value };
 }

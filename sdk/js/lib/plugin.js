@@ -6,9 +6,31 @@ import { CheckError, NetError, SecretError, StateError } from './errors.js';
 import { log } from './log.js';
 import { opened } from './net.js';
 import { Outcome, down, lower, millis, nanos } from './outcome.js';
+import { shaped } from './shape.js';
 
-/** Makes a plugin: export what it returns as `checker`. */
-export function definePlugin({ name, version, summary, license, homepage, maxReuse = 1, kinds }) {
+const PLUGIN = { name: 'text', version: 'text', summary: 'text', license: 'text?', homepage: 'text?', maxReuse: 'a number?', kinds: 'an object' };
+const KIND = {
+  title: 'text',
+  summary: 'text',
+  schema: 'an object',
+  example: 'an object',
+  sensitive: 'a list?',
+  capabilities: 'a list?',
+  defaultIntervalMs: 'a number?',
+  defaultTimeoutMs: 'a number?',
+  check: 'a function',
+  validate: 'a function?',
+};
+const CAPABILITY = { name: 'text', scope: 'a list?', optional: 'true or false?', reason: 'text' };
+
+/** Makes a plugin: export what it returns as `checker`. Throws where the definition is amiss, which ends its build. */
+export function definePlugin(plugin) {
+  shaped('the plugin', plugin, PLUGIN);
+  for (const [kind, about] of Object.entries(plugin.kinds)) {
+    shaped(`kind \`${kind}\``, about, KIND);
+    for (const capability of about.capabilities ?? []) shaped(`a capability of kind \`${kind}\``, capability, CAPABILITY);
+  }
+  const { name, version, summary, license, homepage, maxReuse = 1, kinds } = plugin;
   return {
     describe: () => ({
       name,

@@ -2,7 +2,7 @@
 
 import { host } from '#host';
 import { dialling } from './errors.js';
-import { bytes, family, opened, text, timeout, timing, tlsOptions } from './net.js';
+import { bytes, dial, opened, text, timeout, timing, tlsOptions } from './net.js';
 
 class Connection {
   #inner;
@@ -62,7 +62,8 @@ class Connection {
 
 export const tcp = {
   connect(to, port, options = {}) {
-    const dial = () => host.tcp.Connection.connect({ host: to, port }, family(options.family), timeout(options.timeoutMs));
-    return new Connection(dialling(dial, `${to}:${port}`), options.timeoutMs);
+    const { family, timeoutMs } = dial(options);
+    const connect = () => host.tcp.Connection.connect({ host: to, port }, family, timeout(timeoutMs));
+    return new Connection(dialling(connect, `${to}:${port}`), timeoutMs);
   },
 };

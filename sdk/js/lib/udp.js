@@ -2,7 +2,7 @@
 
 import { host } from '#host';
 import { dialling } from './errors.js';
-import { bytes, family, opened, timeout } from './net.js';
+import { bytes, dial, opened, timeout } from './net.js';
 
 class Socket {
   #inner;
@@ -30,7 +30,8 @@ class Socket {
 
 export const udp = {
   open(to, port, options = {}) {
-    const opened = dialling(() => host.udp.Socket.open({ host: to, port }, family(options.family)), `${to}:${port}`);
-    return new Socket(opened, options.timeoutMs);
+    const { family, timeoutMs } = dial(options);
+    const opened = dialling(() => host.udp.Socket.open({ host: to, port }, family), `${to}:${port}`);
+    return new Socket(opened, timeoutMs);
   },
 };

@@ -83,6 +83,22 @@ pub(crate) fn of_result(result: &CheckResult, console: Console) -> String {
         }
         lines.push(format!("  {name}  {}", one_line(&value.to_string())));
     }
+    for metric in &observation.metrics {
+        let labels = metric
+            .labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let labels = labels.collect::<Vec<_>>().join(",");
+        let labels = if labels.is_empty() {
+            labels
+        } else {
+            format!("{{{labels}}}")
+        };
+        let unit = metric.unit.as_deref().unwrap_or("");
+        lines.push(one_line(
+            format!("  {}{labels}  {} {unit}", metric.name, metric.value).trim_end(),
+        ));
+    }
     if let Some(tls) = &observation.tls {
         let verified = if tls.verified { "verified" } else { "not verified" };
         lines.push(format!(
@@ -247,5 +263,37 @@ mod tests {
         };
         assert!(!of(json!(["latency"])).contains("claimed"));
         assert!(of(json!(["latency", "tls"])).contains("claimed"));
+    }
+
+    #[test]
+    fn a_measured_number_has_its_labels_and_unit() {
+        let monitor =
+            crate::admin::checks::adhoc("x", serde_json::Map::new(), std::time::Duration::from_secs(1));
+        let task = crate::producer::task(&monitor, &lapwing_model::SystemClock);
+        let mut seen = lapwing_model::Observation::up("x");
+        let metric = |unit: Option<&str>, labels: &[(&str, &str)]| lapwing_model::Metric {
+            name: "backlog".to_owned(),
+            value: 2.5,
+            unit: unit.map(ToOwned::to_owned),
+            labels: labels
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        };
+        seen.metrics = vec![
+            metric(None, &[]),
+            metric(Some("jobs"), &[("queue", "a"), ("zone", "b")]),
+        ];
+        let nobody = lapwing_model::WorkerIdentity {
+            name: "x".to_owned(),
+            region: None,
+        };
+        let now = task.scheduled_at.unwrap();
+        let shown = of_result(
+            &CheckResult::new(&task, &nobody, now, now, seen),
+            Console::new(true),
+        );
+        let lines: Vec<_> = shown.lines().skip(1).collect();
+        assert_eq!(lines, ["  backlog  2.5", "  backlog{queue=a,zone=b}  2.5 jobs"]);
     }
 }

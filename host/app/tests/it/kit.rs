@@ -3,6 +3,7 @@
 mod bindings;
 mod examples;
 mod scripts;
+mod slips;
 mod tcp;
 mod validating;
 mod withheld;

@@ -136,7 +136,7 @@ fn a_sound_plugin_conforms() {
         serde_json::from_str(&told.out).unwrap_or_else(|_| panic!("{}{}", told.out, told.err));
     assert_eq!((told.code, &report["passed"]), (0, &json!(true)), "{report:#}");
     let trials = report["trials"].as_array().unwrap();
-    assert_eq!(trials.len(), 15, "{report:#}");
+    assert_eq!(trials.len(), 20, "{report:#}");
     let seen = |name: &str| {
         let trial = trials
             .iter()
@@ -344,6 +344,7 @@ async fn a_forgotten_mark_is_told_with_the_field_to_mark() {
         said.contains(advice) && said.contains("did you mean `net.tcp`?"),
         "{said}"
     );
+    assert!(!said.contains("would serve with this"), "nothing helps: {said}");
     for verb in ["inspect", "conformance"] {
         let said = say(&["plugin", verb, &file]);
         for part in [advice, "no capability `net.tpc`; did you mean `net.tcp`?"] {
@@ -355,6 +356,47 @@ async fn a_forgotten_mark_is_told_with_the_field_to_mark() {
             );
         }
     }
+}
+
+#[test]
+fn what_is_up_whatever_it_meets_does_not_conform() {
+    let file = plugin("fixtures/keeper.wasm");
+    let tried = |config: &str| {
+        say(&[
+            "plugin",
+            "conformance",
+            &file,
+            "--config",
+            config,
+            "--timeout",
+            "500ms",
+        ])
+    };
+    let said = tried(r#"{"act": "answer", "host": "x"}"#);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.out.contains("up with all 14 servers"), "{}", said.out);
+    let said = tried(r#"{"act": "sing"}"#);
+    assert_eq!(said.code, 64, "{}{}", said.out, said.err);
+    assert!(said.err.contains("`act`"), "{}", said.err);
+}
+
+#[test]
+fn a_grant_to_a_plugin_of_nearly_the_same_name_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("lapwing.toml");
+    std::fs::write(&settings, "[plugins.grants.fixture]\nstate = true\n").unwrap();
+    let file = plugin("fixtures/keeper.wasm");
+    let said = say(&[
+        "plugin",
+        "test",
+        &file,
+        "--config",
+        r#"{"act": "answer"}"#,
+        "--settings",
+        settings.to_str().unwrap(),
+    ]);
+    let told = "`plugins.grants` has `fixture`; this plugin is `fixtures`";
+    assert!(said.err.contains(told), "{}{}", said.out, said.err);
 }
 
 #[test]

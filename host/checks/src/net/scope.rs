@@ -155,7 +155,7 @@ impl Scope {
     fn refusal(&self, asked: bool, granted: bool, list: &str, what: &str) -> String {
         let capability = self.capability;
         let not_asked = format!(
-            "the plugin does not ask for it (its `describe` must name it in the scope of `{capability}`)"
+            "the plugin does not ask for it (its capability `{capability}` must name it in the scope)"
         );
         let line = self.line(list, what);
         match (asked, granted) {

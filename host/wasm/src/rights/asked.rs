@@ -1,6 +1,6 @@
 //! What a plugin cannot do without, as a grant.
 
-use super::{Grant, Right, needs::beyond};
+use super::{Approval, Grant, Right, assess, needs::beyond};
 use crate::plugin::Capability;
 
 /// Everything `declared` needs beyond the own target, optional capabilities left out: what approving it gives. What
@@ -27,10 +27,14 @@ pub fn asked(declared: &[Capability]) -> Grant {
     grant
 }
 
+/// Whether approving `declared` lets a plugin serve: it asks for nothing that this worker does not know or cannot read.
+pub fn grantable(declared: &[Capability]) -> bool {
+    assess("", declared, &asked(declared)) == Approval::Granted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rights::{Approval, assess};
 
     fn capability(name: &str, scope: &[&str], optional: bool) -> Capability {
         Capability {
@@ -59,5 +63,7 @@ mod tests {
         assert_eq!(assess("p", &declared, &grant), Approval::Granted, "{grant:?}");
         let text = serde_json::to_string(&grant).unwrap();
         assert!(!text.contains("10.0.0.0"), "it can do without: {text}");
+        assert!(grantable(&declared));
+        assert!(!grantable(&[capability("net.https", &[], false)]));
     }
 }

@@ -107,6 +107,11 @@ struct Entry {
 }
 
 impl Grants {
+    /// The plugins that the settings file grants something.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.file.keys().map(String::as_str)
+    }
+
     pub(crate) fn new(file: BTreeMap<String, Grant>) -> Self {
         let grants = Self {
             file,

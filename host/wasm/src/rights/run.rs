@@ -196,7 +196,7 @@ impl Rights {
             .ok_or_else(|| undeclared(Right::Secret))?;
         if !need.secrets.contains(name) {
             return Err(format!(
-                "the plugin does not ask for it (its `describe` must name it in the scope of `{}`)",
+                "the plugin does not ask for it (its capability `{}` must name it in the scope)",
                 Right::Secret
             ));
         }
@@ -219,7 +219,7 @@ fn within(places: &[Destination], host: &str, port: u16) -> bool {
 }
 
 fn undeclared(right: Right) -> String {
-    format!("`{right}` is not among the plugin's capabilities: its `describe` must declare it")
+    format!("`{right}` is not among the plugin's capabilities: it must declare that")
 }
 
 impl fmt::Debug for Rights {

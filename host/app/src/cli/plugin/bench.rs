@@ -98,7 +98,14 @@ pub(crate) fn main(args: &BenchArgs, environment: &Environment) -> anyhow::Resul
         let probe = Probe {
             kind: kind.clone(),
             // An address, so that no name is looked up.
-            config: given.unwrap_or_else(|| subject::pointed(kind, ([127, 0, 0, 1], 9).into()).0),
+            config: given.unwrap_or_else(|| {
+                subject::pointed(
+                    kind.info(),
+                    &subject::example(kind.info()),
+                    ([127, 0, 0, 1], 9).into(),
+                )
+                .0
+            }),
             net,
             timeout: args.timeout,
         };

@@ -1,14 +1,14 @@
 //! What a plugin that waits asks for, as lines for the settings file.
 
-use lapwing_wasm::{Grant, PluginReport, PluginState, asked};
+use lapwing_wasm::{Grant, PluginReport, PluginState, asked, grantable};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The table that would let a plugin serve, with what it is `granted` already; `None` where it does not wait. A table can
-/// stand anywhere in the file; a dotted line would belong to the table before it.
+/// The table that would let a plugin serve, with what it is `granted` already; `None` where it does not wait, or in vain. A
+/// table can stand anywhere in the file; a dotted line would belong to the table before it.
 pub(crate) fn table(report: &PluginReport, granted: &BTreeMap<String, Grant>) -> Option<String> {
     let about = report.about.as_ref()?;
-    if !matches!(report.state, PluginState::PendingApproval { .. }) {
+    if !matches!(report.state, PluginState::PendingApproval { .. }) || !grantable(&about.capabilities) {
         return None;
     }
     let before = granted.get(&report.name);

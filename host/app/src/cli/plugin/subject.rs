@@ -12,7 +12,7 @@ use crate::{
 };
 use anyhow::bail;
 use jiff::Timestamp;
-use lapwing_checks::{CheckError, Executor, KindInfo, Net, ProbeContext};
+use lapwing_checks::{CheckError, Executor, KindInfo, Net, ProbeContext, text::nearest};
 use lapwing_model::{CheckResult, Clock, Observation, SystemClock, WorkerIdentity};
 use lapwing_wasm::{Approval, Plugin, PluginHost, PluginReport, assess};
 use serde_json::{Map, Value};
@@ -64,8 +64,19 @@ impl Subject {
         let clash = self.plugin.register(&mut native_kinds()?).err();
         let clash = clash.map(|clash| format!("a plugin folder would refuse it: {clash}"));
         let warnings = self.report.about.iter().flat_map(|about| about.warnings.clone());
-        let hints = clash.into_iter().chain(self.waits(host)).chain(warnings);
+        let hints = clash
+            .into_iter()
+            .chain(self.waits(host))
+            .chain(self.misspelt_grant(host))
+            .chain(warnings);
         Ok(hints.map(|hint| one_line(&hint)).collect())
+    }
+
+    /// What to say where the settings file has grants for a plugin of nearly this name.
+    fn misspelt_grant(&self, host: &PluginHost) -> Option<String> {
+        let grants = host.custody().grants();
+        let (name, near) = (&self.report.name, nearest(&self.report.name, grants.names())?);
+        (near != name).then(|| format!("`plugins.grants` has `{near}`; this plugin is `{name}`"))
     }
 
     /// What to say of a plugin that asks for more than the settings file grants: in a folder it would not serve.
@@ -76,7 +87,7 @@ impl Subject {
         let file = self.report.path.display();
         pending.then(|| {
             format!(
-                "in a plugin folder `{name}` would wait for approval; `lapwing plugin inspect {file}` says what to grant"
+                "in a plugin folder `{name}` would wait for approval; `lapwing plugin inspect {file}` says for what"
             )
         })
     }
@@ -131,14 +142,19 @@ pub(crate) fn unfit(kind: &KindInfo, message: &str) -> anyhow::Error {
     Usage::says(one_line(&format!("{message}{example}")))
 }
 
-/// The configuration a plugin gives as an example, pointed at `address`, and how many fields that changed.
-pub(crate) fn pointed(kind: &Arc<dyn Executor>, address: SocketAddr) -> (Map<String, Value>, usize) {
-    let example = kind.info().example.as_ref().and_then(Value::as_object);
-    retarget(
-        &kind.info().schema,
-        &example.cloned().unwrap_or_default(),
-        address,
-    )
+/// The configuration a plugin gives as an example.
+pub(crate) fn example(kind: &KindInfo) -> Map<String, Value> {
+    let example = kind.example.as_ref().and_then(Value::as_object);
+    example.cloned().unwrap_or_default()
+}
+
+/// `config` pointed at `address`, and how many fields that changed.
+pub(crate) fn pointed(
+    kind: &KindInfo,
+    config: &Map<String, Value>,
+    address: SocketAddr,
+) -> (Map<String, Value>, usize) {
+    retarget(&kind.schema, config, address)
 }
 
 /// One run for nobody's monitor, begun.

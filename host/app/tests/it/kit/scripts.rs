@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { definePlugin, degraded, dns, http, tcp, udp, up } from './index.js';
 import { run, validate } from './testing.js';
 const schema = { type: 'object', properties: { slowMs: { type: 'integer', default: 200 }, deep: { properties: { a: { default: 1 } } } } };
-const made = (check, more) => definePlugin({ name: 'k', version: '1.0.0', summary: '', kinds: { k: { schema, check, ...more } } });
+const made = (check, more) => definePlugin({ name: 'k', version: '1.0.0', summary: '', kinds: { k: { title: '', summary: '', schema, example: {}, check, ...more } } });
 const judged = (took) => (config) => (took() > config.slowMs ? degraded('k_slow', `took ${took()} ms`) : up('quick'));
 
 const page = made(judged(() => http.get('http://page.test/').timing.totalMs));

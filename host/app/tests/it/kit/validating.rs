@@ -6,7 +6,7 @@ const JS: &str = r"
 import assert from 'node:assert/strict';
 import { definePlugin, invalidConfig, up } from './index.js';
 import { validate } from './testing.js';
-const told = (problem) => validate(definePlugin({ name: 'k', version: '1.0.0', summary: '', kinds: { k: { check: () => up(''), validate: problem } } }), 'k', { a: 1 });
+const told = (problem) => validate(definePlugin({ name: 'k', version: '1.0.0', summary: '', kinds: { k: { title: '', summary: '', schema: {}, example: {}, check: () => up(''), validate: problem } } }), 'k', { a: 1 });
 assert.deepEqual(told(({ a }) => [{ pointer: '/a', message: `is ${a}` }]), [{ pointer: '/a', message: 'is 1' }]);
 assert.deepEqual(told(() => [{ message: 'no' }]), [{ pointer: '', message: 'no' }]);
 assert.deepEqual(told(() => { throw invalidConfig('never'); }), [{ pointer: '', message: 'never' }]);

@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import { definePlugin, secrets, state, tcp, up } from './index.js';
 import { opened } from './lib/net.js';
 import { run } from './testing.js';
-const kind = (check) => definePlugin({ name: 'k', version: '1.0.0', summary: '', kinds: { k: { check } } });
+const kind = (check) => definePlugin({ name: 'k', version: '1.0.0', summary: '', kinds: { k: { title: '', summary: '', schema: {}, example: {}, check } } });
 const away = { get() { throw { payload: { tag: 'unavailable', val: 'redis is away' } }; } };
 const full = { get() { throw { payload: { tag: 'too-large' } }; } };
 const read = kind(() => up(state.getText('memo') ?? ''));

@@ -30,10 +30,18 @@ pub(crate) enum Manner {
     Echoes,
     /// A byte now and then.
     Drips,
+    /// HTTP's 200 with JSON that has nothing in it.
+    AnswersNull,
+    /// HTTP's 200 with a page where data was asked for.
+    AnswersHtml,
+    /// HTTP's 500.
+    Fails,
+    /// HTTP's 302, to itself.
+    Redirects,
 }
 
 impl Manner {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Refuses,
         Self::Hangs,
         Self::Closes,
@@ -44,6 +52,10 @@ impl Manner {
         Self::StopsHalfway,
         Self::Echoes,
         Self::Drips,
+        Self::AnswersNull,
+        Self::AnswersHtml,
+        Self::Fails,
+        Self::Redirects,
     ];
 
     /// As the table names it.
@@ -59,6 +71,21 @@ impl Manner {
             Self::StopsHalfway => "stops halfway",
             Self::Echoes => "echoes",
             Self::Drips => "sends a byte now and then",
+            Self::AnswersNull => "answers HTTP 200 with `null`",
+            Self::AnswersHtml => "answers HTTP 200 with a page",
+            Self::Fails => "answers HTTP 500",
+            Self::Redirects => "redirects to itself",
+        }
+    }
+
+    /// The HTTP answer of one that speaks it: status line and more of the head, content type, body.
+    fn answer(self) -> Option<(&'static str, &'static str, &'static str)> {
+        match self {
+            Self::AnswersNull => Some(("200 OK", "application/json", "null")),
+            Self::AnswersHtml => Some(("200 OK", "text/html", "<!doctype html><title>Sign in</title>")),
+            Self::Fails => Some(("500 Internal Server Error", "text/plain", "")),
+            Self::Redirects => Some(("302 Found\r\nLocation: /", "text/plain", "")),
+            _ => None,
         }
     }
 }
@@ -133,6 +160,21 @@ async fn treat(mut stream: TcpStream, manner: Manner) -> io::Result<()> {
             stream.write_all(b"2").await?;
             tokio::time::sleep(Duration::from_millis(20)).await;
         },
+        Manner::AnswersNull | Manner::AnswersHtml | Manner::Fails | Manner::Redirects => {
+            if stream.read(&mut [0; 16 << 10]).await? == 0 {
+                return Ok(());
+            }
+            let Some((status, content, body)) = manner.answer() else {
+                return Ok(());
+            };
+            let length = body.len();
+            let head =
+                format!("HTTP/1.1 {status}\r\nContent-Type: {content}\r\nContent-Length: {length}\r\n");
+            let answer = format!("{head}Connection: close\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await?;
+            stream.shutdown().await?;
+            hold(&mut stream).await;
+        }
     }
     Ok(())
 }
@@ -149,6 +191,7 @@ async fn answer(socket: UdpSocket, manner: Manner) {
         let asked = datagram.get(..length).unwrap_or_default();
         let (answer, times) = match manner {
             Manner::Refuses | Manner::Hangs | Manner::Resets => (Vec::new(), 0),
+            Manner::AnswersNull | Manner::AnswersHtml | Manner::Fails | Manner::Redirects => (Vec::new(), 0),
             Manner::Closes => (Vec::new(), 1),
             Manner::TalksNonsense => (nonsense(512), 1),
             Manner::EndlessLine => (vec![b'A'; 1400], 200),

@@ -42,11 +42,21 @@ const ELSEWHERE: [&str; 10] = [
 ];
 const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
-/// Everything, for each kind of `file` or for the one that is `wanted`.
+/// What is tried out of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trying<'a> {
+    /// Of its kinds only this.
+    pub(crate) kind: Option<&'a str>,
+    /// With this configuration and not its example.
+    pub(crate) given: Option<&'a Map<String, Value>>,
+    /// What a run may take.
+    pub(crate) timeout: Duration,
+}
+
+/// Everything, for each kind of `file` or for the one that is wanted.
 pub(crate) async fn all(
     file: &Path,
-    wanted: Option<&str>,
-    timeout: Duration,
+    trying: Trying<'_>,
     config: &Config,
     note: bool,
 ) -> anyhow::Result<Report> {
@@ -92,12 +102,14 @@ pub(crate) async fn all(
             seen: warning.clone(),
         },
     }));
-    let kinds = match wanted {
-        Some(_) => std::slice::from_ref(subject.kind(wanted)?),
-        None => subject.kinds.as_slice(),
+    // A configuration is that of one kind.
+    let kinds = if trying.kind.is_some() || trying.given.is_some() {
+        std::slice::from_ref(subject.kind(trying.kind)?)
+    } else {
+        subject.kinds.as_slice()
     };
     for kind in kinds {
-        of_kind(kind, timeout, &mut trials).await?;
+        of_kind(kind, trying, &mut trials).await?;
     }
     Ok(Report::of(trials))
 }
@@ -115,8 +127,13 @@ fn alike(one: &Subject, other: anyhow::Result<Subject>) -> Verdict {
     }
 }
 
-async fn of_kind(kind: &Arc<dyn Executor>, timeout: Duration, trials: &mut Vec<Trial>) -> anyhow::Result<()> {
+async fn of_kind(
+    kind: &Arc<dyn Executor>,
+    Trying { given, timeout, .. }: Trying<'_>,
+    trials: &mut Vec<Trial>,
+) -> anyhow::Result<()> {
     let info = kind.info();
+    let config = given.cloned().unwrap_or_else(|| subject::example(info));
     let mut add = |name: &str, verdict| {
         trials.push(Trial {
             kind: Some(info.kind.clone()),
@@ -126,24 +143,30 @@ async fn of_kind(kind: &Arc<dyn Executor>, timeout: Duration, trials: &mut Vec<T
     };
     add("every setting is explained", explained(&info.schema));
     // An address of its own, so that no name is looked up.
-    let (nowhere, marked) = subject::pointed(kind, ([127, 0, 0, 1], 9).into());
+    let (nowhere, marked) = subject::pointed(info, &config, ([127, 0, 0, 1], 9).into());
     add("target fields are marked", targets(marked));
     let (denied, took) = run(kind, nowhere, net(&EVERYWHERE)?, timeout).await;
+    if denied.observation.reason == Some(Reason::InvalidConfig) {
+        return Err(subject::unfit(info, &denied.observation.message));
+    }
     add("without any network", without_network(&denied, took, timeout));
     if marked == 0 {
         return Ok(());
     }
+    let mut well = 0;
     for manner in Manner::ALL {
         let server = Server::start(manner)
             .await
             .context("cannot start a server on loopback")?;
-        let (config, _) = subject::pointed(kind, server.address);
+        let (config, _) = subject::pointed(info, &config, server.address);
         let (result, took) = run(kind, config, net(&ELSEWHERE)?, timeout).await;
         add(
             &format!("the server {}", manner.as_str()),
             against_server(&result, took, timeout),
         );
+        well += usize::from(is_well(&result));
     }
+    add("tells a dead server from a live one", discerning(well));
     Ok(())
 }
 
@@ -214,6 +237,24 @@ fn targets(marked: usize) -> Verdict {
     }
 }
 
+fn is_well(result: &CheckResult) -> bool {
+    matches!(result.observation.status, Status::Up | Status::Degraded)
+}
+
+/// Whether there was a server that was not found to be well.
+fn discerning(well: usize) -> Verdict {
+    let all = Manner::ALL.len();
+    if well == all {
+        return Verdict::fail(
+            format!("up with all {all} servers, though at one of them nobody listens"),
+            "wait for each call, and let none fail unnoticed: its result is the verdict",
+        );
+    }
+    Verdict::Pass {
+        seen: format!("up with {well} of {all} servers"),
+    }
+}
+
 fn without_network(result: &CheckResult, took: Duration, timeout: Duration) -> Verdict {
     let seen = seen(result, took);
     if let Some(fault) = fault(result, took, timeout, &seen) {
@@ -227,7 +268,7 @@ fn without_network(result: &CheckResult, took: Duration, timeout: Duration) -> V
             "answer `err(denied)` when a call is refused; the target did nothing",
         ),
         Status::Up | Status::Degraded => Verdict::Note {
-            seen: format!("{seen}; it asked for nothing on the network"),
+            seen: format!("{seen}; it asked for nothing, or takes no notice of a refusal"),
         },
     }
 }

@@ -36,8 +36,8 @@ const RUST: &[File] = files!(
 
 const JS: &[File] = files!("sdk/js" => "lapwing-plugin/": [
     "README.md", "build.mjs", "index.d.ts", "index.js", "lib/dns.js", "lib/errors.js", "lib/fake-host.js", "lib/host.js",
-    "lib/http.js", "lib/log.js", "lib/memory.js", "lib/net.js", "lib/outcome.js", "lib/plugin.js", "lib/tcp.js",
-    "lib/udp.js", "package.json", "testing.d.ts", "testing.js", "tools/package.json",
+    "lib/http.js", "lib/log.js", "lib/memory.js", "lib/net.js", "lib/outcome.js", "lib/plugin.js", "lib/shape.js",
+    "lib/tcp.js", "lib/udp.js", "package.json", "testing.d.ts", "testing.js", "tools/package.json",
 ]);
 
 const PYTHON: &[File] = files!("sdk/python" => "": [
