@@ -76,6 +76,11 @@ impl Need {
 
 impl Entry {
     fn read(right: Right, text: &str) -> Result<Self, String> {
+        if right == Right::Secret && Self::is_own(text) {
+            return Err(format!(
+                "`{text}` is no name of a secret; what each monitor has of its own is a field listed as `sensitive`"
+            ));
+        }
         if let Some((_, rest)) = text
             .strip_prefix("{config.")
             .and_then(|rest| rest.split_once('}'))
@@ -179,6 +184,7 @@ mod tests {
             ("net.tcp", "{config.host}:http"),
             ("net.dns", "a b:c:d/"),
             ("state", "everything"),
+            ("secret", "{config.token}"),
         ] {
             let why = read(name, &[text]).unwrap_err();
             assert!(
