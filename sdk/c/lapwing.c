@@ -7,15 +7,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MOST 32
+// Kinds, or capabilities or pointers of a kind: the worker takes no more.
+#define MOST_LISTED 64
 // Kept back from the budget, so that a check whose call timed out can still tell of it: 50 ms, or a tenth.
 #define RESERVE UINT64_C(50000000)
 #define MAX_BODY_BYTES (256 << 10)
 
 struct lw_run {
-  const char *config;
-  bool ended, failed;
+  const char *config, *schema;
+  // `broken`: a call failed, and its verdict stands. `slipped`: the plugin or the config is amiss, and nothing changes that.
+  bool ended, failed, broken, slipped;
   lapwing_plugin_types_outcome_t outcome;
   lapwing_plugin_types_check_error_t error;
   exports_lapwing_plugin_config_check_list_problem_t problems;
@@ -44,6 +48,8 @@ static void *lasting(size_t size) {
 }
 
 static void end_run(void) {
+  // What `printf` holds back, if it is linked.
+  fflush(NULL);
   for (struct opened *at = connections; at; at = at->before) lapwing_plugin_tcp_connection_drop_own(at->connection);
   connections = NULL;
   while (blocks) {
@@ -108,6 +114,8 @@ static char *print(const char *format, va_list arguments) {
 // --- verdicts
 
 static void verdict(lw_run *run, uint8_t status, const char *reason, const char *format, va_list arguments) {
+  bool well = status == LAPWING_PLUGIN_TYPES_STATUS_UP || status == LAPWING_PLUGIN_TYPES_STATUS_DEGRADED;
+  if (run->slipped || (run->broken && well)) return;
   run->ended = true;
   run->failed = false;
   run->outcome.status = status;
@@ -134,6 +142,7 @@ void lw_down(lw_run *run, const char *reason, const char *message, ...) {
 }
 
 void lw_fail(lw_run *run, lw_failure failure, const char *message, ...) {
+  if (run->slipped) return;
   va_list arguments;
   va_start(arguments, message);
   run->ended = run->failed = true;
@@ -141,6 +150,10 @@ void lw_fail(lw_run *run, lw_failure failure, const char *message, ...) {
   // Every case of the variant holds one text.
   run->error.val.internal = owned(print(message, arguments));
   va_end(arguments);
+}
+
+void lw_clear(lw_run *run) {
+  if (run->broken) run->broken = run->ended = false;
 }
 
 void lw_problem(lw_run *run, const char *pointer, const char *message, ...) {
@@ -228,7 +241,7 @@ static uint32_t hex4(const char *at) {
   return (uint32_t)strtoul(digits, NULL, 16);
 }
 
-// A string's text. No escape is shorter than what it stands for.
+// A string's text; NULL if it has a NUL in it. No escape is shorter than what it stands for.
 static char *unescaped(const char *at) {
   char *text = lasting((size_t)(past_string(at) - at) + 1), *to = text;
   for (at++; *at && *at != '"'; at++) {
@@ -244,6 +257,7 @@ static char *unescaped(const char *at) {
         point = 0x10000 + ((point & 0x3ff) << 10 | (hex4(at + 3) & 0x3ff));
         at += 6;
       }
+      if (point == 0) return NULL;
       // Half a pair is no text.
       to = utf8(to, point >> 11 == 0x1b ? 0xfffd : point);
     } else {
@@ -254,30 +268,72 @@ static char *unescaped(const char *at) {
   return text;
 }
 
-static const char *member(const lw_run *run, const char *key) {
+// Whether a schema that allows no other fields has this one.
+static bool in_schema(const char *schema, const char *key) {
+  const char *others = strstr(schema, "\"additionalProperties\"");
+  if (!others || strstr(schema, "\"patternProperties\"")) return true;
+  others = space(others + strlen("\"additionalProperties\""));
+  if (*others != ':' || strncmp(space(others + 1), "false", 5) != 0) return true;
+  size_t length = strlen(key);
+  for (const char *at = strstr(schema, key); at; at = strstr(at + 1, key))
+    if (at > schema && at[-1] == '"' && at[length] == '"') return true;
+  return false;
+}
+
+static const char *member(lw_run *run, const char *key) {
+  if (!in_schema(run->schema, key)) {
+    lw_fail(run, LW_INTERNAL, "the schema has no `%s`", key);
+    run->slipped = true;
+    return NULL;
+  }
   const char *at = space(run->config);
   while (*at == '{' || *at == ',') {
     at = space(at + 1);
     if (*at != '"') return NULL;
     char *name = unescaped(at);
     at = space(space(past_string(at)) + 1);
-    if (strcmp(name, key) == 0) return at;
+    if (name && strcmp(name, key) == 0) return at;
     at = space(past_value(at));
   }
   return NULL;
 }
 
-const char *lw_text(const lw_run *run, const char *key, const char *otherwise) {
+const char *lw_text(lw_run *run, const char *key, const char *otherwise) {
   const char *at = member(run, key);
-  return at && *at == '"' ? unescaped(at) : otherwise;
+  if (!at || *at != '"') return otherwise;
+  const char *text = unescaped(at);
+  if (text) return text;
+  lw_fail(run, LW_INVALID_CONFIG, "`%s` has a NUL in it", key);
+  run->slipped = true;
+  return otherwise;
 }
 
-int64_t lw_int(const lw_run *run, const char *key, int64_t otherwise) {
+int64_t lw_int(lw_run *run, const char *key, int64_t otherwise) {
   const char *at = member(run, key);
-  return at && (*at == '-' || (*at >= '0' && *at <= '9')) ? strtoll(at, NULL, 10) : otherwise;
+  if (!at || (*at != '-' && (*at < '0' || *at > '9'))) return otherwise;
+  char *end;
+  int64_t value = strtoll(at, &end, 10);
+  if (*end != '.' && *end != 'e' && *end != 'E') return value;
+  // `7.079e3`, for which `strtod` would be a quarter of a plugin.
+  const char *digit = at + (*at == '-');
+  double number = 0;
+  long scale = 0;
+  for (bool fraction = false; *digit == '.' || (*digit >= '0' && *digit <= '9'); digit++) {
+    if (*digit == '.') {
+      fraction = true;
+    } else {
+      number = number * 10 + (*digit - '0');
+      scale -= fraction;
+    }
+  }
+  if (*digit == 'e' || *digit == 'E') scale += strtol(digit + 1, NULL, 10);
+  for (; scale > 0 && number > 0 && number < 0x1p63; scale--) number *= 10;
+  for (; scale < 0 && number >= 1; scale++) number /= 10;
+  if (number >= 0x1p63) return *at == '-' ? INT64_MIN : INT64_MAX;
+  return *at == '-' ? -(int64_t)number : (int64_t)number;
 }
 
-bool lw_bool(const lw_run *run, const char *key, bool otherwise) {
+bool lw_bool(lw_run *run, const char *key, bool otherwise) {
   const char *at = member(run, key);
   return at && (*at == 't' || *at == 'f') ? *at == 't' : otherwise;
 }
@@ -341,6 +397,7 @@ bool lw_net_failed(lw_run *run, const lapwing_plugin_net_types_net_error_t *erro
     // One of the run's quotas is told by the worker, whatever is said here.
     lw_fail(run, error->tag == LAPWING_PLUGIN_NET_TYPES_NET_ERROR_LIMIT ? LW_INTERNAL : LW_DENIED, "%s%s%s%.*s", lead, colon, words,
             length, rest);
+  run->broken = true;
   return false;
 }
 
@@ -361,7 +418,9 @@ bool lw_http_get(lw_run *run, const char *url, lw_response *response) {
   };
   lapwing_plugin_http_http_response_t got;
   lapwing_plugin_net_types_net_error_t error;
+  *response = (lw_response){.body = ""};
   if (!lapwing_plugin_http_send(&request, &got, &error)) return failed(run, &error, NULL);
+  run->broken = false;
   *response = (lw_response){
       .status = got.status,
       .body = zeroed(got.body.ptr, got.body.len),
@@ -374,8 +433,24 @@ bool lw_http_get(lw_run *run, const char *url, lw_response *response) {
 }
 
 const char *lw_body(lw_run *run, const lw_response *response) {
+  if (run->broken) return NULL;
   if (!response->truncated) return response->body;
   lw_fail(run, LW_INTERNAL, "the body is larger than %d KiB", MAX_BODY_BYTES >> 10);
+  return NULL;
+}
+
+const char *lw_secret(lw_run *run, const char *name) {
+  plugin_string_t named = lw_string(name), secret;
+  lapwing_plugin_secrets_secret_error_t error;
+  if (lapwing_plugin_secrets_reveal(&named, &secret, &error)) {
+    char *text = zeroed(secret.ptr, secret.len);
+    plugin_string_free(&secret);
+    return text;
+  }
+  bool away = error.tag == LAPWING_PLUGIN_SECRETS_SECRET_ERROR_UNAVAILABLE;
+  lw_fail(run, away ? LW_RETRYABLE : LW_DENIED, "secret `%s`: %s", name, away ? "it cannot be read" : "it is not granted by `reveal`");
+  run->broken = true;
+  lapwing_plugin_secrets_secret_error_free(&error);
   return NULL;
 }
 
@@ -393,10 +468,12 @@ bool lw_connect(lw_run *run, const char *host, uint16_t port, lw_connection *con
   *kept = (struct opened){connections, opened};
   connections = kept;
   *connection = lapwing_plugin_tcp_borrow_connection(opened);
+  run->broken = false;
   return true;
 }
 
 bool lw_start_tls(lw_run *run, lw_connection connection, const char *server_name, bool verify) {
+  if (run->broken) return false;
   lapwing_plugin_net_types_tls_options_t options = {.server_name = maybe(server_name), .verify = verify};
   lapwing_plugin_types_tls_info_t session;
   lapwing_plugin_net_types_net_error_t error;
@@ -408,6 +485,7 @@ bool lw_start_tls(lw_run *run, lw_connection connection, const char *server_name
 }
 
 bool lw_write(lw_run *run, lw_connection connection, const void *data, size_t length) {
+  if (run->broken) return false;
   plugin_list_u8_t bytes = {.ptr = (uint8_t *)(uintptr_t)data, .len = length};
   lapwing_plugin_net_types_net_error_t error;
   if (!lapwing_plugin_tcp_method_connection_write_all(connection, &bytes, lw_timeout(), &error))
@@ -416,6 +494,7 @@ bool lw_write(lw_run *run, lw_connection connection, const void *data, size_t le
 }
 
 char *lw_read_line(lw_run *run, lw_connection connection, uint32_t max) {
+  if (run->broken) return NULL;
   plugin_list_u8_t end = {.ptr = (uint8_t *)"\n", .len = 1}, line;
   lapwing_plugin_net_types_net_error_t error;
   if (!lapwing_plugin_tcp_method_connection_read_until(connection, &end, max, lw_timeout(), &line, &error)) {
@@ -431,6 +510,7 @@ char *lw_read_line(lw_run *run, lw_connection connection, uint32_t max) {
 }
 
 char *lw_read_exact(lw_run *run, lw_connection connection, uint32_t length) {
+  if (run->broken) return NULL;
   plugin_list_u8_t bytes;
   lapwing_plugin_net_types_net_error_t error;
   if (!lapwing_plugin_tcp_method_connection_read_exact(connection, length, lw_timeout(), &bytes, &error)) {
@@ -440,6 +520,41 @@ char *lw_read_exact(lw_run *run, lw_connection connection, uint32_t length) {
   char *text = zeroed(bytes.ptr, bytes.len);
   plugin_list_u8_free(&bytes);
   return text;
+}
+
+char *lw_read(lw_run *run, lw_connection connection, uint32_t max, size_t *length) {
+  *length = 0;
+  if (run->broken) return NULL;
+  plugin_list_u8_t bytes;
+  lapwing_plugin_net_types_net_error_t error;
+  if (!lapwing_plugin_tcp_method_connection_read(connection, max, lw_timeout(), &bytes, &error)) {
+    failed(run, &error, NULL);
+    return NULL;
+  }
+  *length = bytes.len;
+  char *text = zeroed(bytes.ptr, bytes.len);
+  plugin_list_u8_free(&bytes);
+  return text;
+}
+
+char *lw_read_to_end(lw_run *run, lw_connection connection, uint32_t max, size_t *length) {
+  char *all = lasting((size_t)max + 1);
+  *length = 0;
+  for (;;) {
+    size_t come;
+    // One byte beyond what is wanted tells that there is more.
+    const char *piece = lw_read(run, connection, max - (uint32_t)*length + 1, &come);
+    if (!piece) return NULL;
+    if (come > max - *length) {
+      lw_fail(run, LW_INTERNAL, "more than %u bytes came", (unsigned)max);
+      run->broken = true;
+      return NULL;
+    }
+    memcpy(all + *length, piece, come);
+    *length += come;
+    all[*length] = 0;
+    if (come == 0) return all;
+  }
 }
 
 uint64_t lw_elapsed(lw_connection connection) {
@@ -459,10 +574,23 @@ void lw_log(lw_level level, const char *message, ...) {
 
 // --- what the component exports
 
+// What is amiss in the definition ends `describe`, and the worker tells it.
+static void amiss(const char *kind, const char *what) {
+  // A tenth of what `fprintf` takes.
+  char text[200];
+  int length = snprintf(text, sizeof text, "kind `%.64s`: %s\n", kind, what);
+  if (write(STDERR_FILENO, text, (size_t)length) < 0) __builtin_trap();
+  abort();
+}
+
 static void describe_kind(const lw_kind *kind, lapwing_plugin_types_check_type_t *told) {
+  if (!kind->title || !kind->summary || !kind->schema || !kind->example || !kind->check)
+    amiss(kind->name, "one of `.title`, `.summary`, `.schema`, `.example` and `.check` is missing");
   size_t sensitive = 0, capabilities = 0;
-  while (kind->sensitive && kind->sensitive[sensitive]) sensitive++;
-  while (kind->capabilities && kind->capabilities[capabilities].name) capabilities++;
+  while (kind->sensitive && kind->sensitive[sensitive])
+    if (++sensitive > MOST_LISTED) amiss(kind->name, "`.sensitive` does not end with NULL");
+  while (kind->capabilities && kind->capabilities[capabilities].name)
+    if (++capabilities > MOST_LISTED) amiss(kind->name, "`.capabilities` does not end with {0}");
   told->name = owned(kind->name);
   told->title = owned(kind->title);
   told->summary = owned(kind->summary);
@@ -475,6 +603,7 @@ static void describe_kind(const lw_kind *kind, lapwing_plugin_types_check_type_t
   told->capabilities.len = capabilities;
   for (size_t i = 0; i < capabilities; i++) {
     const lw_capability *needed = &kind->capabilities[i];
+    if (!needed->reason) amiss(kind->name, "a capability has no `.reason`");
     lapwing_plugin_types_capability_t *asked = &told->capabilities.ptr[i];
     asked->name = owned(needed->name);
     asked->reason = owned(needed->reason);
@@ -488,7 +617,8 @@ static void describe_kind(const lw_kind *kind, lapwing_plugin_types_check_type_t
 void exports_lapwing_plugin_checker_describe(exports_lapwing_plugin_checker_plugin_info_t *told) {
   const lw_plugin *plugin = &lapwing_plugin;
   size_t kinds = 0;
-  while (plugin->kinds[kinds].name) kinds++;
+  while (plugin->kinds[kinds].name)
+    if (++kinds > MOST_LISTED) amiss(plugin->name, "`.kinds` of the plugin does not end with {0}");
   *told = (lapwing_plugin_types_plugin_info_t){
       .name = owned(plugin->name),
       .version = owned(plugin->version),
@@ -509,8 +639,8 @@ static const lw_kind *kind_of(plugin_string_t name) {
 bool exports_lapwing_plugin_checker_check(exports_lapwing_plugin_checker_request_t *request,
                                           exports_lapwing_plugin_checker_outcome_t *outcome,
                                           exports_lapwing_plugin_checker_check_error_t *error) {
-  lw_run run = {.config = zeroed(request->config.ptr, request->config.len)};
   const lw_kind *kind = kind_of(request->check_type);
+  lw_run run = {.config = zeroed(request->config.ptr, request->config.len), .schema = kind ? kind->schema : ""};
   if (kind)
     kind->check(&run);
   else
@@ -530,8 +660,8 @@ bool exports_lapwing_plugin_checker_check(exports_lapwing_plugin_checker_request
 
 void exports_lapwing_plugin_config_check_validate(plugin_string_t *name, exports_lapwing_plugin_config_check_json_t *config,
                                                   exports_lapwing_plugin_config_check_list_problem_t *problems) {
-  lw_run run = {.config = zeroed(config->ptr, config->len)};
   const lw_kind *kind = kind_of(*name);
+  lw_run run = {.config = zeroed(config->ptr, config->len), .schema = kind ? kind->schema : ""};
   if (kind && kind->validate) kind->validate(&run);
   plugin_string_free(name);
   plugin_string_free(config);

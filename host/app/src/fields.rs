@@ -85,7 +85,7 @@ fn kind(schema: &Value, property: &Value, depth: usize) -> String {
                 .map_or_else(|| "any".to_owned(), |items| kind(schema, items, depth));
             format!("list of {items}")
         }
-        Some(Value::String(name)) => name.clone(),
+        Some(Value::String(name)) => format!("{name}{}", bounds(inner)),
         Some(Value::Array(names)) => names
             .iter()
             .filter_map(Value::as_str)
@@ -93,6 +93,17 @@ fn kind(schema: &Value, property: &Value, depth: usize) -> String {
             .collect::<Vec<_>>()
             .join(" or "),
         _ => "any".to_owned(),
+    }
+}
+
+/// The bounds of a number, to go with its type.
+fn bounds(number: &Value) -> String {
+    let (least, most) = (number.get("minimum"), number.get("maximum"));
+    match (least.filter(|least| least.as_f64() != Some(0.0)), most) {
+        (Some(least), Some(most)) => format!(" {least} to {most}"),
+        (Some(least), None) => format!(" from {least}"),
+        (None, Some(most)) => format!(" up to {most}"),
+        (None, None) => String::new(),
     }
 }
 
@@ -136,5 +147,25 @@ mod tests {
         });
         let told: Vec<_> = of(&schema, &schema).map(|field| field.kind).collect();
         assert_eq!(told, ["any", "list of list of list of list of any"]);
+    }
+
+    #[test]
+    fn a_number_is_told_with_its_bounds() {
+        let schema = json!({ "properties": {
+            "a": { "type": "integer", "minimum": 1, "maximum": 65535 },
+            "b": { "type": "number", "minimum": 0.0, "maximum": 0.5 },
+            "c": { "type": "integer", "minimum": -3 },
+            "d": { "type": "integer", "minimum": 0 },
+        } });
+        let told: Vec<_> = of(&schema, &schema).map(|field| field.kind).collect();
+        assert_eq!(
+            told,
+            [
+                "integer 1 to 65535",
+                "number up to 0.5",
+                "integer from -3",
+                "integer"
+            ]
+        );
     }
 }

@@ -17,7 +17,7 @@ pub(crate) use assess::setting;
 pub use assess::{Approval, assess, diff};
 pub(crate) use grant::Held;
 pub use grant::{Grant, Grants};
-pub(crate) use needs::Needs;
+pub(crate) use needs::{Needs, placeholders};
 pub(crate) use run::{Rights, Sphere};
 pub(crate) use secrets::SecretFault;
 pub use secrets::{SecretSource, Secrets};

@@ -372,7 +372,8 @@ pub(crate) fn conclude<T>(
         return match stop {
             Stop::Network(error) => Ending::NetworkTimeout(error.clone()),
             Stop::Deadline => out_of_time(&guest.ledger),
-            Stop::Cpu => Ending::OutOfCpu,
+            // What found no memory seldom does anything of use with the rest of its time.
+            Stop::Cpu => guest.limiter.hit().map_or(Ending::OutOfCpu, over),
             Stop::Host(why) => Ending::Host(why.clone()),
         };
     }

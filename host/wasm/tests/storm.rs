@@ -280,6 +280,18 @@ async fn one_by_one(host: &Arc<PluginHost>) {
     }
 }
 
+/// Some runs that take all memory they get: what the last runs had must not wait for others.
+async fn gorge(hostile: &[(Arc<dyn Executor>, &'static str)]) {
+    let greedy = HOSTILE
+        .iter()
+        .position(|(name, _)| *name == "eat_memory")
+        .unwrap();
+    let (greedy, config) = &hostile[greedy];
+    for _ in 0..15 {
+        greedy.execute(config, &context(0, BUDGET)).await.unwrap_err();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_leaves_a_host_as_it_was() {
     let (runs, reloads) = (number("STORM_RUNS", 1000), number("STORM_RELOADS", 4));
@@ -350,14 +362,7 @@ async fn a_storm_leaves_a_host_as_it_was() {
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // What the last runs had must not wait for others.
-    let (greedy, config) = &hostile[HOSTILE
-        .iter()
-        .position(|(name, _)| *name == "eat_memory")
-        .unwrap()];
-    for _ in 0..15 {
-        greedy.execute(config, &context(0, BUDGET)).await.unwrap_err();
-    }
+    gorge(&hostile).await;
     let bound = memory + memory / 20 + WARM + if reloads < 100 { FIRST } else { 0 };
     // What was freed goes back to the system a moment later.
     let limit = Instant::now() + PLENTY;

@@ -7,7 +7,7 @@ use crate::{
     executor::{PluginExecutor, Program},
     plugin::{About, Capability, Plugin},
     quarantine::Quarantine,
-    rights::{Right, Sphere},
+    rights::{Right, Sphere, placeholders},
     schema::fit,
     settings::QuarantineSettings,
     text,
@@ -118,7 +118,23 @@ fn warnings(kind: &types::CheckType, sphere: &Sphere) -> Vec<String> {
         Some(format!("no capability `{name}`; {meant}"))
     });
     let unmarked = sphere.unmarked().advice().map(str::to_owned);
-    let all = unknown.chain(unmarked);
+    let strays = kind.capabilities.iter().flat_map(|capability| {
+        let paths = capability.scope.iter().flat_map(|text| placeholders(text));
+        let strays = paths.filter(|path| !sphere.has(path));
+        strays.map(|path| {
+            format!(
+                "`{{config.{path}}}` in the scope of `{}` is no field of the schema",
+                capability.name
+            )
+        })
+    });
+    let bare = kind.sensitive.iter().filter_map(|pointer| {
+        let path = pointer.trim_start_matches('/').replace('/', ".");
+        let known = pointer.contains('~') || sphere.has(&path);
+        (!known)
+            .then(|| format!("`{pointer}`, listed as sensitive, is no field of the schema: it hides nothing"))
+    });
+    let all = unknown.chain(unmarked).chain(strays).chain(bare);
     all.map(|warning| text::line(&format!("kind `{}`: {warning}", kind.name), 400))
         .collect()
 }
@@ -262,15 +278,22 @@ mod tests {
         };
         let told = |capability: types::Capability| {
             let kind = types::CheckType {
-                config_schema: r#"{"properties":{"host":{"type":"string"}}}"#.into(),
+                config_schema: r#"{"properties":{"host":{"type":"string"},"port":{}}}"#.into(),
                 capabilities: vec![capability],
+                sensitive: vec!["/host".into(), "/pasword".into()],
                 ..kind()
             };
             let (entry, _) = entry(&kind, Origin::Native).unwrap();
             let declared = kind.capabilities.iter();
             let declared = declared.map(|capability| (&*capability.name, capability.scope.as_slice()));
             let sphere = Sphere::read(&entry.schema, &entry.example.unwrap(), declared, &[]).unwrap();
-            warnings(&kind, &sphere)
+            let mut told = warnings(&kind, &sphere);
+            let bare = told.pop().unwrap();
+            assert!(
+                bare.contains("`/pasword`, listed as sensitive, is no field"),
+                "{bare}"
+            );
+            told
         };
         assert_eq!(
             told(declared("net.tpc", &["{config.host}"])),
@@ -285,6 +308,10 @@ mod tests {
             ]
         );
         assert_eq!(told(declared("net.tcp", &["10.0.0.1:25"])), [""; 0]);
+        assert_eq!(
+            told(declared("net.tcp", &["{config.hots}:{config.port}"])),
+            ["kind `ssh-banner`: `{config.hots}` in the scope of `net.tcp` is no field of the schema"]
+        );
     }
 
     #[test]

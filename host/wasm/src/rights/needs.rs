@@ -115,8 +115,13 @@ impl Entry {
 
 /// The path in `{config.PATH}` that an entry of a scope begins with.
 pub(super) fn placeholder(text: &str) -> Option<&str> {
-    let (path, _) = text.strip_prefix("{config.")?.split_once('}')?;
-    Some(path)
+    text.starts_with("{config.").then(|| placeholders(text).next())?
+}
+
+/// Each path in a `{config.PATH}` of an entry of a scope.
+pub(crate) fn placeholders(text: &str) -> impl Iterator<Item = &str> {
+    let parts = text.split("{config.").skip(1);
+    parts.filter_map(|part| Some(part.split_once('}')?.0))
 }
 
 /// The entries of a scope that are beyond the own target.

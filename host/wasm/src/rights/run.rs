@@ -45,6 +45,11 @@ impl Sphere {
         self.targets.targets(config, filled).into()
     }
 
+    /// Whether the schema has a field at `path`, names joined by dots.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.targets.has(path)
+    }
+
     /// The fields that should be marked as target, and are not.
     pub(crate) fn unmarked(&self) -> &Unmarked {
         &self.unmarked

@@ -72,6 +72,17 @@ impl Map {
             .is_some_and(|map| map.is_empty() && !map.parts.contains(&Part::None))
     }
 
+    /// Whether the schema has, or allows, a field at `path` (names joined by dots; places in arrays need not be named).
+    pub(crate) fn has(&self, path: &str) -> bool {
+        let (name, rest) = path.split_once('.').unwrap_or((path, ""));
+        let inner = || {
+            self.fields
+                .get(name)
+                .map_or(self.rest.is_some(), |field| field.has(rest))
+        };
+        path.is_empty() || inner()
+    }
+
     fn at(&self, path: &str) -> Option<&Self> {
         if path.is_empty() {
             return Some(self);

@@ -1,6 +1,9 @@
-//! What an author writes amiss is told as that, where no compiler tells it: in JavaScript.
+//! What an author writes amiss is told as that, where no compiler tells it: in JavaScript and C.
 
-use super::withheld::passes;
+use super::{run, withheld::passes};
+use crate::support::{process::say, targets};
+use serde_json::{Value, json};
+use std::{fs, path::Path};
 
 const JS: &str = r"
 import assert from 'node:assert/strict';
@@ -46,4 +49,111 @@ await assert.rejects(check(() => up('well'), { htpp: () => ({}) }), /the script:
 #[test]
 fn a_slip_is_told_in_javascript() {
     passes("node", &["--input-type=module", "-e", JS], "sdk/js");
+}
+
+/// Builds a plugin in C of this source. What the build said, and the file.
+fn built(folder: &Path, source: &str) -> (String, String) {
+    let said = run("[ -d slips ] || lapwing plugin new slips --lang c", folder);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    fs::write(folder.join("slips/src/plugin.c"), source).unwrap();
+    let said = run("lapwing plugin build slips", folder);
+    let told = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.status.success(), "{told}");
+    let file = folder.join("slips/dist/slips.wasm");
+    (told, file.to_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slip_is_told_in_c() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = include_str!("fixtures/slips.c");
+    let (_, file) = built(folder.path(), source);
+    let closed = targets::closed().await.port();
+    let parting = targets::says(b"a\nb\0c\nd").await.port();
+    let tried = |act: &str, port: u16, more: Value| {
+        let mut config = json!({ "host": "127.0.0.1", "port": port, "act": act });
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().cloned().unwrap_or_default());
+        let said = say(&["plugin", "test", &file, "--json", "--config", &config.to_string()]);
+        let trial: Value =
+            serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{}{}", said.out, said.err));
+        let result = &trial["result"];
+        let told = format!("{} {} {}", result["status"], result["reason"], result["message"]);
+        (told.replace('"', ""), trial["output"].to_string())
+    };
+    for (act, port, more, wanted) in [
+        ("pass over", closed, json!({}), "down connection_refused"),
+        ("clear", closed, json!({}), "up null does not matter"),
+        (
+            "clear and forget",
+            closed,
+            json!({}),
+            "unknown plugin_error the check ended without a verdict",
+        ),
+        (
+            "key",
+            closed,
+            json!({}),
+            "unknown plugin_error the schema has no `txet`",
+        ),
+        (
+            "text",
+            closed,
+            json!({ "text": "\0x" }),
+            "unknown invalid_config `text` has a NUL in it",
+        ),
+        (
+            "number",
+            closed,
+            json!({ "number": 1e20 }),
+            "up null 9223372036854775807",
+        ),
+        (
+            "number",
+            closed,
+            json!({ "number": -1e20 }),
+            "up null -9223372036854775808",
+        ),
+        ("number", closed, json!({ "number": 7.079e3 }), "up null 7079"),
+        ("number", closed, json!({ "number": -42 }), "up null -42"),
+        ("to end", parting, json!({}), "up null 7: a b"),
+        (
+            "to near end",
+            parting,
+            json!({}),
+            "unknown plugin_error more than 6 bytes came",
+        ),
+        ("assert", closed, json!({}), "unknown plugin_trap"),
+        ("secret", closed, json!({}), "unknown denied_by_policy"),
+        ("print", closed, json!({}), "up null printed"),
+    ] {
+        let (told, output) = tried(act, port, more.clone());
+        assert!(told.starts_with(wanted), "{act} {more}: {told}");
+        assert!(act != "print" || output.contains("three"), "{output}");
+    }
+    let (told, _) = built(
+        folder.path(),
+        &source.replace(
+            "if (!lw_write(run, peer, \"hello\\n\", 6)) lw_log(LW_INFO, \"never mind\");",
+            "lw_write(run, peer, \"hello\\n\", 6);",
+        ),
+    );
+    assert!(told.contains("warn_unused_result"), "{told}");
+    let refused = source
+        .replace(".capabilities = CAPABILITIES,", "")
+        .replace(r#"\"clear\"}""#, r#"\"pass over\"}""#);
+    let (_, file) = built(folder.path(), &refused);
+    let said = say(&["plugin", "conformance", &file]);
+    assert!(
+        said.code == 1 && said.out.contains("refused every one of them"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    let (_, file) = built(folder.path(), &source.replace(".check = check,", ""));
+    let said = say(&["plugin", "inspect", &file]);
+    let told = format!("{}{}", said.out, said.err);
+    assert!(told.contains("kind `slips`: one of `.title`"), "{told}");
 }

@@ -71,3 +71,15 @@ pub(crate) async fn smtp() -> SocketAddr {
     });
     address
 }
+
+/// Says this to whoever connects, and closes.
+pub(crate) async fn says(words: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(words).await;
+        }
+    });
+    address
+}

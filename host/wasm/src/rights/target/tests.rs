@@ -223,3 +223,29 @@ fn a_mark_that_is_none_is_refused() {
         "{why}"
     );
 }
+
+#[test]
+fn fields_are_known_by_their_path() {
+    let map = Map::read(&json!({
+        "properties": {
+            "login": { "$ref": "#/$defs/login" },
+            "servers": { "type": "array", "items": { "properties": { "host": {} } } },
+            "headers": { "additionalProperties": { "type": "string" } },
+        },
+        "$defs": { "login": { "properties": { "password": {} } } },
+    }))
+    .unwrap();
+    for path in [
+        "",
+        "login",
+        "login.password",
+        "servers.host",
+        "servers.0.host",
+        "headers.any",
+    ] {
+        assert!(map.has(path), "{path}");
+    }
+    for path in ["logn", "login.pasword", "login.password.deeper"] {
+        assert!(!map.has(path), "{path}");
+    }
+}

@@ -40,6 +40,8 @@ pub(super) fn build(folder: &Path, output: &Path, tools: &Tools) -> anyhow::Resu
             "-s",
             "-Wall",
             "-Wextra",
+            // An `assert` that vanishes takes its call along.
+            "-UNDEBUG",
             "-Wl,-z,stack-size=262144",
         ])
         .args([
@@ -52,6 +54,7 @@ pub(super) fn build(folder: &Path, output: &Path, tools: &Tools) -> anyhow::Resu
         .arg("-o")
         .arg(&module);
     let compiled = run(command, PYTHON)
+        .context("the C compiler, `zig cc`")
         .and_then(|()| fs::read(&module).with_context(|| format!("cannot read `{}`", module.display())));
     let _ = fs::remove_file(&module);
     let component = component(&compiled?)?;

@@ -161,7 +161,7 @@ async fn treat(mut stream: TcpStream, manner: Manner) -> io::Result<()> {
             tokio::time::sleep(Duration::from_millis(20)).await;
         },
         Manner::AnswersNull | Manner::AnswersHtml | Manner::Fails | Manner::Redirects => {
-            if stream.read(&mut [0; 16 << 10]).await? == 0 {
+            if stream.read(&mut [0; 1 << 10]).await? == 0 {
                 return Ok(());
             }
             let Some((status, content, body)) = manner.answer() else {
@@ -190,8 +190,14 @@ async fn answer(socket: UdpSocket, manner: Manner) {
     while let Ok((length, client)) = socket.recv_from(&mut datagram).await {
         let asked = datagram.get(..length).unwrap_or_default();
         let (answer, times) = match manner {
-            Manner::Refuses | Manner::Hangs | Manner::Resets => (Vec::new(), 0),
-            Manner::AnswersNull | Manner::AnswersHtml | Manner::Fails | Manner::Redirects => (Vec::new(), 0),
+            // HTTP is spoken by TCP alone.
+            Manner::Refuses
+            | Manner::Hangs
+            | Manner::Resets
+            | Manner::AnswersNull
+            | Manner::AnswersHtml
+            | Manner::Fails
+            | Manner::Redirects => (Vec::new(), 0),
             Manner::Closes => (Vec::new(), 1),
             Manner::TalksNonsense => (nonsense(512), 1),
             Manner::EndlessLine => (vec![b'A'; 1400], 200),

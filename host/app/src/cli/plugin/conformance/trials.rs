@@ -153,7 +153,7 @@ async fn of_kind(
     if marked == 0 {
         return Ok(());
     }
-    let mut well = 0;
+    let (mut well, mut tried) = (0, 0);
     for manner in Manner::ALL {
         let server = Server::start(manner)
             .await
@@ -165,8 +165,9 @@ async fn of_kind(
             against_server(&result, took, timeout),
         );
         well += usize::from(is_well(&result));
+        tried += usize::from(result.observation.reason != Some(Reason::DeniedByPolicy));
     }
-    add("tells a dead server from a live one", discerning(well));
+    add("tells a dead server from a live one", discerning(well, tried));
     Ok(())
 }
 
@@ -241,9 +242,15 @@ fn is_well(result: &CheckResult) -> bool {
     matches!(result.observation.status, Status::Up | Status::Degraded)
 }
 
-/// Whether there was a server that was not found to be well.
-fn discerning(well: usize) -> Verdict {
+/// Whether any server was reached, and one of them not found to be well.
+fn discerning(well: usize, tried: usize) -> Verdict {
     let all = Manner::ALL.len();
+    if tried == 0 {
+        return Verdict::fail(
+            "it was refused every one of them",
+            "declare the capability, and mark the fields that it dials as target; the message above names them",
+        );
+    }
     if well == all {
         return Verdict::fail(
             format!("up with all {all} servers, though at one of them nobody listens"),
