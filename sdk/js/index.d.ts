@@ -214,17 +214,20 @@ export interface Response {
   /** `HTTP/1.1`, `HTTP/2`. */
   readonly version: string;
   readonly headers: [string, string][];
+  /** The whole body. One that was cut is a `NetError` (`limit`), which ends the run as unknown: ask with a larger `maxBodyBytes`. */
   readonly body: Uint8Array;
-  /** Whether there was more of it: then `text()` and `json()` throw. */
+  /** As much of it as was asked for. */
+  readonly part: Uint8Array;
+  /** Whether there was more of it: then `body`, `text()` and `json()` throw. */
   readonly truncated: boolean;
   readonly finalUrl: string;
   readonly peer: Peer;
   readonly timing: Timing;
   readonly tls?: TlsInfo;
   header(name: string): string | undefined;
-  /** A body that was cut is a `NetError` (`limit`), which ends the run as unknown: ask with a larger `maxBodyBytes`. */
+  /** The body as text. */
   text(): string;
-  /** As `text()`; and a body that is no JSON is a `NetError` (`protocol_error`). */
+  /** As `body`; and a body that is no JSON is a `NetError` (`protocol_error`). */
   json(): any;
 }
 /** Every status is a response, not an error. */

@@ -11,7 +11,7 @@ const OPTIONS = ['headers', 'secretHeaders', 'body', 'json', 'maxRedirects', 'ma
 class Response {
   constructor({ status, version, headers, body, truncated, finalUrl, peer, timing: spent, tls }) {
     const named = headers.map(([name, value]) => [name.toLowerCase(), text(value)]);
-    Object.assign(this, { status, version, headers: named, body, truncated, finalUrl, peer, timing: timing(spent), tls });
+    Object.assign(this, { status, version, headers: named, part: body, truncated, finalUrl, peer, timing: timing(spent), tls });
   }
 
   get ok() {
@@ -22,9 +22,13 @@ class Response {
     return this.headers.find(([key]) => key === name.toLowerCase())?.[1];
   }
 
-  text() {
+  get body() {
     // Of a body that was cut nothing can be concluded, least of all that the target is down.
     if (this.truncated) throw NetError.limit('the body is larger than `maxBodyBytes`');
+    return this.part;
+  }
+
+  text() {
     return text(this.body);
   }
 

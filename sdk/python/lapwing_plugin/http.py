@@ -22,8 +22,9 @@ class Response:
     version: str
     #: Names in lower case.
     headers: list[tuple[str, str]]
-    body: bytes
-    #: Whether there was more of the body than was asked for: then `text` and `json()` raise.
+    #: As much of the body as was asked for.
+    part: bytes
+    #: Whether there was more of it: then `body`, `text` and `json()` raise.
     truncated: bool
     final_url: str
     peer: net_types.Peer
@@ -40,26 +41,28 @@ class Response:
         return next((value for key, value in self.headers if key == name.lower()), None)
 
     @property
-    def text(self) -> str:
-        """The body; bytes that are not UTF-8 are replaced by U+FFFD.
+    def body(self) -> bytes:
+        """The whole body.
 
         One that was cut is a `NetError` (`Limit`), which ends the run as unknown: ask with a larger `max_body_bytes`.
         """
-        self._whole()
-        return self.body.decode(errors="replace")
-
-    def json(self) -> Any:
-        """The body read as JSON; one that is something else is a `NetError` (`protocol_error`), one that was cut as for `text`."""
-        self._whole()
-        try:
-            return _json.loads(self.body)
-        except ValueError as error:
-            raise NetError.protocol(f"the body of {self.final_url} is no JSON: {error}") from None
-
-    def _whole(self) -> None:
         # Of a body that was cut nothing can be concluded, least of all that the target is down.
         if self.truncated:
             raise NetError("Limit", "the body is larger than `max_body_bytes`")
+        return self.part
+
+    @property
+    def text(self) -> str:
+        """The body, as for `body`; bytes that are not UTF-8 are replaced by U+FFFD."""
+        return self.body.decode(errors="replace")
+
+    def json(self) -> Any:
+        """The body read as JSON; one that is something else is a `NetError` (`protocol_error`), one that was cut as for `body`."""
+        body = self.body
+        try:
+            return _json.loads(body)
+        except ValueError as error:
+            raise NetError.protocol(f"the body of {self.final_url} is no JSON: {error}") from None
 
 
 def get(url: str, **options: Any) -> Response:
@@ -113,7 +116,7 @@ def send(
         status=got.status,
         version=got.version,
         headers=[(name.lower(), value.decode(errors="replace")) for name, value in got.headers],
-        body=got.body,
+        part=got.body,
         truncated=got.truncated,
         final_url=got.final_url,
         peer=got.peer,

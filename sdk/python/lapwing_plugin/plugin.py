@@ -27,6 +27,15 @@ class Capability:
     scope: list[str] = field(default_factory=list)
     optional: bool = False
 
+    def __post_init__(self) -> None:
+        _listed("`scope` of a capability", self.scope, str)
+
+
+def _listed(what: str, values: Any, of: type) -> None:
+    # A text is a list of letters, and a pair of parentheses no tuple: the interpreter finds neither amiss until it is too late.
+    if not isinstance(values, (list, tuple)) or not all(isinstance(value, of) for value in values):
+        raise TypeError(f"{what}: expected a list of {of.__name__}, found {values!r}")
+
 
 @dataclass
 class Context:
@@ -114,6 +123,8 @@ class Plugin:
         that fits it. It is asked when somebody sets up or tries out a monitor, not in its runs, and can use nothing of
         the worker but its log.
         """
+        _listed(f"`sensitive` of kind `{name}`", sensitive, str)
+        _listed(f"`capabilities` of kind `{name}`", capabilities, Capability)
         about = types.CheckType(
             name=name,
             title=title,
@@ -123,7 +134,7 @@ class Plugin:
             sensitive=list(sensitive),
             default_interval=nanos(default_interval_ms),
             default_timeout=nanos(default_timeout_ms),
-            capabilities=[types.Capability(c.name, c.scope, c.optional, c.reason) for c in capabilities],
+            capabilities=[types.Capability(c.name, list(c.scope), c.optional, c.reason) for c in capabilities],
         )
 
         def add(check: Check) -> Check:
@@ -194,7 +205,16 @@ def _ended(raised: BaseException) -> types.Outcome:
     trace = "".join(traceback.format_exception(raised))
     log.error(trace)
     print(trace, file=sys.stderr)
-    raise Err(types.CheckError_Internal(f"{type(raised).__name__}: {raised}")) from None
+    raise Err(types.CheckError_Internal(f"{type(raised).__name__}: {raised}{_hint(raised)}")) from None
+
+
+def _hint(raised: BaseException) -> str:
+    # A component has the modules that were imported when it was built, and no files to find others in.
+    if isinstance(raised, ImportError):
+        return "; import it at the top of plugin.py: a component has what was imported when it was built"
+    if isinstance(raised, LookupError) and str(raised).startswith("unknown encoding: "):
+        return f"; import encodings.{str(raised).split()[-1].replace('-', '_')} at the top of plugin.py"
+    return ""
 
 
 # A secret or state that the worker refuses or cannot give; what is too large for it is the plugin's own fault.

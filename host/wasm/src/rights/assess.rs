@@ -31,7 +31,7 @@ pub fn assess(plugin: &str, declared: &[Capability], grant: &Grant) -> Approval 
             } = capability;
             let line = match list {
                 "" => format!(
-                    "`{name}` is nothing this worker knows{}: it cannot be granted",
+                    "`{name}`, which is nothing this worker knows{}: it cannot be granted",
                     meant(name)
                 ),
                 "state" => format!("`{name}`: `{list} = true` in `[{}]`", setting(plugin, "")),

@@ -23,6 +23,8 @@ pub(crate) struct Need {
     pub(crate) ports: Option<Ports>,
     /// Names of secrets.
     pub(crate) secrets: BTreeSet<String>,
+    /// Fields of the configuration that name secrets.
+    pub(crate) secret_fields: Vec<String>,
 }
 
 /// One entry of a scope.
@@ -32,6 +34,8 @@ enum Entry {
     Host(Destination),
     Name(NamePattern),
     Secret(String),
+    /// The configuration names it here.
+    SecretField(String),
 }
 
 impl Needs {
@@ -70,16 +74,17 @@ impl Need {
             Entry::Secret(name) => {
                 self.secrets.insert(name);
             }
+            Entry::SecretField(path) => self.secret_fields.push(path),
         }
     }
 }
 
 impl Entry {
     fn read(right: Right, text: &str) -> Result<Self, String> {
-        if right == Right::Secret && Self::is_own(text) {
-            return Err(format!(
-                "`{text}` is no name of a secret; what each monitor has of its own is a field listed as `sensitive`"
-            ));
+        if right == Right::Secret
+            && let Some(path) = placeholder(text)
+        {
+            return Ok(Self::SecretField(path.to_owned()));
         }
         if let Some((_, rest)) = text
             .strip_prefix("{config.")
@@ -189,7 +194,6 @@ mod tests {
             ("net.tcp", "{config.host}:http"),
             ("net.dns", "a b:c:d/"),
             ("state", "everything"),
-            ("secret", "{config.token}"),
         ] {
             let why = read(name, &[text]).unwrap_err();
             assert!(

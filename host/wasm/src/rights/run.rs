@@ -1,6 +1,6 @@
 //! The rights of one run: put together before it, asked during it, gone with it.
 
-use super::{Held, Map, Needs, Right, Unmarked, assess::key, setting};
+use super::{Held, Map, Needs, Right, Unmarked, assess::key, setting, unmarked::texts};
 use crate::{
     custody::{Custody, Record},
     mask::Mask,
@@ -11,7 +11,7 @@ use lapwing_checks::net::{
 };
 use lapwing_model::Clock;
 use serde_json::Value;
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, fmt, net::IpAddr, sync::Arc};
 
 /// What rights one kind's runs can have at all, read when its plugin was loaded.
 #[derive(Debug)]
@@ -68,6 +68,15 @@ impl Sphere {
         mask
     }
 
+    /// The secrets that a run with `config` may ask for, by name.
+    pub(crate) fn secrets(&self, config: &Value) -> BTreeSet<String> {
+        let need = self.needs.of(Right::Secret);
+        let fields = need.iter().flat_map(|need| &need.secret_fields);
+        let named = fields.flat_map(|path| texts(config, path)).map(str::to_owned);
+        let fixed = need.iter().flat_map(|need| &need.secrets).cloned();
+        fixed.chain(named).collect()
+    }
+
     pub(crate) fn needs(&self) -> &Arc<Needs> {
         &self.needs
     }
@@ -81,6 +90,8 @@ pub(crate) struct Rights {
     pub(crate) needs: Arc<Needs>,
     pub(crate) held: Arc<Held>,
     pub(crate) targets: Arc<[Target]>,
+    /// Names of the secrets it may ask for.
+    pub(crate) secrets: Arc<BTreeSet<String>>,
     /// What would be a target, had the schema marked it.
     pub(crate) unmarked: Arc<[scope::Unmarked]>,
     /// What must not be shown, as known before the run.
@@ -116,12 +127,11 @@ impl Rights {
             Some((name, secret)) => (name, Some(secret)),
             None => (capability, None),
         };
-        let Some((right, need)) = Right::named(name).and_then(|right| Some((right, self.needs.of(right)?)))
-        else {
+        let Some(right) = Right::named(name).filter(|right| self.needs.of(*right).is_some()) else {
             return false;
         };
         match right {
-            Right::Secret => need
+            Right::Secret => self
                 .secrets
                 .iter()
                 .filter(|known| secret.is_none_or(|wanted| wanted == **known))
@@ -195,11 +205,10 @@ impl Rights {
     }
 
     fn named(&self, name: &str, granted: bool, list: &str) -> Result<(), String> {
-        let need = self
-            .needs
+        self.needs
             .of(Right::Secret)
             .ok_or_else(|| undeclared(Right::Secret))?;
-        if !need.secrets.contains(name) {
+        if !self.secrets.contains(name) {
             return Err(format!(
                 "the plugin does not ask for it (its capability `{}` must name it in the scope)",
                 Right::Secret

@@ -75,7 +75,7 @@ fn advice(path: &str, targets: &Map, example: &Value) -> String {
 }
 
 /// The texts at `path`, of every item where it leads through an array.
-fn texts<'a>(value: &'a Value, path: &str) -> Box<dyn Iterator<Item = &'a str> + 'a> {
+pub(super) fn texts<'a>(value: &'a Value, path: &str) -> Box<dyn Iterator<Item = &'a str> + 'a> {
     match value {
         Value::Array(items) => {
             let path = path.to_owned();

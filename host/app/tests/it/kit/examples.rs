@@ -2,10 +2,16 @@
 
 use super::{repository, run};
 use crate::support::{plugins, process::say, targets};
-use axum::{Router, extract::Query, http::StatusCode, response::IntoResponse, routing::get};
+use axum::{
+    Json, Router,
+    extract::Query,
+    http::{HeaderMap, StatusCode},
+    response::IntoResponse,
+    routing::get,
+};
 use lapwing_queue::testing::RedisServer;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fs, net::SocketAddr};
+use std::{collections::BTreeMap, fs, future::IntoFuture, net::SocketAddr};
 use tokio::net::TcpListener;
 
 /// A status page with trouble in one part, and a Prometheus that knows three queries.
@@ -179,6 +185,63 @@ async fn the_examples_tell_what_their_targets_do() {
     }
     assert_eq!(seen["hot"].2, "load1 = 7.25 (> 7)");
     assert_eq!(seen["redis"].2, "PONG from a master");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_monitor_names_the_secret_that_it_sends() {
+    let answer = |headers: HeaderMap| async move {
+        let known = headers
+            .get("authorization")
+            .is_some_and(|value| value == "Bearer of-team-a");
+        let value = if known { "1" } else { "2" };
+        Json(json!({ "status": "success", "data": { "resultType": "scalar", "result": [0, value] } }))
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = listener.local_addr().unwrap();
+    let url = format!("http://{place}/");
+    let server = axum::serve(listener, Router::new().fallback(answer));
+    tokio::spawn(server.into_future());
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("lapwing.toml");
+    fs::write(
+        &settings,
+        format!(
+            "[secrets.team-a]\nvalue = \"Bearer of-team-a\"\nplain = true\nhosts = [\"{place}\"]\n\
+             [secrets.team-b]\nvalue = \"Bearer of-team-b\"\nplain = true\nhosts = [\"{place}\"]\n\
+             [plugins.grants.prometheus-query]\nsecrets = [\"team-a\"]\n"
+        ),
+    )
+    .unwrap();
+    let file = repository().join("plugins/dist/examples/prometheus-query.wasm");
+    let seen = |token: &str| {
+        let config = json!({ "url": url, "query": "up", "critical": 1, "token": token }).to_string();
+        let settings = settings.to_str().unwrap();
+        let said = say(&[
+            "plugin",
+            "test",
+            file.to_str().unwrap(),
+            "--json",
+            "--settings",
+            settings,
+            "--config",
+            &config,
+        ]);
+        let trial: Value =
+            serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{}{}", said.out, said.err));
+        trial["result"].clone()
+    };
+    // Without the secret the server gives 2.
+    let result = seen("team-a");
+    assert_eq!(result["status"], "up", "{result:#}");
+    let result = seen("team-b");
+    assert_eq!(result["reason"], "denied_by_policy", "{result:#}");
+    assert!(
+        result["message"]
+            .as_str()
+            .unwrap()
+            .contains("secrets = [\"team-b\"]"),
+        "{result:#}"
+    );
 }
 
 #[test]

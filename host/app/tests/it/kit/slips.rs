@@ -1,4 +1,4 @@
-//! What an author writes amiss is told as that, where no compiler tells it: in JavaScript and C.
+//! What an author writes amiss is told as that, where no compiler tells it: in JavaScript, Python and C.
 
 use super::{run, withheld::passes};
 use crate::support::{process::say, targets};
@@ -40,11 +40,67 @@ for (const [call, wanted] of [
   assert.match(ended.message, wanted);
 }
 
+const cut = await check(() => up(String(http.get('http://a.test/', { maxBodyBytes: 5 }).body.length)), { http: () => ({ body: 'x'.repeat(10) }) });
+assert.match(cut.message, /larger than/);
+const part = await check(() => up(String(http.get('http://a.test/', { maxBodyBytes: 5 }).part.length)), { http: () => ({ body: 'x'.repeat(10) }) });
+assert.equal(part.message, '5');
+
 const login = async () => http.get('http://a.test/');
 await assert.rejects(check(() => { login(); return up('well'); }), /a promise failed that nobody awaits: access denied/);
 assert.equal((await check(async () => { await login(); return up('well'); })).error, 'denied');
 await assert.rejects(check(() => up('well'), { htpp: () => ({}) }), /the script: `htpp` is unknown/);
 ";
+
+const PYTHON: &str = r#"
+import sys
+sys.path[:0] = [".", "bindings"]
+from lapwing_plugin.testing import Reply, Script, run
+from lapwing_plugin import Capability, Plugin, http, up
+
+def made(check, **more):
+    plugin = Plugin("k", version="1.0.0", summary="")
+    plugin.kind("k", title="", summary="", schema={}, example={}, **more)(check)
+    return plugin.export()
+
+for slip, wanted in [
+    (lambda: Capability("net.http", "reads", scope="{config.url}"), "`scope` of a capability: expected a list of str, found '{config.url}'"),
+    (lambda: made(None, sensitive=("/token")), "`sensitive` of kind `k`: expected a list of str"),
+    (lambda: made(None, capabilities=(Capability("state", "keeps"))), "`capabilities` of kind `k`: expected a list of Capability"),
+]:
+    try:
+        slip()
+    except TypeError as told:
+        assert wanted in str(told), told
+    else:
+        raise AssertionError(f"{wanted}: was not told")
+
+def ended(check, body="x" * 10):
+    return run(made(check), "k", {}, Script(http=lambda request: Reply(body=body)))
+
+def looks(config, cx):
+    return up(http.get("http://a.test/", max_body_bytes=5).body.decode())
+
+def parts(config, cx):
+    return up(http.get("http://a.test/", max_body_bytes=5).part.decode())
+
+def imports(config, cx):
+    import no_such_module
+
+def decodes(config, cx):
+    return up(b"x".decode("no-such"))
+
+cut = ended(looks)
+assert cut.error == "Internal" and "larger than" in cut.message, cut
+assert ended(parts).message == "xxxxx"
+assert ended(looks, "xx").message == "xx"
+assert "at the top of plugin.py" in ended(imports).message
+assert "import encodings.no_such at the top" in ended(decodes).message
+"#;
+
+#[test]
+fn a_slip_is_told_in_python() {
+    passes("python3", &["-B", "-c", PYTHON], "sdk/python");
+}
 
 #[test]
 fn a_slip_is_told_in_javascript() {

@@ -131,9 +131,14 @@ async fn a_tcp_service_in_python() {
         test: "python3 -m unittest",
         validate: &[
             ("import Capability, Plugin,", "import Capability, Plugin, Problem,"),
+            // Codecs are there in the component, where there is no file to import them from.
+            (
+                "plugin = Plugin(",
+                "def told():\n    for name in (\"windows-1252\", \"iso-8859-15\", \"koi8-r\", \"utf-16\", \"cp437\", \"idna\"):\n                         \"a\".encode(name).decode(name)\n    return \"is all spaces\"\n\n\nplugin = Plugin(",
+            ),
             (
                 "    capabilities=",
-                "    validate=lambda config: [] if config[\"expect\"].strip() else [Problem(\"is all spaces\", \"/expect\")],\n    capabilities=",
+                "    validate=lambda config: [] if config[\"expect\"].strip() else [Problem(told(), \"/expect\")],\n    capabilities=",
             ),
         ],
     })

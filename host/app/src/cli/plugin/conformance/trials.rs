@@ -98,9 +98,10 @@ pub(crate) async fn all(
     trials.extend(warnings.map(|warning| Trial {
         kind: None,
         name: "says what it means".to_owned(),
-        verdict: Verdict::Note {
-            seen: warning.clone(),
-        },
+        verdict: Verdict::fail(
+            warning.clone(),
+            "mend the description: it promises what it does not keep",
+        ),
     }));
     // A configuration is that of one kind.
     let kinds = if trying.kind.is_some() || trying.given.is_some() {
