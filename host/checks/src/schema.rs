@@ -186,12 +186,11 @@ impl Schema {
                 join(&field, property.as_str().unwrap_or_default()),
                 "is missing".to_owned(),
             ),
-            ValidationErrorKind::Format { format } if !secret && format == DURATION_FORMAT => {
-                let text = error.instance();
-                one(
-                    field,
-                    format!("{text} is not a duration such as `500ms`, `10s` or `1m 30s`"),
-                )
+            ValidationErrorKind::Format { .. } | ValidationErrorKind::Type { .. }
+                if !secret && told_by_format(&self.source, at).is_some() =>
+            {
+                let (value, expected) = (error.instance(), told_by_format(&self.source, at));
+                one(field, format!("{value} is not {}", expected.unwrap_or_default()))
             }
             ValidationErrorKind::Format { format } if !secret && parse_error(format, "").is_some() => {
                 let text = error.instance().as_str().unwrap_or_default();
@@ -227,6 +226,16 @@ impl Schema {
                 None => one(field, error.to_string()),
             },
         }
+    }
+}
+
+/// What a value is expected to be by the `format` beside the keyword at `path` of the schema, or at it.
+fn told_by_format(schema: &Value, path: &str) -> Option<&'static str> {
+    let (parent, _) = path.rsplit_once('/')?;
+    match schema.pointer(parent)?.get("format")?.as_str()? {
+        DURATION_FORMAT => Some("a duration such as `500ms`, `10s` or `1m 30s`"),
+        "uri" => Some("a URL with its scheme, such as `https://example.com/`"),
+        _ => None,
     }
 }
 
@@ -414,11 +423,11 @@ mod tests {
             "required": ["port"],
             "$defs": { "Item": {
                 "type": "object",
-                "properties": { "every": { "type": "string", "format": DURATION_FORMAT }, "name": { "type": "string" } },
+                "properties": { "every": { "type": "string", "format": DURATION_FORMAT }, "at": { "type": "string", "format": "uri" }, "name": { "type": "string" } },
                 "additionalProperties": false,
             } },
         });
-        let value = json!({ "list": [{ "every": "10s" }, { "every": "soon", "nmae": 1, "name": 2 }] });
+        let value = json!({ "list": [{ "every": "10s" }, { "every": "soon", "nmae": 1, "name": 2 }, { "every": 5, "at": "a.test/" }] });
         let found = faults(&schema, &value, "config");
         let expected = [
             (
@@ -428,7 +437,15 @@ mod tests {
             ("config.list[1].name", "2 is not a string"),
             (
                 "config.list[1].nmae",
-                "unknown field, expected one of `every`, `name`; did you mean `name`?",
+                "unknown field, expected one of `every`, `at`, `name`; did you mean `name`?",
+            ),
+            (
+                "config.list[2].at",
+                "\"a.test/\" is not a URL with its scheme, such as `https://example.com/`",
+            ),
+            (
+                "config.list[2].every",
+                "5 is not a duration such as `500ms`, `10s` or `1m 30s`",
             ),
             ("config.port", "is missing"),
         ];

@@ -37,7 +37,7 @@ fn every_fault_is_printed_at_once_with_file_field_and_expectation() {
         "worker.concurrency: expected 1 to 1000000",
         "worker.grace: \"soon\" is not a duration",
         "worker.colour: unknown field, expected one of `concurrency`, `grace`",
-        "monitors[0].interval: 10 is not a string",
+        "monitors[0].interval: 10 is not a duration such as `500ms`, `10s` or `1m 30s`",
         "monitors[1].name: is missing",
         "monitors[1].nmae: unknown field, expected one of `id`, `name`, `kind`",
     ] {
