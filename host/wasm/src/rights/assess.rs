@@ -217,7 +217,7 @@ mod tests {
         );
         let typo = missing(capability("net.tpc", &["10.0.0.1:25"], false), "{}");
         assert!(
-            typo[0].contains("`net.tpc` is nothing this worker knows (did you mean `net.tcp`?)"),
+            typo[0].contains("`net.tpc`, which is nothing this worker knows (did you mean `net.tcp`?)"),
             "{typo:?}"
         );
         assert_eq!(
