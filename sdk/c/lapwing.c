@@ -493,19 +493,28 @@ bool lw_write(lw_run *run, lw_connection connection, const void *data, size_t le
   return true;
 }
 
+// What was read, and frees it; NULL when that failed.
+static char *received(lw_run *run, bool read, plugin_list_u8_t *bytes, lapwing_plugin_net_types_net_error_t *error) {
+  if (!read) {
+    failed(run, error, NULL);
+    return NULL;
+  }
+  char *text = zeroed(bytes->ptr, bytes->len);
+  plugin_list_u8_free(bytes);
+  return text;
+}
+
 char *lw_read_line(lw_run *run, lw_connection connection, uint32_t max) {
   if (run->broken) return NULL;
   plugin_list_u8_t end = {.ptr = (uint8_t *)"\n", .len = 1}, line;
   lapwing_plugin_net_types_net_error_t error;
-  if (!lapwing_plugin_tcp_method_connection_read_until(connection, &end, max, lw_timeout(), &line, &error)) {
-    failed(run, &error, NULL);
-    return NULL;
-  }
+  bool read = lapwing_plugin_tcp_method_connection_read_until(connection, &end, max, lw_timeout(), &line, &error);
+  char *text = received(run, read, &line, &error);
+  if (!text) return NULL;
   size_t length = line.len;
-  if (length && line.ptr[length - 1] == '\n') length--;
-  if (length && line.ptr[length - 1] == '\r') length--;
-  char *text = zeroed(line.ptr, length);
-  plugin_list_u8_free(&line);
+  if (length && text[length - 1] == '\n') length--;
+  if (length && text[length - 1] == '\r') length--;
+  text[length] = 0;
   return text;
 }
 
@@ -513,13 +522,8 @@ char *lw_read_exact(lw_run *run, lw_connection connection, uint32_t length) {
   if (run->broken) return NULL;
   plugin_list_u8_t bytes;
   lapwing_plugin_net_types_net_error_t error;
-  if (!lapwing_plugin_tcp_method_connection_read_exact(connection, length, lw_timeout(), &bytes, &error)) {
-    failed(run, &error, NULL);
-    return NULL;
-  }
-  char *text = zeroed(bytes.ptr, bytes.len);
-  plugin_list_u8_free(&bytes);
-  return text;
+  bool read = lapwing_plugin_tcp_method_connection_read_exact(connection, length, lw_timeout(), &bytes, &error);
+  return received(run, read, &bytes, &error);
 }
 
 char *lw_read(lw_run *run, lw_connection connection, uint32_t max, size_t *length) {
@@ -527,13 +531,9 @@ char *lw_read(lw_run *run, lw_connection connection, uint32_t max, size_t *lengt
   if (run->broken) return NULL;
   plugin_list_u8_t bytes;
   lapwing_plugin_net_types_net_error_t error;
-  if (!lapwing_plugin_tcp_method_connection_read(connection, max, lw_timeout(), &bytes, &error)) {
-    failed(run, &error, NULL);
-    return NULL;
-  }
-  *length = bytes.len;
-  char *text = zeroed(bytes.ptr, bytes.len);
-  plugin_list_u8_free(&bytes);
+  bool read = lapwing_plugin_tcp_method_connection_read(connection, max, lw_timeout(), &bytes, &error);
+  char *text = received(run, read, &bytes, &error);
+  if (text) *length = bytes.len;
   return text;
 }
 

@@ -35,8 +35,6 @@ struct Plugins {
     data: Arc<Data>,
     /// The file of `data`.
     decisions: Option<PathBuf>,
-    /// The plugins that the settings file grants something.
-    granted: Vec<String>,
     /// Set once every file that was there at the start is loaded or refused.
     folder: SetOnce<Folder>,
 }
@@ -59,7 +57,6 @@ impl Kinds {
             _ => {}
         }
         let decisions = settings.data.as_ref().map(|data| data.join("plugins.json"));
-        let granted = settings.grants.keys().cloned().collect();
         let data = Arc::new(Data::open(settings.data.as_deref())?);
         let host = PluginHost::new(settings)?;
         consent::enforce(host.custody(), &data);
@@ -71,7 +68,6 @@ impl Kinds {
                 host,
                 data,
                 decisions,
-                granted,
                 folder: SetOnce::new(),
             }),
         })
@@ -93,7 +89,6 @@ impl Kinds {
             path,
             host,
             data,
-            granted,
             folder,
             ..
         }) = &self.plugins
@@ -110,10 +105,8 @@ impl Kinds {
             folder: opened,
         });
         let there = self.plugins();
-        for name in granted
-            .iter()
-            .filter(|name| there.iter().all(|plugin| plugin.name != **name))
-        {
+        let granted = host.custody().grants().names();
+        for name in granted.filter(|name| there.iter().all(|plugin| plugin.name != *name)) {
             let (name, folder) = (one_line(name), path.display());
             tracing::warn!("`plugins.grants` has `{name}`, but no plugin in `{folder}` has that name");
         }

@@ -187,10 +187,9 @@ impl Schema {
                 "is missing".to_owned(),
             ),
             ValidationErrorKind::Format { .. } | ValidationErrorKind::Type { .. }
-                if !secret && told_by_format(&self.source, at).is_some() =>
+                if !secret && let Some(expected) = told_by_format(&self.source, at) =>
             {
-                let (value, expected) = (error.instance(), told_by_format(&self.source, at));
-                one(field, format!("{value} is not {}", expected.unwrap_or_default()))
+                one(field, format!("{} is not {expected}", error.instance()))
             }
             ValidationErrorKind::Format { format } if !secret && parse_error(format, "").is_some() => {
                 let text = error.instance().as_str().unwrap_or_default();
@@ -211,13 +210,12 @@ impl Schema {
                     one(field, format!("{value} is not {one_of}{}", words.join(", ")))
                 }
             },
-            ValidationErrorKind::Type { .. } if expected_type(&self.source, at).is_some() => {
+            ValidationErrorKind::Type { .. } if let Some(expected) = expected_type(&self.source, at) => {
                 let value = if secret {
                     "value".to_owned()
                 } else {
                     error.instance().to_string()
                 };
-                let expected = expected_type(&self.source, at).unwrap_or_default();
                 one(field, format!("{value} is not {expected}"))
             }
             _ => match bounds(&self.source, at) {

@@ -173,7 +173,7 @@ impl PluginExecutor {
             needs: self.sphere.needs().clone(),
             held: custody.grants().held(name, digest),
             targets: self.sphere.targets(&config.value, &config.filled),
-            secrets: self.sphere.secrets(&config.value).into(),
+            named_secrets: self.sphere.named_secrets(&config.value),
             unmarked: self.sphere.unmarked().places(&config.value),
             mask: self.sphere.mask(&config.value),
             custody: custody.clone(),

@@ -221,7 +221,13 @@ fn visible(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use lapwing_model::{Metric, Observation, Reason, SystemClock, WorkerIdentity};
+    use serde_json::Map;
+
     use super::*;
+    use crate::{admin::checks::adhoc, producer};
 
     #[test]
     fn columns_stay_in_line_whatever_is_in_them() {
@@ -243,23 +249,26 @@ mod tests {
         );
     }
 
+    /// What a run of nobody's monitor that saw this is told as.
+    fn shown(seen: Observation) -> String {
+        let task = producer::task(&adhoc("x", Map::new(), Duration::from_secs(1)), &SystemClock);
+        let nobody = WorkerIdentity {
+            name: "x".to_owned(),
+            region: None,
+        };
+        let now = task.scheduled_at.unwrap();
+        of_result(
+            &CheckResult::new(&task, &nobody, now, now, seen),
+            Console::new(true),
+        )
+    }
+
     #[test]
     fn that_a_plugin_timed_its_target_is_no_news() {
-        let monitor =
-            crate::admin::checks::adhoc("x", serde_json::Map::new(), std::time::Duration::from_secs(1));
-        let task = crate::producer::task(&monitor, &lapwing_model::SystemClock);
         let of = |claimed: Value| {
-            let mut seen = lapwing_model::Observation::unknown(lapwing_model::Reason::Internal, "x");
+            let mut seen = Observation::unknown(Reason::Internal, "x");
             seen.attributes.insert("plugin.claimed".to_owned(), claimed);
-            let nobody = lapwing_model::WorkerIdentity {
-                name: "x".to_owned(),
-                region: None,
-            };
-            let now = task.scheduled_at.unwrap();
-            of_result(
-                &CheckResult::new(&task, &nobody, now, now, seen),
-                Console::new(true),
-            )
+            shown(seen)
         };
         assert!(!of(json!(["latency"])).contains("claimed"));
         assert!(of(json!(["latency", "tls"])).contains("claimed"));
@@ -267,11 +276,8 @@ mod tests {
 
     #[test]
     fn a_measured_number_has_its_labels_and_unit() {
-        let monitor =
-            crate::admin::checks::adhoc("x", serde_json::Map::new(), std::time::Duration::from_secs(1));
-        let task = crate::producer::task(&monitor, &lapwing_model::SystemClock);
-        let mut seen = lapwing_model::Observation::up("x");
-        let metric = |unit: Option<&str>, labels: &[(&str, &str)]| lapwing_model::Metric {
+        let mut seen = Observation::up("x");
+        let metric = |unit: Option<&str>, labels: &[(&str, &str)]| Metric {
             name: "backlog".to_owned(),
             value: 2.5,
             unit: unit.map(ToOwned::to_owned),
@@ -284,15 +290,7 @@ mod tests {
             metric(None, &[]),
             metric(Some("jobs"), &[("queue", "a"), ("zone", "b")]),
         ];
-        let nobody = lapwing_model::WorkerIdentity {
-            name: "x".to_owned(),
-            region: None,
-        };
-        let now = task.scheduled_at.unwrap();
-        let shown = of_result(
-            &CheckResult::new(&task, &nobody, now, now, seen),
-            Console::new(true),
-        );
+        let shown = shown(seen);
         let lines: Vec<_> = shown.lines().skip(1).collect();
         assert_eq!(lines, ["  backlog  2.5", "  backlog{queue=a,zone=b}  2.5 jobs"]);
     }

@@ -40,7 +40,7 @@ async fn a_check_ends_with_the_exit_code_of_what_it_saw() {
         &json!({"host": "127.0.0.1", "port": closed.port()}).to_string(),
     ]);
     assert_eq!(refused.code, 1);
-    let result: Value = serde_json::from_str(&refused.out).unwrap();
+    let result: Value = refused.json();
     assert_eq!(
         (&result["status"], &result["reason"]),
         (&json!("down"), &json!("connection_refused"))
@@ -158,7 +158,7 @@ async fn a_plugin_kind_is_checked_like_any_other() {
         &config,
     ]);
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
-    let result: Value = serde_json::from_str(&said.out).unwrap();
+    let result: Value = said.json();
     assert_eq!(result["status"], "up");
     assert!(
         result["phases"]
@@ -173,7 +173,7 @@ fn kinds_lists_native_and_plugin_kinds() {
     let folder = plugins();
     let said = say(&["kinds", "--json", "--plugins", folder.to_str().unwrap()]);
     assert_eq!(said.code, 0, "{}", said.err);
-    let kinds: Vec<Value> = serde_json::from_str(&said.out).unwrap();
+    let kinds: Vec<Value> = said.json();
     let origin = |kind: &str| {
         kinds
             .iter()
@@ -221,7 +221,7 @@ fn inspect_shows_what_a_plugin_is() {
     let file = plugins().join("smtp.wasm");
     let said = say(&["plugin", "inspect", file.to_str().unwrap(), "--json"]);
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
-    let report: Value = serde_json::from_str(&said.out).unwrap();
+    let report: Value = said.json();
     assert_eq!(report["kinds"], json!(["smtp"]));
     assert_eq!(report["digest"].as_str().map(str::len), Some(64), "{report}");
     let kind = &report["executors"][0];

@@ -24,7 +24,7 @@ async fn a_test_run_shows_the_result_and_each_call_to_the_host() {
     }
 
     let json = say(&["plugin", "test", &file, "--config", &config, "--json"]);
-    let trial: Value = serde_json::from_str(&json.out).unwrap();
+    let trial: Value = json.json();
     assert_eq!(trial["result"]["status"], "up", "{trial}");
     let calls = trial["calls"].as_array().unwrap();
     let connect = calls.iter().find(|call| call["call"] == "tcp.connect").unwrap();
@@ -132,8 +132,7 @@ fn a_sound_plugin_conforms() {
         "--timeout",
         "700ms",
     ]);
-    let report: Value =
-        serde_json::from_str(&told.out).unwrap_or_else(|_| panic!("{}{}", told.out, told.err));
+    let report: Value = told.json();
     assert_eq!((told.code, &report["passed"]), (0, &json!(true)), "{report:#}");
     let trials = report["trials"].as_array().unwrap();
     assert_eq!(trials.len(), 20, "{report:#}");
@@ -204,8 +203,7 @@ fn a_bench_counts_every_run_and_how_it_ended() {
         "4",
         "--json",
     ]);
-    let figures: Value =
-        serde_json::from_str(&told.out).unwrap_or_else(|_| panic!("{}{}", told.out, told.err));
+    let figures: Value = told.json();
     assert_eq!((told.code, &figures["runs"]), (0, &json!(50)), "{figures}");
     assert_eq!(
         figures["endings"],
@@ -295,7 +293,7 @@ fn what_is_wrong_on_the_command_line_ends_with_64_and_says_what_to_change() {
 #[test]
 fn an_unfit_config_is_told_as_json_where_json_is_asked_for() {
     let said = say(&["plugin", "test", &plugin("smtp.wasm"), "--json"]);
-    let trial: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{}{}", said.out, said.err));
+    let trial: Value = said.json();
     assert_eq!(
         (said.code, &trial["result"]["reason"]),
         (64, &json!("invalid_config")),

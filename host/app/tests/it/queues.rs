@@ -305,7 +305,7 @@ async fn enqueue_waits_for_the_result_and_exits_by_it() {
         "--json",
     ]);
     assert_eq!(down.code, 1, "{}", down.err);
-    let result: Value = serde_json::from_str(&down.out).unwrap();
+    let result: Value = down.json();
     assert_eq!(result["reason"], "connection_refused");
     let unfit = stage.say(&["enqueue", "tcp", "--config", "{\"prot\": 1}"]);
     assert_eq!(unfit.code, 64);
@@ -403,7 +403,7 @@ fn the_settings_in_force_are_told_with_their_origin() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/queues/aegis.toml");
     let told = say(&["config", "--config", example, "--json"]);
     assert_eq!(told.code, 0, "{}", told.err);
-    let settings: Vec<Value> = serde_json::from_str(&told.out).unwrap();
+    let settings: Vec<Value> = told.json();
     let of = |field: &str| settings.iter().find(|setting| setting["field"] == field).unwrap();
     assert_eq!(of("queues[0].max_jobs")["value"], 15);
     assert_eq!(of("queues[1].job_timeout")["value"], "10m");

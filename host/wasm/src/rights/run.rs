@@ -11,7 +11,7 @@ use lapwing_checks::net::{
 };
 use lapwing_model::Clock;
 use serde_json::Value;
-use std::{collections::BTreeSet, fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 /// What rights one kind's runs can have at all, read when its plugin was loaded.
 #[derive(Debug)]
@@ -68,13 +68,14 @@ impl Sphere {
         mask
     }
 
-    /// The secrets that a run with `config` may ask for, by name.
-    pub(crate) fn secrets(&self, config: &Value) -> BTreeSet<String> {
+    /// The secrets that `config` names, for a run to ask for.
+    pub(crate) fn named_secrets(&self, config: &Value) -> Vec<String> {
         let need = self.needs.of(Right::Secret);
         let fields = need.iter().flat_map(|need| &need.secret_fields);
-        let named = fields.flat_map(|path| texts(config, path)).map(str::to_owned);
-        let fixed = need.iter().flat_map(|need| &need.secrets).cloned();
-        fixed.chain(named).collect()
+        fields
+            .flat_map(|path| texts(config, path))
+            .map(str::to_owned)
+            .collect()
     }
 
     pub(crate) fn needs(&self) -> &Arc<Needs> {
@@ -90,8 +91,8 @@ pub(crate) struct Rights {
     pub(crate) needs: Arc<Needs>,
     pub(crate) held: Arc<Held>,
     pub(crate) targets: Arc<[Target]>,
-    /// Names of the secrets it may ask for.
-    pub(crate) secrets: Arc<BTreeSet<String>>,
+    /// Secrets that its configuration names.
+    pub(crate) named_secrets: Vec<String>,
     /// What would be a target, had the schema marked it.
     pub(crate) unmarked: Arc<[scope::Unmarked]>,
     /// What must not be shown, as known before the run.
@@ -127,13 +128,15 @@ impl Rights {
             Some((name, secret)) => (name, Some(secret)),
             None => (capability, None),
         };
-        let Some(right) = Right::named(name).filter(|right| self.needs.of(*right).is_some()) else {
+        let Some((right, need)) = Right::named(name).and_then(|right| Some((right, self.needs.of(right)?)))
+        else {
             return false;
         };
         match right {
-            Right::Secret => self
+            Right::Secret => need
                 .secrets
                 .iter()
+                .chain(&self.named_secrets)
                 .filter(|known| secret.is_none_or(|wanted| wanted == **known))
                 .any(|name| self.may_use(name) && self.custody.secrets().has(name)),
             Right::State => self.held.grant.state,
@@ -205,10 +208,11 @@ impl Rights {
     }
 
     fn named(&self, name: &str, granted: bool, list: &str) -> Result<(), String> {
-        self.needs
+        let need = self
+            .needs
             .of(Right::Secret)
             .ok_or_else(|| undeclared(Right::Secret))?;
-        if !self.secrets.contains(name) {
+        if !need.secrets.contains(name) && !self.named_secrets.iter().any(|named| named == name) {
             return Err(format!(
                 "the plugin does not ask for it (its capability `{}` must name it in the scope)",
                 Right::Secret

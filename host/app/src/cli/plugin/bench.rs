@@ -1,6 +1,9 @@
 //! `lapwing plugin bench FILE`: what a run costs on this machine.
 
-use super::subject::{self, Subject};
+use super::{
+    retarget::retarget,
+    subject::{self, Subject},
+};
 use crate::{
     cli::{Exit, OneCheck, check},
     config::{Config, Environment},
@@ -99,12 +102,8 @@ pub(crate) fn main(args: &BenchArgs, environment: &Environment) -> anyhow::Resul
             kind: kind.clone(),
             // An address, so that no name is looked up.
             config: given.unwrap_or_else(|| {
-                subject::pointed(
-                    kind.info(),
-                    &subject::example(kind.info()),
-                    ([127, 0, 0, 1], 9).into(),
-                )
-                .0
+                let info = kind.info();
+                retarget(&info.schema, &subject::example(info), ([127, 0, 0, 1], 9).into()).0
             }),
             net,
             timeout: args.timeout,

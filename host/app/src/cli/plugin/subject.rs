@@ -2,7 +2,6 @@
 //!
 //! Used by `lapwing plugin test`, `conformance` and `bench`.
 
-use super::retarget::retarget;
 use crate::{
     admin::checks::adhoc,
     cli::{Usage, present},
@@ -19,7 +18,6 @@ use serde_json::{Map, Value};
 use std::{
     fs::File,
     io::{ErrorKind, Read},
-    net::SocketAddr,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -146,15 +144,6 @@ pub(crate) fn unfit(kind: &KindInfo, message: &str) -> anyhow::Error {
 pub(crate) fn example(kind: &KindInfo) -> Map<String, Value> {
     let example = kind.example.as_ref().and_then(Value::as_object);
     example.cloned().unwrap_or_default()
-}
-
-/// `config` pointed at `address`, and how many fields that changed.
-pub(crate) fn pointed(
-    kind: &KindInfo,
-    config: &Map<String, Value>,
-    address: SocketAddr,
-) -> (Map<String, Value>, usize) {
-    retarget(&kind.schema, config, address)
 }
 
 /// One run for nobody's monitor, begun.

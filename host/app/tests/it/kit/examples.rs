@@ -226,8 +226,7 @@ async fn a_monitor_names_the_secret_that_it_sends() {
             "--config",
             &config,
         ]);
-        let trial: Value =
-            serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{}{}", said.out, said.err));
+        let trial: Value = said.json();
         trial["result"].clone()
     };
     // Without the secret the server gives 2.

@@ -133,8 +133,7 @@ async fn a_slip_is_told_in_c() {
             .unwrap()
             .extend(more.as_object().cloned().unwrap_or_default());
         let said = say(&["plugin", "test", &file, "--json", "--config", &config.to_string()]);
-        let trial: Value =
-            serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{}{}", said.out, said.err));
+        let trial: Value = said.json();
         let result = &trial["result"];
         let told = format!("{} {} {}", result["status"], result["reason"], result["message"]);
         (told.replace('"', ""), trial["output"].to_string())

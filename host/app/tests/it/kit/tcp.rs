@@ -134,7 +134,7 @@ async fn a_tcp_service_in_python() {
             // Codecs are there in the component, where there is no file to import them from.
             (
                 "plugin = Plugin(",
-                "def told():\n    for name in (\"windows-1252\", \"iso-8859-15\", \"koi8-r\", \"utf-16\", \"cp437\", \"idna\"):\n                         \"a\".encode(name).decode(name)\n    return \"is all spaces\"\n\n\nplugin = Plugin(",
+                "def told():\n    for name in (\"windows-1252\", \"iso-8859-15\", \"koi8-r\", \"utf-16\", \"cp437\", \"idna\"):\n        \"a\".encode(name).decode(name)\n    return \"is all spaces\"\n\n\nplugin = Plugin(",
             ),
             (
                 "    capabilities=",

@@ -1,6 +1,7 @@
 //! `lapwing` as a child process that cannot outlive its test.
 
 use super::contract;
+use serde::de::DeserializeOwned;
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Command, ExitStatus, Stdio},
@@ -29,6 +30,14 @@ pub(crate) struct Said {
     pub code: i32,
     pub out: String,
     pub err: String,
+}
+
+impl Said {
+    /// What it printed, as JSON.
+    #[track_caller]
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("{}{}", self.out, self.err))
+    }
 }
 
 /// Runs `lapwing` to its end, which must come within a minute.

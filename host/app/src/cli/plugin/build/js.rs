@@ -1,6 +1,6 @@
 //! JavaScript: the SDK's own build script, with the tools its package file names.
 
-use super::tools::{Tools, ask, run};
+use super::tools::{Tools, recent, run};
 use crate::cli::plugin::kit;
 use anyhow::bail;
 use std::{path::Path, process::Command};
@@ -10,7 +10,9 @@ const NODE: &str = "Node.js 20 or later with npm (https://nodejs.org, or `apt-ge
 const TOOLS: &str = "componentize-js-0.23.0";
 
 pub(super) fn build(folder: &Path, output: &Path, tools: &Tools) -> anyhow::Result<()> {
-    recent()?;
+    let mut version = Command::new("node");
+    version.arg("--version");
+    recent(version, &[20], NODE)?;
     let installed = tools.ready(TOOLS, "400 MB, once", |folder| {
         for file in kit::JS_TOOLS {
             kit::put(&folder.join(file.path), file.bytes)?;
@@ -35,18 +37,6 @@ pub(super) fn build(folder: &Path, output: &Path, tools: &Tools) -> anyhow::Resu
         .arg(source)
         .arg(output);
     run(command, NODE)
-}
-
-/// Whether the Node.js that is found is as new as the tools want it.
-fn recent() -> anyhow::Result<()> {
-    let mut command = Command::new("node");
-    command.arg("--version");
-    let said = ask(command, NODE)?;
-    let major = said.trim_start_matches('v').split('.').next();
-    if major.and_then(|major| major.parse::<u32>().ok()) < Some(20) {
-        bail!("`node` is version {}; this needs {NODE}", said.trim());
-    }
-    Ok(())
 }
 
 fn npm(folder: &Path, verb: &[&str]) -> anyhow::Result<()> {

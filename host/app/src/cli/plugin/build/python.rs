@@ -1,6 +1,6 @@
 //! Python: `componentize-py` from PyPI.
 
-use super::tools::{PYTHON, Tools, ask, pip, python, run};
+use super::tools::{PYTHON, Tools, pip, python, recent, run};
 use anyhow::bail;
 use std::{
     ffi::OsStr,
@@ -14,7 +14,9 @@ pub(super) fn build(folder: &Path, output: &Path, tools: &Tools) -> anyhow::Resu
     if !folder.join("plugin.py").is_file() {
         bail!("`{}` has no plugin.py", folder.display());
     }
-    recent()?;
+    let mut version = python();
+    version.args(["-c", "import sys; print(*sys.version_info[:2], sep='.')"]);
+    recent(version, &[3, 11], PYTHON)?;
     let installed = tools.python(COMPONENTIZE, "80 MB, once")?;
     let packages = packages(folder)?;
     let mut command = python();
@@ -38,24 +40,6 @@ pub(super) fn build(folder: &Path, output: &Path, tools: &Tools) -> anyhow::Resu
     }
     command.arg("--output").arg(output);
     run(command, PYTHON)
-}
-
-/// Whether the Python that is found is as new as the tools and the SDK want it.
-fn recent() -> anyhow::Result<()> {
-    let mut command = python();
-    command.args(["-c", "import sys; print(*sys.version_info[:2])"]);
-    let said = ask(command, PYTHON)?;
-    let version: Vec<u32> = said
-        .split_whitespace()
-        .filter_map(|part| part.parse().ok())
-        .collect();
-    if version < vec![3, 11] {
-        bail!(
-            "`python3` is version {}; this needs {PYTHON}",
-            said.trim().replace(' ', ".")
-        );
-    }
-    Ok(())
 }
 
 /// The folder of what `requirements.txt` asks for, installed when that is newer; `None` when there is none.

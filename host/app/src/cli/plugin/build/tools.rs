@@ -131,6 +131,18 @@ pub(super) fn ask(mut command: Command, install: &str) -> anyhow::Result<String>
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Refuses a program whose version, as `command` prints it, is older than `least`; `install` tells what is needed.
+pub(super) fn recent(command: Command, least: &[u32], install: &str) -> anyhow::Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let said = ask(command, install)?;
+    let numbers = said.trim().trim_start_matches('v').split('.');
+    let version: Vec<u32> = numbers.map_while(|number| number.parse().ok()).collect();
+    if *version < *least {
+        bail!("`{program}` is version {}; this needs {install}", said.trim());
+    }
+    Ok(())
+}
+
 fn missing<T>(error: std::io::Error, program: &str, install: &str) -> anyhow::Result<T> {
     if error.kind() == ErrorKind::NotFound {
         bail!("`{program}` is not installed: please install {install}");

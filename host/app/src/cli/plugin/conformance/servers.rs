@@ -77,17 +77,6 @@ impl Manner {
             Self::Redirects => "redirects to itself",
         }
     }
-
-    /// The HTTP answer of one that speaks it: status line and more of the head, content type, body.
-    fn answer(self) -> Option<(&'static str, &'static str, &'static str)> {
-        match self {
-            Self::AnswersNull => Some(("200 OK", "application/json", "null")),
-            Self::AnswersHtml => Some(("200 OK", "text/html", "<!doctype html><title>Sign in</title>")),
-            Self::Fails => Some(("500 Internal Server Error", "text/plain", "")),
-            Self::Redirects => Some(("302 Found\r\nLocation: /", "text/plain", "")),
-            _ => None,
-        }
-    }
 }
 
 /// A running server; dropping it ends it.
@@ -160,22 +149,33 @@ async fn treat(mut stream: TcpStream, manner: Manner) -> io::Result<()> {
             stream.write_all(b"2").await?;
             tokio::time::sleep(Duration::from_millis(20)).await;
         },
-        Manner::AnswersNull | Manner::AnswersHtml | Manner::Fails | Manner::Redirects => {
-            if stream.read(&mut [0; 1 << 10]).await? == 0 {
-                return Ok(());
-            }
-            let Some((status, content, body)) = manner.answer() else {
-                return Ok(());
-            };
-            let length = body.len();
-            let head =
-                format!("HTTP/1.1 {status}\r\nContent-Type: {content}\r\nContent-Length: {length}\r\n");
-            let answer = format!("{head}Connection: close\r\n\r\n{body}");
-            stream.write_all(answer.as_bytes()).await?;
-            stream.shutdown().await?;
-            hold(&mut stream).await;
+        Manner::AnswersNull => http(&mut stream, "200 OK", "application/json", "null").await?,
+        Manner::AnswersHtml => {
+            http(
+                &mut stream,
+                "200 OK",
+                "text/html",
+                "<!doctype html><title>Sign in</title>",
+            )
+            .await?;
         }
+        Manner::Fails => http(&mut stream, "500 Internal Server Error", "text/plain", "").await?,
+        Manner::Redirects => http(&mut stream, "302 Found\r\nLocation: /", "text/plain", "").await?,
     }
+    Ok(())
+}
+
+/// Answers what comes first, with this status line (and more of the head), type and body.
+async fn http(stream: &mut TcpStream, status: &str, content: &str, body: &str) -> io::Result<()> {
+    if stream.read(&mut [0; 1 << 10]).await? == 0 {
+        return Ok(());
+    }
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {content}\r\nContent-Length: {length}\r\n");
+    let answer = format!("{head}Connection: close\r\n\r\n{body}");
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    hold(stream).await;
     Ok(())
 }
 

@@ -7,7 +7,10 @@ use super::{
 use crate::{
     cli::{
         Usage,
-        plugin::subject::{self, Subject},
+        plugin::{
+            retarget::retarget,
+            subject::{self, Subject},
+        },
     },
     config::Config,
     role::Role,
@@ -144,7 +147,7 @@ async fn of_kind(
     };
     add("every setting is explained", explained(&info.schema));
     // An address of its own, so that no name is looked up.
-    let (nowhere, marked) = subject::pointed(info, &config, ([127, 0, 0, 1], 9).into());
+    let (nowhere, marked) = retarget(&info.schema, &config, ([127, 0, 0, 1], 9).into());
     add("target fields are marked", targets(marked));
     let (denied, took) = run(kind, nowhere, net(&EVERYWHERE)?, timeout).await;
     if denied.observation.reason == Some(Reason::InvalidConfig) {
@@ -159,7 +162,7 @@ async fn of_kind(
         let server = Server::start(manner)
             .await
             .context("cannot start a server on loopback")?;
-        let (config, _) = subject::pointed(info, &config, server.address);
+        let (config, _) = retarget(&info.schema, &config, server.address);
         let (result, took) = run(kind, config, net(&ELSEWHERE)?, timeout).await;
         add(
             &format!("the server {}", manner.as_str()),
