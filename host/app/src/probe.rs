@@ -42,11 +42,12 @@ impl Prober {
     /// Runs `task` once. Never fails, never panics, and ends at most 50 ms after the task's
     /// budget; at the start of the process once more as long, where the kind's plugin is still being compiled. Cancel safe.
     pub(crate) async fn run(&self, task: &Arc<Task>) -> CheckResult {
-        *self.run_as(task, false).await.result
+        *self.run_as(task, None, false).await.result
     }
 
-    /// As [`Self::run`], for a worker: with `load_test`, there are the kinds of load tests, too.
-    pub(crate) async fn run_as(&self, task: &Arc<Task>, load_test: bool) -> Run {
+    /// As [`Self::run`], for a worker: for the monitor of that `queue`; with `load_test`, there are the kinds of load tests,
+    /// too.
+    pub(crate) async fn run_as(&self, task: &Arc<Task>, queue: Option<Arc<str>>, load_test: bool) -> Run {
         let started_at = self.clock.now();
         let outcome = if task.under_maintenance {
             Ok(Observation::unknown(
@@ -56,7 +57,7 @@ impl Prober {
         } else {
             // What is still being compiled is waited for as long as the check might take, and does not shorten it.
             let _ = tokio::time::timeout(task.budget(), self.kinds.settled(&task.monitor.kind)).await;
-            let guarded = AssertUnwindSafe(self.try_probe(task, load_test))
+            let guarded = AssertUnwindSafe(self.try_probe(task, queue, load_test))
                 .catch_unwind()
                 .await;
             guarded.unwrap_or_else(|panic| Err(panicked(task, &*panic)))
@@ -91,12 +92,18 @@ impl Prober {
         Err(CheckError::unfit(&faults))
     }
 
-    async fn try_probe(&self, task: &Arc<Task>, load_test: bool) -> Result<Observation, CheckError> {
+    async fn try_probe(
+        &self,
+        task: &Arc<Task>,
+        queue: Option<Arc<str>>,
+        load_test: bool,
+    ) -> Result<Observation, CheckError> {
         let executor = self.kinds.executor_as(&task.monitor.kind, load_test)?;
         let budget = task.budget();
         let deadline = Instant::now() + budget;
         let context = ProbeContext {
             task: task.clone(),
+            queue,
             deadline,
             net: self.net.clone(),
             clock: self.clock.clone(),

@@ -67,6 +67,7 @@ pub(crate) fn task(monitor: &Monitor, clock: &dyn Clock) -> Task {
         check_cert_expiry: false,
         proxy: None,
         last_heartbeat: None,
+        nameless: false,
     }
 }
 

@@ -160,10 +160,11 @@ impl Worker {
             debug!("task is stale; the next one is due");
             return log_lost(lease.ack().await);
         }
+        let whose = (!task.nameless).then(|| queue.settings.name.as_str().into());
         let run = {
             let _running = (self.metrics.running(), queue.tally.running());
             tokio::select! {
-                run = self.prober.run_as(&task, load) => run,
+                run = self.prober.run_as(&task, whose, load) => run,
                 () = abort.cancelled() => return log_lost(lease.requeue().await),
                 () = lease.cancelled() => {
                     info!("cancelled by request; no result");

@@ -52,6 +52,9 @@ pub trait Check: Send + Sync + 'static {
 pub struct ProbeContext {
     /// The task being run: the monitor, the proxy, the attempt.
     pub task: Arc<Task>,
+    /// The queue it came from, among whose monitors its id is one; `None` where it is nobody's, and nothing of the run is
+    /// kept for another.
+    pub queue: Option<Arc<str>>,
     /// When the run must have ended.
     pub deadline: Instant,
     /// The door to the network.

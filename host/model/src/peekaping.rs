@@ -126,6 +126,7 @@ pub fn parse_task(payload: &[u8]) -> Result<Task, ParseError> {
         check_cert_expiry: payload.check_cert_expiry,
         proxy: payload.proxy.map(Cow::into_owned),
         last_heartbeat: payload.last_heartbeat.map(Cow::into_owned),
+        nameless: false,
     })
 }
 

@@ -27,6 +27,8 @@ pub struct Task {
     pub proxy: Option<Proxy>,
     /// The monitor's newest stored result (`push` only).
     pub last_heartbeat: Option<Heartbeat>,
+    /// It named no monitor: `monitor.id` is the queue's word for the task, and the next run's is another.
+    pub nameless: bool,
 }
 
 impl Task {

@@ -94,6 +94,7 @@ impl TaskMessage {
     /// The task it means, where `enqueued_at` is when it was put on the queue and `id` names it there.
     pub fn into_task(self, id: &str, enqueued_at: Timestamp) -> Task {
         Task {
+            nameless: self.id.is_none(),
             monitor: Monitor {
                 id: self.id.unwrap_or_else(|| id.to_owned()),
                 name: self.name.unwrap_or_else(|| self.kind.clone()),

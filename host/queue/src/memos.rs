@@ -10,6 +10,9 @@ use std::time::Duration;
 /// How long to wait for a connection, and again for an answer.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// Most bytes that are read of a memo: others can write to the same Redis.
+const MOST: usize = 1 << 20;
+
 /// The memos in one Redis. Connects when it is first used, and again when it has to.
 pub struct Memos(Link);
 
@@ -19,9 +22,14 @@ impl Memos {
         Self(Link::new(server, PATIENCE))
     }
 
-    /// The memo called `key`. Cancel safe.
+    /// The memo called `key`, of one that is larger the first 1 MiB. Cancel safe.
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, QueueError> {
-        self.0.command(cmd("GET").arg(name(key))).await
+        let mut command = cmd("GETRANGE");
+        let memo: Vec<u8> = self
+            .0
+            .command(command.arg(name(key)).arg(0).arg(MOST - 1))
+            .await?;
+        Ok(Some(memo).filter(|memo| !memo.is_empty()))
     }
 
     /// Keeps `memo` for `ttl` (whole seconds, at least one) from now on.

@@ -200,6 +200,7 @@ impl PluginExecutor {
             network: Some(Network {
                 net: cx.net.clone(),
                 worker: Handle::current(),
+                queue: cx.queue.clone(),
                 rights,
             }),
             stats: self.program.stats.clone(),
@@ -230,14 +231,15 @@ impl PluginExecutor {
     /// is to show what a first run does.
     fn tenant(&self, config: &Fit, rights: &Rights, cx: &ProbeContext, anew: bool) -> Option<(Tenant, u32)> {
         let most = self.program.max_reuse;
-        let monitor = &cx.task.monitor.id;
+        let queue = cx.queue.as_ref()?;
         let looked_at = rights.traced || cx.task.scheduled_at.is_none();
         let tired = self.tired.load(Relaxed) >= TIRED;
-        (most > 1 && !looked_at && !tired && !monitor.is_empty()).then(|| {
+        (most > 1 && !looked_at && !tired).then(|| {
             let place = Place {
                 digest: self.program.digest.clone(),
                 kind: self.kind.clone(),
-                monitor: monitor.clone(),
+                queue: queue.clone(),
+                monitor: cx.task.monitor.id.clone(),
             };
             let tenant = Tenant {
                 place,
@@ -273,12 +275,12 @@ impl PluginExecutor {
         record
             .limits
             .fetch_add(aside.limits + u64::from(at_limit), Relaxed);
-        let keeps = last && !cx.task.monitor.id.is_empty();
-        let memo = aside.memo.filter(|_| keeps).and_then(|memo| memo.changes());
-        if let (Some(memo), true) = (memo, verdict.conduct == Conduct::Well && verdict.result.is_ok()) {
+        let well = verdict.conduct == Conduct::Well && verdict.result.is_ok();
+        let memo = aside.memo.and_then(Result::ok).and_then(|memo| memo.changes());
+        if let (Some(queue), Some(memo), true) = (&cx.queue, memo, last && well) {
             let (plugin, monitor) = (&*self.program.name, &*cx.task.monitor.id);
             let (key, store) = (
-                memo::key(plugin, &self.kind, monitor),
+                memo::key(queue, plugin, &self.kind, monitor),
                 self.program.custody.state(),
             );
             let patience = COMMIT_TIMEOUT.min(cx.remaining());

@@ -56,6 +56,8 @@ pub(crate) struct Errand {
 pub(crate) struct Network {
     pub(crate) net: Net,
     pub(crate) worker: Handle,
+    /// The queue whose monitor it is; `None` keeps nothing for another run.
+    pub(crate) queue: Option<Arc<str>>,
     pub(crate) rights: Rights,
 }
 

@@ -7,7 +7,12 @@ mod flight;
 
 pub(crate) use flight::{Flight, Flights};
 
-use crate::{mask::Mask, memo::Memo, processor::Processor, trace::Trace};
+use crate::{
+    mask::Mask,
+    memo::{Away, Memo},
+    processor::Processor,
+    trace::Trace,
+};
 use lapwing_checks::net::NetError;
 use lapwing_model::{Phase, Reason, TlsInfo};
 use std::{
@@ -96,8 +101,8 @@ pub(crate) struct Entries {
 pub(crate) struct Aside {
     /// What must not be shown.
     pub(crate) mask: Mask,
-    /// What the monitor remembers, once the guest has asked.
-    pub(crate) memo: Option<Memo>,
+    /// What the monitor remembers, once the guest has asked; or that nobody could tell.
+    pub(crate) memo: Option<Result<Memo, Away>>,
     /// Calls refused for want of a right.
     pub(crate) refusals: u64,
     /// Quotas used up.

@@ -1,7 +1,8 @@
 //! What a monitor's runs remember: a few small values, read at first use, written after a good run.
 //!
 //! Best effort, as the interface says: whoever keeps it may lose it, and no verdict rests on it. Kept apart by
-//! (plugin, kind, monitor), so that no plugin reads another's and no monitor another's. Secrets are not kept: a later run
+//! (queue, plugin, kind, monitor), so that no plugin reads another's and no monitor another's, also where two producers
+//! give theirs the same ids. Secrets are not kept: a later run
 //! would not know them as such.
 
 mod store;
@@ -50,9 +51,13 @@ pub(crate) enum Excess {
     Quota,
 }
 
+/// The store did not say what it keeps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Away;
+
 /// The key of a monitor's memo in a store; unambiguous whatever the parts contain.
-pub(crate) fn key(plugin: &str, kind: &str, monitor: &str) -> String {
-    serde_json::Value::from_iter([plugin, kind, monitor]).to_string()
+pub(crate) fn key(queue: &str, plugin: &str, kind: &str, monitor: &str) -> String {
+    serde_json::Value::from_iter([queue, plugin, kind, monitor]).to_string()
 }
 
 impl Memo {
@@ -178,7 +183,10 @@ mod tests {
 
     #[test]
     fn keys_of_different_monitors_never_meet() {
-        assert_ne!(key("a", "b\",\"c", "d"), key("a", "b", "c\",\"d"));
-        assert_eq!(key("smtp", "smtp", "7"), r#"["smtp","smtp","7"]"#);
+        assert_ne!(key("q", "a", "b\",\"c", "d"), key("q", "a", "b", "c\",\"d"));
+        assert_eq!(
+            key("checks", "smtp", "smtp", "7"),
+            r#"["checks","smtp","smtp","7"]"#
+        );
     }
 }

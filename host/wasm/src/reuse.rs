@@ -45,6 +45,7 @@ pub(crate) struct Place {
     /// SHA-256 of the plugin's file, in hex.
     pub(crate) digest: Arc<str>,
     pub(crate) kind: Arc<str>,
+    pub(crate) queue: Arc<str>,
     pub(crate) monitor: String,
 }
 
@@ -179,6 +180,7 @@ mod tests {
             place: Place {
                 digest: "d".into(),
                 kind: "k".into(),
+                queue: "q".into(),
                 monitor: monitor.into(),
             },
             config: blake3::hash(b"{}"),
@@ -196,9 +198,10 @@ mod tests {
             (shelf.take(&tenant("a")), shelf.take(&tenant("a"))),
             (Some(1), None)
         );
-        let others: [fn(&mut Tenant); 6] = [
+        let others: [fn(&mut Tenant); 7] = [
             |tenant| tenant.place.digest = "e".into(),
             |tenant| tenant.place.kind = "l".into(),
+            |tenant| tenant.place.queue = "r".into(),
             |tenant| tenant.place.monitor = "b".into(),
             |tenant| tenant.config = blake3::hash(b"[]"),
             |tenant| tenant.held = Arc::default(),

@@ -2,7 +2,7 @@
 
 use crate::{
     support::{
-        eventually,
+        eventually, plugins,
         process::{Daemon, Said, lapwing, say},
         targets,
     },
@@ -81,6 +81,29 @@ async fn a_burst_drains_the_queue_and_ends_well() {
     assert!(worker.wait(SOON).success(), "{}", worker.log());
     assert_eq!(length(&mut redis, "lapwing:results").await, 50);
     assert_eq!(length(&mut redis, "lapwing:tasks").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_remember_for_monitors_and_not_for_single_tasks() {
+    let stage = Stage::new("[plugins.grants.fixtures]\nstate = true\n");
+    let folder = stage.folder.path().join("plugins");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(plugins().join("fixtures/steps.wasm"), folder.join("steps.wasm")).unwrap();
+    let mut redis = connect(&stage.redis).await;
+    let config = json!({"steps": [{"do": "set", "key": "k", "bytes": 5}]});
+    let kind = "fixture-steps-more";
+    add(&mut redis, kind, &config).await;
+    let task = json!({"kind": kind, "config": config, "id": "monitor-7"});
+    let mut named = redis::cmd("XADD");
+    named.arg(&["lapwing:tasks", "*", "task", &task.to_string()]);
+    let _: String = named.query_async(&mut redis).await.unwrap();
+    let mut worker = stage.worker(&["--burst", "--plugins", folder.to_str().unwrap()]);
+    assert!(worker.wait(SOON * 3).success(), "{}", worker.log());
+    assert_eq!(length(&mut redis, "lapwing:results").await, 2);
+    let mut keys = redis::cmd("KEYS");
+    let kept: Vec<String> = keys.arg("lapwing:state:*").query_async(&mut redis).await.unwrap();
+    let own = format!(r#"lapwing:state:["lapwing:tasks","fixtures","{kind}","monitor-7"]"#);
+    assert_eq!(kept, [own], "{}", worker.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,6 +66,7 @@ impl Probe {
         }
         ProbeContext {
             task: Arc::new(peekaping::parse_task(task.to_string().as_bytes()).unwrap()),
+            queue: None,
             deadline: Instant::now() + self.budget,
             net: self.net.clone(),
             clock: Arc::new(SystemClock),

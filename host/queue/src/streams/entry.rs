@@ -16,7 +16,8 @@ pub(super) fn read(fields: &Fields, entry: &str, at: Timestamp) -> Result<(Strin
         None => flat(fields)?,
     };
     let id = fields.text("id")?.filter(|id| !id.is_empty());
-    let task = message.into_task(id.unwrap_or(entry), at);
+    let mut task = message.into_task(id.unwrap_or(entry), at);
+    task.nameless &= id.is_none();
     let name = id.map_or_else(|| task.monitor.id.clone(), str::to_owned);
     Ok((name, task))
 }

@@ -41,6 +41,7 @@ pub(super) fn read(fields: &Fields, at: Timestamp) -> Result<(String, Task), Str
         check_cert_expiry: false,
         proxy: None,
         last_heartbeat: None,
+        nameless: false,
     };
     Ok((id, task))
 }

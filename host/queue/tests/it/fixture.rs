@@ -34,6 +34,7 @@ pub(crate) fn task(monitor: &str) -> Task {
         check_cert_expiry: true,
         proxy: None,
         last_heartbeat: None,
+        nameless: false,
     }
 }
 

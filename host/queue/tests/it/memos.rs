@@ -22,6 +22,14 @@ async fn a_memo_is_kept_with_its_time_and_forgotten() {
 }
 
 #[tokio::test]
+async fn of_what_is_no_memo_no_more_is_read_than_of_one() {
+    let redis = Redis::start().await;
+    let memos = Memos::new(&redis.server());
+    memos.set("a", &vec![7; (1 << 20) + 1], WEEK).await.unwrap();
+    assert_eq!(memos.get("a").await.unwrap(), Some(vec![7; 1 << 20]));
+}
+
+#[tokio::test]
 async fn without_redis_the_answer_is_a_quick_no_and_then_it_is_back() {
     let mut redis = Redis::start().await;
     let memos = Memos::new(&redis.server());

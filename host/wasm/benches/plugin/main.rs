@@ -267,10 +267,12 @@ fn context(net: Net, monitor: usize) -> ProbeContext {
         check_cert_expiry: false,
         proxy: None,
         last_heartbeat: None,
+        nameless: false,
     };
     let deadline = tokio::time::Instant::now() + budget;
     ProbeContext {
         task: Arc::new(task),
+        queue: Some("checks".into()),
         deadline,
         net,
         clock: Arc::new(SystemClock),

@@ -1,13 +1,14 @@
 //! `state`: a memo between runs of one monitor, read at first use; the executor has it kept after a good run.
 //!
 //! A refusal here does not count in the verdict: the interface promises nothing ("the host may lose it"), and what the
-//! target did does not depend on it. A run without a monitor (somebody tries something out) has a memo of its own, which
-//! goes with it.
+//! target did does not depend on it. A store that did not answer once is not asked again in the run: its waits would be
+//! taken for the target's. A run that is no monitor's (somebody tries something out; the task named none) has a memo of its
+//! own, which goes with it.
 
 use crate::{
     abi::v1::wit::state::{Host, StateError},
-    guest::{Guest, Network},
-    memo::{self, Excess, Memo},
+    guest::{Errand, Guest, Network},
+    memo::{self, Away, Excess, Memo},
 };
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -76,30 +77,54 @@ impl Guest {
             .network
             .as_ref()
             .filter(|network| network.rights.state());
-        let Some(Network { worker, rights, .. }) = network else {
+        let Some(Network {
+            worker,
+            rights,
+            queue,
+            ..
+        }) = network
+        else {
             return Err(StateError::AccessDenied);
         };
         let now = rights.clock.now().as_second();
         let known = self.ledger.entries().aside.memo.take();
-        let mut memo = if let Some(memo) = known {
-            memo
-        } else if self.errand.monitor.is_empty() {
-            Memo::default()
-        } else {
-            let key = memo::key(&self.errand.plugin, &self.errand.kind, &self.errand.monitor);
-            let store = rights.custody.state();
-            let patience = PATIENCE.min(self.time_left() / 4);
-            // Where its connections live.
-            let load = worker.spawn(async move { tokio::time::timeout(patience, store.load(&key)).await });
-            match AbortOnDropHandle::new(load).await {
-                Ok(Ok(Ok(kept))) => Memo::read(kept.as_deref(), now),
-                Ok(Ok(Err(why))) => return Err(StateError::Unavailable(why)),
-                Ok(Err(_)) => return Err(StateError::Unavailable("no answer in time".to_owned())),
-                Err(error) => return Err(StateError::Unavailable(error.to_string())),
+        let memo = match (known, queue) {
+            (Some(known), _) => known,
+            (None, None) => Ok(Memo::default()),
+            (None, Some(queue)) => {
+                let Errand {
+                    plugin,
+                    kind,
+                    monitor,
+                    ..
+                } = &self.errand;
+                let key = memo::key(queue, plugin, kind, monitor);
+                let store = rights.custody.state();
+                let patience = PATIENCE.min(self.time_left() / 4);
+                // Where its connections live.
+                let load =
+                    worker.spawn(async move { tokio::time::timeout(patience, store.load(&key)).await });
+                let why = match AbortOnDropHandle::new(load).await {
+                    Ok(Ok(Ok(kept))) => Ok(Memo::read(kept.as_deref(), now)),
+                    Ok(Ok(Err(why))) => Err(why),
+                    Ok(Err(_)) => Err("no answer in time".to_owned()),
+                    Err(error) => Err(error.to_string()),
+                };
+                // The store's words are the operator's: addresses are in them.
+                why.map_err(|why| {
+                    tracing::warn!(
+                        plugin = &**plugin,
+                        monitor.id = monitor,
+                        "a plugin's state cannot be told: {why}"
+                    );
+                    Away
+                })
             }
         };
-        let answer = work(&mut memo, now);
-        self.ledger.entries().aside.memo = Some(memo);
-        answer
+        let mut entries = self.ledger.entries();
+        match entries.aside.memo.insert(memo) {
+            Ok(memo) => work(memo, now),
+            Err(Away) => Err(StateError::Unavailable("its store did not answer".to_owned())),
+        }
     }
 }

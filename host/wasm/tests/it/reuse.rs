@@ -93,9 +93,15 @@ async fn nobody_finds_what_another_left() {
     bench.host.custody().grants().replace(grants);
     assert_eq!(count(&bench, ANSWER).await, 1, "another grant");
     assert_eq!(count(&bench, ANSWER).await, 2);
-    let unnamed = context_of("", PLENTY);
-    for _ in 0..2 {
-        assert_eq!(counted(&run_in(&bench, ANSWER, &unnamed).await), 1, "nobody's");
+    for (queue, counts) in [(None, [1, 1]), (Some("another".into()), [1, 2])] {
+        for count in counts {
+            let cx = ProbeContext {
+                queue: queue.clone(),
+                ..context(PLENTY)
+            };
+            let seen = run_in(&bench, ANSWER, &cx).await;
+            assert_eq!(counted(&seen), count, "nobody's, or another queue's: {queue:?}");
+        }
     }
 }
 

@@ -154,9 +154,11 @@ pub(crate) fn context_on(net: Net, monitor: &str, budget: Duration) -> ProbeCont
         check_cert_expiry: false,
         proxy: None,
         last_heartbeat: None,
+        nameless: false,
     };
     ProbeContext {
         task: Arc::new(task),
+        queue: Some("checks".into()),
         deadline: Instant::now() + budget,
         net,
         clock: Arc::new(SystemClock),

@@ -68,6 +68,7 @@ pub(crate) async fn test(plugin: Named, Asked(request): Asked<TestRequest>) -> R
     let monitor = checks::adhoc(&kind, request.config, timeout);
     let cx = ProbeContext {
         task: Arc::new(producer::task(&monitor, &*state.prober.clock)),
+        queue: None,
         deadline: Instant::now() + timeout,
         net: state.prober.net.clone(),
         clock: state.prober.clock.clone(),

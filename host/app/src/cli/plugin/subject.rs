@@ -161,6 +161,7 @@ impl Run {
             started: clock.now(),
             cx: ProbeContext {
                 task: Arc::new(producer::task(&adhoc(&kind.kind, config, timeout), &*clock)),
+                queue: None,
                 deadline: Instant::now() + timeout,
                 net,
                 clock,

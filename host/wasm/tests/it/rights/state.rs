@@ -6,7 +6,13 @@ use lapwing_checks::{BoxFuture, ProbeContext};
 use lapwing_model::{Status, Task};
 use lapwing_wasm::{SecretSource, Secrets, StateStore};
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 const MORE: &str = "fixture-steps-more";
 
@@ -21,11 +27,20 @@ fn monitor(id: &str) -> ProbeContext {
     }
 }
 
+/// The same for a monitor of that queue, or for nobody's.
+fn of_queue(queue: Option<&str>) -> ProbeContext {
+    ProbeContext {
+        queue: queue.map(Into::into),
+        ..monitor("a")
+    }
+}
+
 async fn run(steps: &Steps, id: &str, list: Value) -> String {
-    steps
-        .run_in(MORE, &json!({ "steps": list }), &monitor(id))
-        .await
-        .message
+    run_in(steps, &monitor(id), list).await
+}
+
+async fn run_in(steps: &Steps, cx: &ProbeContext, list: Value) -> String {
+    steps.run_in(MORE, &json!({ "steps": list }), cx).await.message
 }
 
 fn set(key: &str, bytes: usize) -> Value {
@@ -57,9 +72,28 @@ async fn a_monitor_remembers_and_another_knows_nothing() {
 async fn a_run_without_a_monitor_leaves_nothing_behind() {
     let steps = Steps::granted(json!({ "state": true })).await;
     for _ in 0..2 {
-        let said = run(&steps, "", json!([get("k"), set("k", 5), get("k")])).await;
-        assert_eq!(said, "nothing | set | 5 bytes");
+        let list = json!([get("k"), set("k", 5), get("k")]);
+        assert_eq!(
+            run_in(&steps, &of_queue(None), list).await,
+            "nothing | set | 5 bytes"
+        );
     }
+}
+
+#[tokio::test]
+async fn monitors_of_two_queues_may_have_the_same_id() {
+    let steps = Steps::granted(json!({ "state": true })).await;
+    for queue in ["one", "two"] {
+        let list = json!([get("k"), set("k", 5)]);
+        assert_eq!(
+            run_in(&steps, &of_queue(Some(queue)), list).await,
+            "nothing | set"
+        );
+    }
+    assert_eq!(
+        run_in(&steps, &of_queue(Some("one")), json!([get("k")])).await,
+        "5 bytes"
+    );
 }
 
 #[tokio::test]
@@ -132,12 +166,13 @@ async fn without_a_grant_there_is_none_and_that_is_no_outage() {
     );
 }
 
-/// A store that is away, or never answers.
-struct Broken(bool);
+/// A store that is away, or never answers; and how often it was asked.
+struct Broken(bool, Arc<AtomicUsize>);
 
 impl StateStore for Broken {
     fn load<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, String>> {
         let hangs = self.0;
+        self.1.fetch_add(1, Relaxed);
         Box::pin(async move {
             if hangs {
                 std::future::pending::<()>().await;
@@ -152,18 +187,17 @@ impl StateStore for Broken {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_changes_no_verdict() {
+async fn a_store_that_is_away_changes_no_verdict_and_is_asked_once() {
     let steps = Steps::granted(json!({ "state": true })).await;
-    for (hangs, part) in [(false, "it is away"), (true, "no answer in time")] {
-        steps.host.custody().set_state(Broken(hangs));
-        let seen = steps
-            .run_in(MORE, &json!({ "steps": [set("k", 1)] }), &monitor("a"))
-            .await;
+    for hangs in [false, true] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        steps.host.custody().set_state(Broken(hangs, asked.clone()));
+        let list = json!([set("k", 1), get("k"), get("l"), { "do": "delete", "key": "k" }]);
+        let seen = steps.run_in(MORE, &json!({ "steps": list }), &monitor("a")).await;
         assert_eq!(seen.status, Status::Up, "{seen:?}");
-        assert!(
-            seen.message.contains("Unavailable") && seen.message.contains(part),
-            "{}",
-            seen.message
-        );
+        let refused: Vec<_> = seen.message.split(" | ").collect();
+        let away = "StateError::Unavailable(\"its store did not answer\")";
+        assert_eq!(refused, [away; 4], "and none of the store's own words");
+        assert_eq!(asked.load(Relaxed), 1);
     }
 }
