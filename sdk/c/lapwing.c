@@ -436,6 +436,7 @@ const char *lw_body(lw_run *run, const lw_response *response) {
   if (run->broken) return NULL;
   if (!response->truncated) return response->body;
   lw_fail(run, LW_INTERNAL, "the body is larger than %d KiB", MAX_BODY_BYTES >> 10);
+  run->broken = true;
   return NULL;
 }
 

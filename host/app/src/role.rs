@@ -131,9 +131,8 @@ impl Role {
     /// fault with. Ends with the handle.
     pub(crate) fn plugins(&self, config: &Config) -> AbortOnDropHandle<()> {
         let (kinds, monitors) = (self.prober.kinds.clone(), config.monitors.clone());
-        let (mut faults, folder) = (Faults::of(config.file.as_ref()), config.plugins.clone());
+        let mut faults = Faults::of(config.file.as_ref());
         AbortOnDropHandle::new(tokio::spawn(async move {
-            let _ = tokio::task::spawn_blocking(move || admin::plugins::upload::sweep(&folder)).await;
             kinds.look_and_watch().await;
             review::monitors(&kinds, &monitors, &mut faults).await;
             if !faults.is_empty() {

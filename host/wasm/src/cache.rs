@@ -19,7 +19,7 @@ use std::{
     io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 use tempfile::{NamedTempFile, TempDir};
 use tokio::io::AsyncWriteExt;
@@ -27,10 +27,6 @@ use wasmtime::{Engine, component::Component};
 
 /// Version of the entries: of their format, and of how plugins are asked what they are. Another version's are other keys.
 const FORMAT: u32 = 3;
-/// Drafts older than this were left behind by a process that died.
-const STALE_DRAFT: Duration = Duration::from_hours(1);
-/// How drafts' names begin.
-const DRAFT: &str = ".draft-";
 
 /// What is known of one component's code.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,7 +91,7 @@ impl Cache {
             in_use: Mutex::default(),
             _temporary: temporary,
         };
-        cache.sweep_drafts();
+        private::sweep(&cache.folder, private::DRAFT);
         Ok(cache)
     }
 
@@ -174,7 +170,9 @@ impl Cache {
     }
 
     fn temp(&self) -> io::Result<NamedTempFile> {
-        tempfile::Builder::new().prefix(DRAFT).tempfile_in(&self.folder)
+        tempfile::Builder::new()
+            .prefix(private::DRAFT)
+            .tempfile_in(&self.folder)
     }
 
     fn unkept(&self, error: &io::Error) -> LoadError {
@@ -241,20 +239,6 @@ impl Cache {
                 })
             })
             .collect()
-    }
-
-    fn sweep_drafts(&self) {
-        let stale = |path: &Path| {
-            let age = fs::metadata(path)
-                .and_then(|metadata| metadata.modified())
-                .map(|at| at.elapsed());
-            matches!(age, Ok(Ok(age)) if age > STALE_DRAFT)
-        };
-        for file in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            if file.file_name().to_string_lossy().starts_with(DRAFT) && stale(&file.path()) {
-                let _ = fs::remove_file(file.path());
-            }
-        }
     }
 }
 

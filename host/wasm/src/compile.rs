@@ -107,7 +107,7 @@ impl Compiler {
     }
 
     fn start(&self) -> Result<Child, LoadError> {
-        let refuse = |why: String| LoadError::Compiler(format!("`{}` {why}", self.program.display()));
+        let refuse = |why: String| LoadError::CompilerLost(format!("`{}` {why}", self.program.display()));
         let job = serde_json::to_string(&self.job).map_err(|error| LoadError::Internal(error.to_string()))?;
         Command::new(&self.program)
             .args(["plugin", "compile", &job])
@@ -163,10 +163,12 @@ impl Compiler {
             return LoadError::CompileLimit(format!("{limit} MiB of memory (`plugins.compile.memory_mib`)"));
         }
         let said = crate::text::line(said.trim(), 300);
-        LoadError::Compiler(format!(
-            "{status}{}{said}",
-            if said.is_empty() { "" } else { ": " }
-        ))
+        let why = format!("{status}{}{said}", if said.is_empty() { "" } else { ": " });
+        if killed_by(rustix::process::Signal::KILL) {
+            LoadError::CompilerLost(why)
+        } else {
+            LoadError::Compiler(why)
+        }
     }
 }
 

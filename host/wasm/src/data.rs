@@ -1,16 +1,19 @@
 //! What operators decided, kept over restarts: plugins that are switched off, approvals, grants.
 //!
 //! One file, `plugins.json`, in a folder of this user alone; written whole, read again before each change, so that two
-//! processes of one user do not undo each other's. Approvals and grants are kept as they come: what they mean is known
-//! to who grants and asks.
+//! processes of one user do not undo each other's. When it goes away under a process, what it said still holds there, and is
+//! written again. Approvals and grants are kept as they come: what they mean is known to who grants and asks.
 
-use crate::cache::private;
+use crate::{
+    cache::private,
+    load::{LoadError, file},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::{self, Write},
+    fs::File,
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -22,6 +25,7 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Decisions {
+    /// 0 as long as nothing was read or written.
     version: u32,
     /// Plugins that must not serve, by name.
     disabled: BTreeSet<String>,
@@ -29,9 +33,6 @@ pub struct Decisions {
     /// switched off by.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     disabled_files: BTreeMap<String, String>,
-    /// Files that came by upload and that nobody has let serve yet: the SHA-256 in hex of each.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    uploaded: BTreeSet<String>,
     /// The plugin that each kind of each folder was last served by: a newcomer does not take it by being first after a
     /// restart.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -45,9 +46,7 @@ pub struct Decisions {
 impl Decisions {
     /// Whether the plugin `name` is off, or its file with the SHA-256 `digest` is.
     pub fn is_disabled(&self, name: &str, digest: &str) -> bool {
-        self.disabled.contains(name)
-            || self.disabled_files.contains_key(digest)
-            || self.uploaded.contains(digest)
+        self.disabled.contains(name) || self.disabled_files.contains_key(digest)
     }
 
     /// Switches the plugin `name` off, and each of its `files` whatever it calls itself from then on.
@@ -57,26 +56,12 @@ impl Decisions {
         self.disabled_files.extend(files);
     }
 
-    /// Keeps a file that was uploaded from serving until it is let serve. Others of its name are not concerned.
-    pub fn hold(&mut self, digest: &str) {
-        self.uploaded.insert(digest.to_owned());
-    }
-
-    /// As if it had not been uploaded.
-    pub fn release(&mut self, digest: &str) {
-        self.uploaded.remove(digest);
-    }
-
-    /// Switches the plugin `name` on again, its `files`, and all that were switched off with it. A file that was uploaded
-    /// comes with it only when it is the only one of that name: of several somebody has to say which was looked at.
+    /// Switches the plugin `name` on again, its `files`, and all that were switched off with it.
     pub fn enable(&mut self, name: &str, files: &[String]) {
         self.disabled.remove(name);
         self.disabled_files.retain(|_, by| by != name);
         for digest in files {
             self.disabled_files.remove(digest);
-        }
-        if let [only] = files {
-            self.uploaded.remove(only);
         }
     }
 
@@ -84,7 +69,6 @@ impl Decisions {
     pub fn enable_file(&mut self, name: &str, digest: &str) {
         self.disabled.remove(name);
         self.disabled_files.remove(digest);
-        self.uploaded.remove(digest);
     }
 }
 
@@ -137,9 +121,10 @@ impl Data {
                 return Ok(Self::in_memory());
             }
         }
+        private::sweep(folder, private::DRAFT);
         let file = folder.join("plugins.json");
         Ok(Self {
-            decisions: Mutex::new(Arc::new(read(&file)?)),
+            decisions: Mutex::new(Arc::new(read(&file)?.unwrap_or_default())),
             file: Some(file),
         })
     }
@@ -171,7 +156,7 @@ impl Data {
         let guard = File::create(file.with_extension("lock")).map_err(fault)?;
         rustix::fs::flock(&guard, rustix::fs::FlockOperation::LockExclusive)
             .map_err(|error| fault(error.into()))?;
-        let mut decisions = read(file)?;
+        let mut decisions = read(file)?.unwrap_or_else(|| Decisions::clone(&held));
         change(&mut decisions);
         decisions.version = VERSION;
         write(file, &decisions).map_err(fault)?;
@@ -185,7 +170,18 @@ impl Data {
             return Ok(false);
         };
         let mut held = self.lock();
-        let found = read(file)?;
+        let Some(found) = read(file)? else {
+            let had = held.version > 0;
+            drop(held);
+            if had {
+                tracing::warn!(
+                    "`{}` is gone; what it said still holds, and is written again",
+                    file.display()
+                );
+                self.change(|_| ())?;
+            }
+            return Ok(false);
+        };
         let new = **held != found;
         if new {
             *held = Arc::new(found);
@@ -198,25 +194,22 @@ impl Data {
     }
 }
 
-fn read(file: &Path) -> Result<Decisions, DataError> {
+/// `None`: there is no file.
+fn read(path: &Path) -> Result<Option<Decisions>, DataError> {
     let unknown = |why: String| DataError::Unknown {
-        path: file.to_owned(),
+        path: path.to_owned(),
         why,
     };
-    let bytes = match fs::read(file) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Decisions {
-                version: VERSION,
-                ..Decisions::default()
-            });
-        }
-        Err(source) => {
-            return Err(DataError::Io {
-                path: file.to_owned(),
-                source,
-            });
-        }
+    let fault = |source| DataError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    match file::open(path) {
+        Ok((mut file, _)) => file.read_to_end(&mut bytes).map_err(fault)?,
+        Err(LoadError::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(LoadError::Unreadable(error)) => return Err(fault(error)),
+        Err(other) => return Err(unknown(other.to_string())),
     };
     let decisions: Decisions = serde_json::from_slice(&bytes).map_err(|error| unknown(error.to_string()))?;
     if decisions.version != VERSION {
@@ -225,13 +218,15 @@ fn read(file: &Path) -> Result<Decisions, DataError> {
             decisions.version
         )));
     }
-    Ok(decisions)
+    Ok(Some(decisions))
 }
 
 /// Whole or not at all. Temporary files are for this user alone, and so is what they become.
 fn write(file: &Path, decisions: &Decisions) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
-    let mut draft = tempfile::Builder::new().prefix(".draft-").tempfile_in(folder)?;
+    let mut draft = tempfile::Builder::new()
+        .prefix(private::DRAFT)
+        .tempfile_in(folder)?;
     serde_json::to_writer_pretty(&mut draft, decisions)?;
     draft.write_all(b"\n")?;
     draft.as_file().sync_all()?;
@@ -243,7 +238,7 @@ fn write(file: &Path, decisions: &Decisions) -> io::Result<()> {
 mod tests {
     use super::*;
     use serde_json::json;
-    use std::os::unix::fs::MetadataExt;
+    use std::{fs, os::unix::fs::MetadataExt};
 
     #[test]
     fn decisions_outlive_the_process_and_are_for_its_user_alone() {
@@ -294,23 +289,24 @@ mod tests {
     }
 
     #[test]
-    fn an_uploaded_file_says_nothing_of_its_name_and_waits_for_its_digest() {
-        let mut decisions = Decisions::default();
-        let both = ["d1".to_owned(), "d2".to_owned()];
-        decisions.hold("d1");
-        assert!(decisions.is_disabled("smtp", "d1") && !decisions.is_disabled("smtp", "d2"));
-        decisions.disable("smtp", both.clone());
-        decisions.enable("smtp", &both);
-        assert!(
-            decisions.is_disabled("smtp", "d1"),
-            "nobody said that it is the one"
-        );
-        assert!(!decisions.is_disabled("smtp", "d2"));
-        decisions.enable_file("smtp", "d1");
-        assert_eq!(decisions, Decisions::default());
-        decisions.hold("d1");
-        decisions.enable("smtp", &both[..1]);
-        assert_eq!(decisions, Decisions::default(), "the only one of its name");
+    fn decisions_outlive_their_file_under_a_running_process() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("state");
+        let data = Data::open(Some(&folder)).unwrap();
+        assert!(!data.refresh().unwrap(), "there never was one");
+        assert!(!folder.join("plugins.json").exists());
+        data.change(|decisions| decisions.disable("smtp", [])).unwrap();
+        fs::remove_file(folder.join("plugins.json")).unwrap();
+        assert!(!data.refresh().unwrap());
+        assert!(data.decisions().is_disabled("smtp", "d"));
+        let again = Data::open(Some(&folder)).unwrap();
+        assert!(again.decisions().is_disabled("smtp", "d"), "written again");
+        fs::remove_file(folder.join("plugins.json")).unwrap();
+        data.change(|decisions| decisions.disable("imap", [])).unwrap();
+        assert!(data.decisions().is_disabled("smtp", "d"), "changed meanwhile");
+        fs::rename(&folder, root.path().join("away")).unwrap();
+        assert!(data.refresh().is_err() && data.change(|_| ()).is_err());
+        assert!(data.decisions().is_disabled("smtp", "d"), "the whole folder");
     }
 
     #[test]
@@ -328,5 +324,16 @@ mod tests {
             );
             assert_eq!(fs::read_to_string(&file).unwrap(), text);
         }
+        fs::remove_file(&file).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &file,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        let error = Data::open(Some(&folder)).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
     }
 }

@@ -9,6 +9,7 @@ mod choose;
 pub(crate) mod entry;
 pub(crate) mod look;
 mod scan;
+mod uploads;
 mod watch;
 
 pub use choose::{Approver, Candidate};
@@ -22,7 +23,7 @@ use crate::{
 use entry::Entry;
 use lapwing_checks::Registry;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, io,
     path::{Path, PathBuf},
     sync::{
@@ -30,6 +31,7 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
+use tempfile::NamedTempFile;
 use tokio::{
     sync::{Notify, watch as channel},
     time::{Instant, sleep_until},
@@ -66,6 +68,8 @@ struct Shared {
 struct Files {
     entries: BTreeMap<PathBuf, Entry>,
     pins: Pins,
+    /// The contents that were uploaded and that nobody has let serve yet, by SHA-256 in hex.
+    held: BTreeSet<String>,
     /// Numbers the loads: one that was overtaken has no say.
     loads: u64,
     /// The folder's device and inode; `None` until there is one.
@@ -99,6 +103,7 @@ impl PluginFolder {
             files: Mutex::new(Files {
                 entries: BTreeMap::new(),
                 pins: Pins::Absent,
+                held: BTreeSet::new(),
                 loads: 0,
                 folder: None,
                 fault: None,
@@ -124,19 +129,23 @@ impl PluginFolder {
         *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(AbortOnDropHandle::new(watching));
     }
 
-    /// Looks again now, tries again what was refused, and waits until every file has come to a conclusion. Files that
-    /// did not change are not loaded again. Cancel safe.
+    /// Looks again now, tries again what was refused, and waits until every file has come to a conclusion; two seconds for
+    /// those that are still being written. Files that did not change are not loaded again. Cancel safe.
     pub async fn reload(&self) -> io::Result<Vec<PluginReport>> {
+        let end = Instant::now() + scan::PATIENCE + scan::SETTLE;
         let mut due = self.shared.scan(true).await?;
         loop {
             let mut concluded = std::pin::pin!(self.shared.concluded.notified());
             // From here on a conclusion is not missed.
             concluded.as_mut().enable();
-            if !self.shared.is_busy() {
+            let now = Instant::now();
+            let awaits = |entry: &Entry| entry.is_awaited(end);
+            if !self.shared.files().entries.values().any(awaits) {
                 return Ok(self.reports());
             }
-            let due_or_poll = due.unwrap_or_else(|| Instant::now() + watch::POLL);
-            tokio::select! { () = concluded => {}, () = sleep_until(due_or_poll) => {} }
+            let next = due.unwrap_or(now + watch::POLL);
+            let next = if now < end { next.min(end) } else { next };
+            tokio::select! { () = concluded => {}, () = sleep_until(next) => {} }
             due = self.shared.scan(false).await?;
         }
     }
@@ -162,16 +171,19 @@ impl PluginFolder {
 
     /// Lets a plugin serve, or keeps it from serving, from now on and after restarts: all that has its name, and the
     /// files it has now by any name. Of several files of the name, one that was uploaded goes on waiting for
-    /// [`Self::enable_file`]. Blocks for a write of the data file.
+    /// [`Self::enable_file`]: somebody has to say which was looked at. Blocks for a write of the data file.
     pub fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), DataError> {
         let files = self.digests(name);
         self.shared.data.change(|decisions| {
             if enabled {
                 decisions.enable(name, &files);
             } else {
-                decisions.disable(name, files);
+                decisions.disable(name, files.iter().cloned());
             }
         })?;
+        if let ([only], true) = (&*files, enabled) {
+            self.release(only)?;
+        }
         self.decide();
         Ok(())
     }
@@ -186,8 +198,52 @@ impl PluginFolder {
         self.shared
             .data
             .change(|decisions| decisions.enable_file(name, digest))?;
+        self.release(digest)?;
         self.decide();
         Ok(true)
+    }
+
+    /// A file in the folder to write an upload to; no look at the folder sees it, and it is gone when it is dropped. Blocks.
+    pub fn draft(&self) -> io::Result<NamedTempFile> {
+        uploads::draft(self.path())
+    }
+
+    /// Makes a draft the plugin file `NAME.wasm`, marked beforehand by its SHA-256 (hex), so that from this folder it serves
+    /// for nobody until [`Self::set_enabled`] or [`Self::enable_file`]; not under any other name either. `Err` of
+    /// [`io::ErrorKind::AlreadyExists`]: there is such a file, and it stays. Blocks.
+    pub fn place(&self, draft: NamedTempFile, name: &str, digest: &str) -> io::Result<PathBuf> {
+        let target = self.path().join(format!("{name}.wasm"));
+        uploads::mark(self.path(), digest)?;
+        let Err(refused) = draft.persist_noclobber(&target) else {
+            return Ok(target);
+        };
+        // Who came first may have uploaded the same content, by another process: then it is that one's mark.
+        if refused.error.kind() != io::ErrorKind::AlreadyExists {
+            uploads::unmark(self.path(), digest)?;
+        }
+        Err(refused.error)
+    }
+
+    /// Removes what [`Self::place`] put there, and its mark. Blocks.
+    pub fn withdraw(&self, target: &Path, digest: &str) -> io::Result<()> {
+        std::fs::remove_file(target)?;
+        uploads::unmark(self.path(), digest)
+    }
+
+    /// Whether the content with this SHA-256 (hex) came to `folder` by upload, and nobody has let it serve yet. Blocks.
+    pub fn is_held(folder: &Path, digest: &str) -> bool {
+        uploads::is_marked(folder, digest)
+    }
+
+    /// Takes the mark of an upload away.
+    fn release(&self, digest: &str) -> Result<(), DataError> {
+        let mut files = self.shared.files();
+        uploads::unmark(self.path(), digest).map_err(|source| DataError::Io {
+            path: uploads::path(self.path(), digest),
+            source,
+        })?;
+        files.held.remove(digest);
+        Ok(())
     }
 
     /// Of the files that call themselves so.
@@ -222,10 +278,6 @@ impl PluginFolder {
 impl Shared {
     fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_busy(&self) -> bool {
-        self.files().is_busy()
     }
 }
 

@@ -87,6 +87,9 @@ pub enum LoadError {
     /// The process that compiles cannot do its work.
     #[error("the compiler process failed: {0}")]
     Compiler(String),
+    /// The process that compiles cannot be started, or somebody killed it: often for the machine's memory.
+    #[error("the compiler process failed: {0}")]
+    CompilerLost(String),
     /// The process that compiles refused it; the text is that of one of the others.
     #[error("{0}")]
     Unfit(String),
@@ -118,6 +121,16 @@ pub enum LoadError {
     /// A fault of ours.
     #[error("the plugin host failed: {0}")]
     Internal(String),
+}
+
+impl LoadError {
+    /// Whether the same file may be fit another time: it is our trouble, or the machine's.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreadable(_) | Self::CompilerLost(_) | Self::Internal(_)
+        )
+    }
 }
 
 /// What loading needs.

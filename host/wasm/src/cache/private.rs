@@ -4,7 +4,13 @@ use std::{
     fmt, fs, io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::Path,
+    time::Duration,
 };
+
+/// How the names of files begin that are not whole yet.
+pub(crate) const DRAFT: &str = ".draft-";
+/// The age at which they never will be.
+const STALE: Duration = Duration::from_hours(1);
 
 /// Why a folder is not used.
 #[derive(Debug)]
@@ -53,10 +59,26 @@ pub(crate) fn folder(folder: &Path) -> Result<(), Refusal> {
     }
     way_to(folder, me)?;
     tempfile::Builder::new()
-        .prefix(".draft-")
+        .prefix(DRAFT)
         .tempfile_in(folder)
         .map(drop)
         .map_err(|error| Refusal::Absent(format!("folder `{name}` cannot be written: {error}")))
+}
+
+/// Removes the files of `folder` whose names begin so and that nobody has touched for an hour: who wrote them is gone. Blocks.
+pub(crate) fn sweep(folder: &Path, prefix: &str) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(prefix);
+        let modified = entry
+            .metadata()
+            .ok()
+            .filter(fs::Metadata::is_file)
+            .and_then(|facts| facts.modified().ok());
+        let age = modified.and_then(|at| at.elapsed().ok());
+        if ours && age.is_some_and(|age| age > STALE) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Whether nobody but root, who runs this, and `keeper`, who may own `folder`, can put another folder in its place. Blocks.
@@ -151,6 +173,24 @@ mod tests {
                 why.is_none_or(|why| why.contains(&*open.to_string_lossy()) && why.contains("mode 777"));
             assert!(named, "the folder above is named");
         }
+    }
+
+    #[test]
+    fn only_old_drafts_are_swept_away() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, age) in [
+            (".draft-old", STALE * 2),
+            (".draft-new", Duration::ZERO),
+            ("smtp.wasm", STALE * 2),
+        ] {
+            let file = fs::File::create(folder.path().join(name)).unwrap();
+            let now = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(now - age).unwrap();
+        }
+        sweep(folder.path(), DRAFT);
+        let there = |name: &str| folder.path().join(name).exists();
+        assert!(!there(".draft-old") && there(".draft-new") && there("smtp.wasm"));
+        sweep(&folder.path().join("nowhere"), DRAFT);
     }
 
     #[test]

@@ -57,17 +57,22 @@ impl Shared {
         let mut groups: BTreeMap<String, Vec<Choice>> = BTreeMap::new();
         let decisions = self.data.decisions();
         let required = self.host.requires_pins();
-        let pins = files.pins.clone();
+        let (pins, held) = (files.pins.clone(), files.held.clone());
         for (path, entry) in &mut files.entries {
             let allowed = |loaded: &Loaded| {
                 let pinned = pins.judge(path, &loaded.digest, required);
                 pinned.map_err(|error| Standing::Barred(error.to_string()))?;
-                if decisions.is_disabled(&loaded.plugin.name, &loaded.digest) {
+                if decisions.is_disabled(&loaded.plugin.name, &loaded.digest) || held.contains(&loaded.digest)
+                {
                     return Err(Standing::Disabled);
                 }
                 Ok(())
             };
-            entry.good = entry.good.take().filter(|good| allowed(good).is_ok());
+            let last = entry.good.take().or_else(|| entry.kept.take());
+            (entry.good, entry.kept) = match last {
+                Some(last) if allowed(&last).is_ok() => (Some(last), None),
+                last => (None, last),
+            };
             let good = entry.good.as_ref();
             let previous = good.map(|good| &*good.plugin.about.capabilities);
             if let Phase::Loaded(loaded, standing) = &mut entry.phase {
@@ -78,6 +83,7 @@ impl Shared {
                     Err(standing) => standing,
                 };
                 if *standing == Standing::Serves {
+                    entry.kept = None;
                     choice(&mut groups, path, loaded);
                     continue;
                 }
@@ -308,7 +314,9 @@ mod tests {
             modified: look.modified,
             since: tokio::time::Instant::now(),
             phase: Phase::Refused(Refused::because("a link to `x\ny`".to_owned())),
+            failures: 0,
             good: None,
+            kept: None,
             said: String::new(),
         };
         entry.log(&look.path);

@@ -17,8 +17,12 @@ pub(crate) struct Entry {
     /// When this content was first seen.
     pub(crate) since: Instant,
     pub(crate) phase: Phase,
+    /// How often in a row the present content could not be loaded through no fault of its own.
+    pub(crate) failures: u32,
     /// An earlier content that serves until the present one does.
     pub(crate) good: Option<Loaded>,
+    /// The same, while pins or an operator keep it from serving.
+    pub(crate) kept: Option<Loaded>,
     /// What was last said of it in the log.
     pub(crate) said: String,
 }
@@ -46,6 +50,8 @@ pub(crate) struct Refused {
     pub(crate) reason: String,
     pub(crate) digest: Option<String>,
     pub(crate) size_bytes: Option<u64>,
+    /// When to try again, if time may help.
+    pub(crate) again: Option<Instant>,
 }
 
 /// A content that is a plugin.
@@ -78,18 +84,28 @@ impl Entry {
         matches!(self.phase, Phase::Waiting(_) | Phase::Loading { .. })
     }
 
+    /// Whether somebody who waits until `end` for all files waits for this one: not longer for one that is being written, nor
+    /// for what it turns into after that.
+    pub(crate) fn is_awaited(&self, end: Instant) -> bool {
+        match self.phase {
+            Phase::Waiting(_) => Instant::now() < end,
+            Phase::Loading { .. } => self.since < end,
+            _ => false,
+        }
+    }
+
     /// Whether the present content serves.
     pub(crate) fn serves(&self) -> bool {
         matches!(self.phase, Phase::Loaded(_, Standing::Serves))
     }
 
-    /// The present content and the one that serves in its stead, as far as they are plugins.
+    /// The present content and the one that serves in its stead, or would, as far as they are plugins.
     pub(crate) fn contents(&self) -> impl Iterator<Item = &Loaded> {
         let present = match &self.phase {
             Phase::Loaded(loaded, _) => Some(loaded),
             _ => None,
         };
-        present.into_iter().chain(&self.good)
+        present.into_iter().chain(&self.good).chain(&self.kept)
     }
 
     /// What is told of it.
@@ -175,6 +191,7 @@ impl Refused {
             reason,
             digest: None,
             size_bytes: None,
+            again: None,
         }
     }
 }

@@ -3,12 +3,14 @@
 //! A plugin is code that will run here: a file that others could have put there or could change is not read. Blocks;
 //! called by [`super::scan`].
 
+use super::uploads;
 use crate::{
     cache::private::{self, STICKY, open_to_others},
     load::{LoadError, file},
     trust::pins::Pins,
 };
 use std::{
+    collections::BTreeSet,
     fs::{self, Metadata},
     io::{self, Read},
     os::unix::fs::MetadataExt,
@@ -43,6 +45,8 @@ pub(crate) struct Look {
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) files: Vec<Look>,
+    /// The SHA-256 in hex of each content that was uploaded and that nobody has let serve yet.
+    pub(crate) held: BTreeSet<String>,
     /// Which folder it was: another of the same name is another. `None` when there never was one.
     pub(crate) folder: Option<(u64, u64)>,
 }
@@ -78,6 +82,8 @@ pub(crate) fn list(folder: &Path) -> io::Result<Listing> {
     let files = file::list(folder)?;
     Ok(Listing {
         files: files.into_iter().map(|path| look(path, &root)).collect(),
+        // After the files: an uploaded one is there only after its mark.
+        held: uploads::marked(folder)?,
         folder: Some(identity),
     })
 }
@@ -135,7 +141,7 @@ fn fit(path: &Path, target: &Metadata, root: &Path) -> Result<(), LoadError> {
 
 /// Who owns the folder that `path` is listed in. Its files could be replaced by that user anyway, and the operator chose
 /// it: a folder of one's own, mounted into a container that runs as root, has to do.
-fn keeper(path: &Path) -> Option<u32> {
+pub(super) fn keeper(path: &Path) -> Option<u32> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let facts = fs::metadata(folder.unwrap_or(Path::new(".")));
     facts.map(|facts| facts.uid()).ok()
@@ -170,7 +176,7 @@ fn owned(path: &Path) -> Result<(), LoadError> {
 }
 
 /// The owner, unless that is root, who runs this, or the keeper of the folder.
-fn stranger(facts: &Metadata, keeper: Option<u32>) -> Option<u32> {
+pub(super) fn stranger(facts: &Metadata, keeper: Option<u32>) -> Option<u32> {
     let me = rustix::process::geteuid().as_raw();
     Some(facts.uid()).filter(|uid| ![0, me].contains(uid) && Some(*uid) != keeper)
 }

@@ -4,6 +4,7 @@ use super::{
     Files, Shared,
     entry::{Entry, Loaded, Phase, Refused, Standing},
     look::{self, Listing, Look},
+    uploads,
 };
 use crate::{load::LoadError, plugin::PluginState, text, trust::pins::Pins};
 use std::{
@@ -20,6 +21,10 @@ use tokio_util::task::AbortOnDropHandle;
 pub(crate) const SETTLE: Duration = Duration::from_millis(300);
 /// A file that ends too early is refused when it did not change for this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// The wait before a file is tried again that failed through no fault of its own; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest such wait.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 impl Shared {
     /// Looks once; `again` tries anew what was refused. Returns when to look next at the latest, if some file waits for
@@ -62,6 +67,9 @@ impl Shared {
         let repin = files.pins != pins;
         files.pins = pins;
         files.folder = listing.folder;
+        // Under the lock, as one may have been let serve since.
+        files.held = listing.held.clone();
+        files.held.retain(|digest| uploads::is_marked(&self.path, digest));
         let next = self.compare(&mut files, listing, again || repin || back);
         self.decide(&mut files);
         Ok(next)
@@ -106,7 +114,9 @@ impl Shared {
             modified: look.modified,
             since: now,
             phase: Phase::Waiting(due(&look, now)),
+            failures: 0,
             good: None,
+            kept: None,
             said: String::new(),
         });
         if entry.stamp != look.stamp {
@@ -115,11 +125,13 @@ impl Shared {
                 entry.good = Some(loaded);
             }
             (entry.stamp, entry.modified, entry.since) = (look.stamp, look.modified, now);
-        } else if again && matches!(entry.phase, Phase::Refused(_)) {
-            entry.phase = Phase::Waiting(now);
+            entry.failures = 0;
         }
-        let Phase::Waiting(due) = entry.phase else {
-            return None;
+        let due = match &entry.phase {
+            Phase::Waiting(due) => *due,
+            Phase::Refused(_) if again => now,
+            Phase::Refused(refused) => refused.again?,
+            Phase::Loading { .. } | Phase::Loaded(..) => return None,
         };
         if due > now {
             return Some(due);
@@ -151,7 +163,14 @@ impl Shared {
                 Err((LoadError::Truncated | LoadError::Empty, _)) if unfinished(entry) => {
                     Phase::Waiting(entry.since + PATIENCE)
                 }
-                Err((_, refused)) => Phase::Refused(refused),
+                Err((error, mut refused)) => {
+                    if error.is_passing() {
+                        refused.again = Some(Instant::now() + pause(entry.failures));
+                        refused.reason.push_str("; it is tried again now and then");
+                        entry.failures = entry.failures.saturating_add(1);
+                    }
+                    Phase::Refused(refused)
+                }
             };
             self.decide(&mut files);
         }
@@ -174,6 +193,14 @@ impl Shared {
 
 fn is_load(phase: &Phase, number: u64) -> bool {
     matches!(phase, Phase::Loading { number: mine, .. } if *mine == number)
+}
+
+/// How long to wait after so many failures before: trouble that passes need not be asked after often, and what does not
+/// pass must not keep the machine busy.
+fn pause(failures: u32) -> Duration {
+    FIRST_PAUSE
+        .saturating_mul(1 << failures.min(16))
+        .min(LONGEST_PAUSE)
 }
 
 /// When a file that was just seen may be read: at once, if it has not changed for a while by its own word.

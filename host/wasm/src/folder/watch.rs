@@ -4,7 +4,7 @@
 //! Notifications are a hint, never the truth: they can be lost (queues overflow, network drives have none), so the
 //! folder is always compared as a whole, and slowly polled even where watching works.
 
-use super::Shared;
+use super::{Shared, uploads};
 use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode},
@@ -31,6 +31,8 @@ struct Eyes {
 
 /// Runs until it is dropped, or the folder's owner is.
 pub(super) async fn run(shared: Arc<Shared>) {
+    let path = shared.path.clone();
+    let _ = tokio::task::spawn_blocking(move || uploads::sweep(&path)).await;
     let mut eyes: Option<Eyes> = None;
     let mut blind = false;
     loop {

@@ -21,16 +21,10 @@ use axum::{
 };
 use futures_util::StreamExt;
 use lapwing_wasm::{PluginFolder, PluginReport, PluginState};
-use std::{
-    fs::Metadata,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, sync::Arc};
 use tempfile::NamedTempFile;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncWriteExt, BufWriter},
     sync::{Mutex, Semaphore},
 };
 
@@ -40,11 +34,8 @@ const MAX_UPLOADS: usize = 4;
 /// How many plugins may lie in the folder disabled for another to be uploaded: each takes place on the disk.
 const MOST_WAITING: usize = 64;
 
-/// How the names of files begin that are being uploaded: no scan of the folder looks at them.
-const DRAFT: &str = ".upload-";
-
-/// The age of such a file at which nobody is uploading it any more.
-const STALE: Duration = Duration::from_hours(1);
+/// How much of a body is written at once.
+const PIECE: usize = 64 << 10;
 
 /// The uploads under way.
 pub(crate) struct Uploads {
@@ -107,10 +98,14 @@ async fn accept(state: &State, draft: NamedTempFile) -> Result<(StatusCode, Json
         return Err(refused(why));
     }
     let (name, digest) = (report.name.clone(), report.digest.clone().unwrap_or_default());
-    let target = vacancy(folder, &report)?;
-    let (path, own) = (target.clone(), digest.clone());
-    let switched = blocking(kinds, move |folder| {
-        place(folder, &report.name, &own, draft, &path)
+    vacancy(folder, &report)?;
+    let own = digest.clone();
+    let target = blocking(kinds, move |folder| {
+        let placed = folder.place(draft, &report.name, &own);
+        placed.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => taken(&report.name),
+            _ => failed(error),
+        })
     })
     .await?;
     let reports = kinds.reload().await.map_err(failed)?;
@@ -118,8 +113,8 @@ async fn accept(state: &State, draft: NamedTempFile) -> Result<(StatusCode, Json
     let there = reports.iter().find(|there| there.path == target);
     if let Some(why) = there.and_then(PluginReport::failure) {
         let why = refused(why);
-        tokio::fs::remove_file(&target).await.map_err(failed)?;
-        blocking(kinds, move |folder| switched.undo(folder, &digest)).await?;
+        let withdraw = move |folder: &PluginFolder| folder.withdraw(&target, &digest).map_err(failed);
+        blocking(kinds, withdraw).await?;
         return Err(why);
     }
     tracing::info!("plugin `{name}` uploaded; it is disabled until somebody enables it");
@@ -142,68 +137,12 @@ async fn blocking<T: Send + 'static>(
     done.await.map_err(failed)?
 }
 
-/// Whether an upload switched its file off, or it was off before.
-#[derive(Debug, Clone, Copy)]
-struct Switched(bool);
-
-impl Switched {
-    /// As if there had been no upload. Blocks.
-    fn undo(self, folder: &PluginFolder, digest: &str) -> Result<(), ApiError> {
-        if self.0 {
-            let data = folder.data();
-            data.change(|decisions| decisions.release(digest))
-                .map_err(failed)?;
-        }
-        Ok(())
-    }
-}
-
-/// Switches the file off, then puts it in the folder: at no time could it serve. The file alone: whoever uploads has no say
-/// over what is put in the folder under that name. Blocks.
-fn place(
-    folder: &PluginFolder,
-    name: &str,
-    digest: &str,
-    draft: NamedTempFile,
-    target: &Path,
-) -> Result<Switched, ApiError> {
-    let data = folder.data();
-    let was_off = data.decisions().is_disabled(name, digest);
-    data.change(|decisions| decisions.hold(digest)).map_err(failed)?;
-    let switched = Switched(!was_off);
-    let Err(error) = draft.persist_noclobber(target) else {
-        return Ok(switched);
-    };
-    switched.undo(folder, digest)?;
-    Err(match error.error.kind() {
-        io::ErrorKind::AlreadyExists => taken(name),
-        _ => failed(error.error),
-    })
-}
-
-/// Removes what uploads left behind that ended with their process. Blocks.
-pub(crate) fn sweep(folder: &Path) {
-    for entry in folder.read_dir().into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(DRAFT);
-        let modified = entry
-            .metadata()
-            .ok()
-            .filter(Metadata::is_file)
-            .and_then(|facts| facts.modified().ok());
-        let age = modified.and_then(|at| at.elapsed().ok());
-        if ours && age.is_some_and(|age| age > STALE) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-}
-
 /// Writes the body to a file of this user alone, whose name no scan looks at, until it is too long.
 async fn receive(folder: &PluginFolder, body: Body, limit: u64) -> Result<NamedTempFile, ApiError> {
-    let draft = tempfile::Builder::new()
-        .prefix(DRAFT)
-        .tempfile_in(folder.path())
-        .map_err(failed)?;
-    let mut file = tokio::fs::File::from_std(draft.reopen().map_err(failed)?);
+    let draft = folder.draft().map_err(failed)?;
+    let file = tokio::fs::File::from_std(draft.reopen().map_err(failed)?);
+    // However small the pieces are that it comes in.
+    let mut file = BufWriter::with_capacity(PIECE, file);
     let (mut body, mut length) = (body.into_data_stream(), 0_u64);
     while let Some(piece) = body.next().await {
         let piece = piece
@@ -219,21 +158,22 @@ async fn receive(folder: &PluginFolder, body: Body, limit: u64) -> Result<NamedT
         }
         file.write_all(&piece).await.map_err(failed)?;
     }
-    file.sync_all().await.map_err(failed)?;
+    file.flush().await.map_err(failed)?;
+    file.get_ref().sync_all().await.map_err(failed)?;
     Ok(draft)
 }
 
-/// Where the file goes, if nobody is there.
-fn vacancy(folder: &PluginFolder, report: &PluginReport) -> Result<PathBuf, ApiError> {
+/// Whether there is room for it, and for its name.
+fn vacancy(folder: &PluginFolder, report: &PluginReport) -> Result<(), ApiError> {
     let name = &report.name;
     let fit = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(fit) {
         let message = "its name is no file name: letters, digits, `-`, `_` and `.`, at most 64";
         return Err(refused(message));
     }
-    let target = folder.path().join(format!("{name}.wasm"));
     let reports = folder.reports();
-    if target.exists() || reports.iter().any(|there| there.name == *name) {
+    if folder.path().join(format!("{name}.wasm")).exists() || reports.iter().any(|there| there.name == *name)
+    {
         return Err(taken(name));
     }
     let waiting = reports
@@ -243,7 +183,7 @@ fn vacancy(folder: &PluginFolder, report: &PluginReport) -> Result<PathBuf, ApiE
         let message = format!("{MOST_WAITING} plugins of the folder are disabled; enable or remove some");
         return Err(ApiError::new(StatusCode::CONFLICT, "too_many_disabled", message));
     }
-    Ok(target)
+    Ok(())
 }
 
 fn refused(why: &str) -> ApiError {
@@ -259,28 +199,4 @@ fn taken(name: &str) -> ApiError {
 #[expect(clippy::needless_pass_by_value, reason = "fits `map_err`")]
 fn failed(error: impl ToString) -> ApiError {
     ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "not_kept", error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::File;
-
-    #[test]
-    fn only_old_drafts_are_swept_away() {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, age) in [
-            (".upload-old", STALE * 2),
-            (".upload-new", Duration::ZERO),
-            ("smtp.wasm", STALE * 2),
-        ] {
-            let file = File::create(folder.path().join(name)).unwrap();
-            let now = file.metadata().unwrap().modified().unwrap();
-            file.set_modified(now - age).unwrap();
-        }
-        sweep(folder.path());
-        let there = |name: &str| folder.path().join(name).exists();
-        assert!(!there(".upload-old") && there(".upload-new") && there("smtp.wasm"));
-        sweep(&folder.path().join("nowhere"));
-    }
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 use clap::Args;
 use lapwing_checks::KindInfo;
-use lapwing_wasm::{Candidate, Data, PluginHost, PluginReport, PluginState};
+use lapwing_wasm::{Candidate, Data, PluginFolder, PluginHost, PluginReport, PluginState};
 use serde::Serialize;
 use std::{path::PathBuf, sync::Arc};
 
@@ -87,7 +87,11 @@ pub(crate) fn main(args: &InspectArgs, environment: &Environment) -> anyhow::Res
 fn standing(report: &PluginReport, host: &PluginHost, data: &Arc<Data>) -> Option<PluginState> {
     let about = report.about.as_ref()?;
     let digest = report.digest.as_deref().unwrap_or_default();
-    if data.decisions().is_disabled(&report.name, digest) {
+    let held = report
+        .path
+        .parent()
+        .is_some_and(|folder| PluginFolder::is_held(folder, digest));
+    if held || data.decisions().is_disabled(&report.name, digest) {
         return Some(PluginState::Disabled);
     }
     consent::enforce(host.custody(), data);

@@ -124,6 +124,8 @@ async fn a_slip_is_told_in_c() {
     let folder = tempfile::tempdir().unwrap();
     let source = include_str!("fixtures/slips.c");
     let (_, file) = built(folder.path(), source);
+    let web = targets::http().await;
+    let page = |path: &str| json!({ "url": format!("http://{web}{path}") });
     let closed = targets::closed().await.port();
     let parting = targets::says(b"a\nb\0c\nd").await.port();
     let tried = |act: &str, port: u16, more: Value| {
@@ -179,6 +181,13 @@ async fn a_slip_is_told_in_c() {
             parting,
             json!({}),
             "unknown plugin_error more than 6 bytes came",
+        ),
+        ("body", closed, page("/ok"), "up null all is well"),
+        (
+            "body",
+            closed,
+            page("/large"),
+            "unknown plugin_error the body is larger than 256 KiB",
         ),
         ("assert", closed, json!({}), "unknown plugin_trap"),
         ("secret", closed, json!({}), "unknown denied_by_policy"),

@@ -16,6 +16,7 @@ pub(crate) async fn http() -> SocketAddr {
     let app = Router::new()
         .route("/ok", get(async || "all is well"))
         .route("/page", get(async || axum::response::Html("<html></html>")))
+        .route("/large", get(async || "x".repeat(1 << 20)))
         .route("/broken", get(async || StatusCode::SERVICE_UNAVAILABLE))
         .route(
             "/status",

@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_dropped_replaced_and_removed_takes_effect_by_itself() {
@@ -205,4 +206,48 @@ async fn a_folder_that_appears_later_is_taken_up() {
     eventually("its kinds are gone", async || !serves("fixture-echo")).await;
     fs::copy(fixture("empty"), path.join("empty.wasm")).unwrap();
     eventually("the other folder's serve", async || serves("fixture-empty")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_keeps_changing_keeps_nobody_waiting() {
+    let watched = Watched::new().await;
+    watched.put("echo.wasm", &version("1.0.0"));
+    watched.until("echo.wasm", "active").await;
+    let noisy = watched.path("noisy.wasm");
+    let writing = AbortOnDropHandle::new(tokio::spawn(async move {
+        for number in 0_u64.. {
+            fs::write(&noisy, number.to_le_bytes()).unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }));
+    watched.until("noisy.wasm", "discovered").await;
+    let path = watched.root.path();
+    let other = open(path, small(), Arc::new(|_: &_| Vec::new())).await;
+    assert!(other.registry().borrow().executor("fixture-echo").is_ok());
+    let reports = watched.folder.reload().await.unwrap();
+    assert_eq!(reports.len(), 2);
+    drop(writing);
+    watched.until("noisy.wasm", "failed: not WebAssembly").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compiler_that_was_killed_is_started_again() {
+    let tools = tempfile::tempdir().unwrap();
+    let (flag, real) = (tools.path().join("killed"), env!("CARGO_BIN_EXE_lapwing-compile"));
+    let flag = flag.display();
+    let lines = format!("[ -e {flag} ] && exec {real} \"$@\"\ntouch {flag}\nkill -9 $$");
+    let settings = PluginSettings {
+        cache: Some(tools.path().join("cache")),
+        compile: CompileSettings {
+            program: Some(script(tools.path(), &lines)),
+            ..compile()
+        },
+        ..small()
+    };
+    let watched = Watched::with(settings, Arc::new(|_: &_| Vec::new())).await;
+    watched.put("echo.wasm", &version("1.0.0"));
+    watched
+        .until("echo.wasm", "SIGKILL); it is tried again now and then")
+        .await;
+    watched.until("echo.wasm", "active").await;
 }

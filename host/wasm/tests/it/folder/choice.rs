@@ -1,6 +1,6 @@
 //! Which of several serve: versions, newcomers, switches, approvals.
 
-use super::{Watched, patched, version};
+use super::{Watched, open, patched, version};
 use crate::{
     raw::Raw,
     support::{eventually, small},
@@ -8,7 +8,7 @@ use crate::{
 use lapwing_checks::Registry;
 use lapwing_wasm::{Approver, Data, PluginFolder, PluginHost, PluginState};
 use std::{
-    fs,
+    fs, io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -159,4 +159,71 @@ async fn who_is_not_approved_waits_and_its_predecessor_serves() {
     watched.folder.decide();
     let report = watched.report("echo.wasm").unwrap();
     assert_eq!((report.version.as_str(), report.degraded), ("2.0.0", None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_good_version_comes_back_when_it_may_serve_again() {
+    let watched = Watched::new().await;
+    watched.put("echo.wasm", &version("1.0.0"));
+    watched.until("echo.wasm", "active").await;
+    watched.put("echo.wasm", b"junk");
+    watched.until_degraded("echo.wasm", "not WebAssembly").await;
+    watched.folder.set_enabled("fixture-echo", false).unwrap();
+    assert!(!watched.serves("fixture-echo"), "{}", watched.state("echo.wasm"));
+    watched.folder.set_enabled("fixture-echo", true).unwrap();
+    assert!(watched.serves("fixture-echo"), "{}", watched.state("echo.wasm"));
+
+    let lock = watched.path("plugins.lock");
+    fs::write(&lock, "# nothing\n").unwrap();
+    eventually("nothing serves", async || !watched.serves("fixture-echo")).await;
+    fs::remove_file(&lock).unwrap();
+    eventually("it serves again", async || watched.serves("fixture-echo")).await;
+    assert_eq!(watched.report("echo.wasm").unwrap().version, "1.0.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_waits_for_whoever_serves_from_the_folder() {
+    let watched = Watched::new().await;
+    let draft = watched.folder.draft().unwrap();
+    fs::write(draft.path(), version("1.0.0")).unwrap();
+    let digest = watched
+        .folder
+        .host()
+        .load_file(draft.path())
+        .await
+        .digest
+        .unwrap();
+    let target = watched.folder.place(draft, "fixture-echo", &digest).unwrap();
+    watched.until("fixture-echo.wasm", "disabled").await;
+    // Another worker, with decisions of its own; by another name, too.
+    fs::copy(&target, watched.path("copy.wasm")).unwrap();
+    let other = open(watched.root.path(), small(), Arc::new(|_: &_| Vec::new())).await;
+    let states: Vec<_> = other.reports().into_iter().map(|report| report.state).collect();
+    assert_eq!(states, [PluginState::Disabled, PluginState::Disabled]);
+    fs::remove_file(watched.path("copy.wasm")).unwrap();
+    other.reload().await.unwrap();
+    // There is another of its name: nobody said which.
+    watched.put("own.wasm", &version("0.9.0"));
+    watched.until("own.wasm", "active").await;
+    watched.folder.set_enabled("fixture-echo", true).unwrap();
+    assert_eq!(watched.state("fixture-echo.wasm"), "disabled");
+    assert!(watched.folder.enable_file("fixture-echo", &digest).unwrap());
+    assert_eq!(watched.state("fixture-echo.wasm"), "active");
+    other.reload().await.unwrap();
+    let version = |folder: &PluginFolder| {
+        let registry = folder.registry().borrow().clone();
+        registry
+            .executor("fixture-echo")
+            .unwrap()
+            .info()
+            .origin
+            .to_string()
+    };
+    assert_eq!(version(&other), "plugin fixture-echo 1.0.0");
+
+    let draft = watched.folder.draft().unwrap();
+    let there = watched.folder.place(draft, "fixture-echo", &"0".repeat(64));
+    assert_eq!(there.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    watched.folder.withdraw(&target, &digest).unwrap();
+    watched.until("fixture-echo.wasm", "absent").await;
 }
