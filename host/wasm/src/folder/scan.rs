@@ -68,8 +68,10 @@ impl Shared {
         files.pins = pins;
         files.folder = listing.folder;
         // Under the lock, as one may have been let serve since.
-        files.held = listing.held.clone();
-        files.held.retain(|digest| uploads::is_marked(&self.path, digest));
+        let held = listing.held.iter().cloned();
+        files.held = held
+            .filter(|digest| uploads::is_marked(&self.path, digest))
+            .collect();
         let next = self.compare(&mut files, listing, again || repin || back);
         self.decide(&mut files);
         Ok(next)
