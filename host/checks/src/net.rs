@@ -93,6 +93,19 @@ pub struct Resolved {
     pub addresses: Vec<IpAddr>,
     /// Time the look-up took; zero for a literal address.
     pub elapsed: Duration,
+    /// The rule that others were left out for, if there were any.
+    pub denied: Option<NetError>,
+}
+
+impl Resolved {
+    /// What to tell when all the addresses ended in `error`. That this machine has no route to them tells nothing of the
+    /// target where one that was left out might have led there.
+    pub fn failure(&self, error: NetError) -> NetError {
+        match (&self.denied, error) {
+            (Some(denied), NetError::Unreachable(_)) => denied.clone(),
+            (_, error) => error,
+        }
+    }
 }
 
 /// An open TCP connection.
@@ -206,6 +219,9 @@ impl Net {
         family: IpFamily,
         deadline: Instant,
     ) -> Result<Resolved, NetError> {
+        if port == Some(0) {
+            return Err(NetError::InvalidInput(format!("`{host}`: there is no port 0")));
+        }
         let start = Instant::now();
         let (name, found, elapsed) = match Host::parse(host)? {
             Host::Address(address) if family.admits(address) => {
@@ -230,18 +246,22 @@ impl Net {
                 (name, found, start.elapsed())
             }
         };
-        let mut refusal = None;
+        let mut denied = None;
         let judge = |address: &IpAddr| match self.judge(&name, port, *address) {
             Ok(()) => true,
-            Err(denied) => {
-                refusal.get_or_insert(denied);
+            Err(rule) => {
+                denied.get_or_insert(rule);
                 false
             }
         };
         let addresses: Vec<IpAddr> = found.into_iter().filter(judge).collect();
-        match refusal {
+        match denied {
             Some(denied) if addresses.is_empty() => Err(denied),
-            _ => Ok(Resolved { addresses, elapsed }),
+            denied => Ok(Resolved {
+                addresses,
+                elapsed,
+                denied,
+            }),
         }
     }
 
@@ -255,23 +275,16 @@ impl Net {
         family: IpFamily,
         deadline: Instant,
     ) -> Result<Connection, NetError> {
-        let Resolved {
-            addresses,
-            elapsed: resolve,
-        } = self.resolve(host, Some(port), family, deadline).await?;
+        let found = self.resolve(host, Some(port), family, deadline).await?;
         let start = Instant::now();
-        let addresses = addresses
-            .into_iter()
-            .map(|address| SocketAddr::new(address, port))
-            .collect();
-        let stream = dial::race(addresses, deadline).await?;
+        let stream = dial::race(&found, port, deadline).await?;
         let peer = stream
             .peer_addr()
             .map_err(|error| NetError::from_io(&error, host))?;
         Ok(Connection {
             stream,
             peer,
-            resolve,
+            resolve: found.elapsed,
             connect: start.elapsed(),
         })
     }
@@ -302,6 +315,25 @@ impl fmt::Display for IpFamily {
 mod tests {
     use super::*;
     use std::future::{pending, ready};
+
+    #[test]
+    fn no_route_tells_nothing_where_a_rule_left_addresses_out() {
+        let found = |denied: Option<&str>| Resolved {
+            addresses: Vec::new(),
+            elapsed: Duration::ZERO,
+            denied: denied.map(|rule| NetError::Denied(rule.to_owned())),
+        };
+        let (no_route, refused) = (
+            NetError::Unreachable("a".to_owned()),
+            NetError::Refused("a".to_owned()),
+        );
+        assert_eq!(found(None).failure(no_route.clone()), no_route);
+        assert_eq!(
+            found(Some("rule")).failure(no_route),
+            NetError::Denied("rule".to_owned())
+        );
+        assert_eq!(found(Some("rule")).failure(refused.clone()), refused);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_deadline_wins_over_a_peer_that_always_has_something_ready() {

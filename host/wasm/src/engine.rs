@@ -131,7 +131,7 @@ fn pool(settings: &PluginSettings) -> PoolingAllocationConfig {
         .max_unused_warm_slots(64)
         // At once: in batches it costs a tenth less, and leaves the memory of the last runs lying for as long as no others come.
         .decommit_batch_size(1)
-        .linear_memory_keep_resident(512 << 10)
+        .linear_memory_keep_resident(96 << 10)
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(WARM_STACK)
         .pagemap_scan(Enabled::Auto);

@@ -78,6 +78,8 @@ pub(crate) struct Entries {
     pub(crate) tls: Option<TlsInfo>,
     /// The first thing that hindered the guest and was not its target's doing.
     pub(crate) hindrance: Option<Hindrance>,
+    /// The rule that addresses of a name were left out for, of which the guest does not know.
+    pub(crate) left_out: Option<String>,
     /// The network step the guest is waiting for, since when.
     pub(crate) waiting: Option<(NetError, Instant)>,
     /// Time the guest waited for the network.
@@ -232,6 +234,12 @@ impl Ledger {
         if !error.blames_target() && !matches!(error, NetError::Limit(_)) {
             self.hinder(error.reason(), &error.to_string());
         }
+        if matches!(error, NetError::Unreachable(_)) {
+            let left_out = self.entries().left_out.clone();
+            if let Some(rule) = left_out {
+                self.refuse(&rule);
+            }
+        }
         if let NetError::Certificate { info: Some(info), .. } = error {
             self.entries().tls = Some((**info).clone());
         }
@@ -292,6 +300,23 @@ fn nanos(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::engine::TICK;
+
+    #[test]
+    fn no_route_is_no_outage_where_a_rule_left_addresses_out() {
+        let reason = |left_out: Option<&str>, error: NetError| {
+            let ledger = Ledger::new();
+            ledger.entries().left_out = left_out.map(ToOwned::to_owned);
+            ledger.book_failure(&error);
+            ledger.entries().hindrance.take().map(|found| found.reason)
+        };
+        let no_route = || NetError::Unreachable("[2001:db8::9]:1".to_owned());
+        assert_eq!(reason(None, no_route()), None);
+        assert_eq!(
+            reason(Some("`192.0.2.0/24` is denied"), no_route()),
+            Some(Reason::DeniedByPolicy)
+        );
+        assert_eq!(reason(Some("rule"), NetError::Refused("x".to_owned())), None);
+    }
 
     #[test]
     fn time_without_a_thread_is_not_held() {

@@ -22,6 +22,8 @@ pub(crate) const CHAIN: usize = 10;
 /// Longest of the names in a certificate.
 pub(crate) const DNS_NAME: usize = 255;
 const DETAILS_BYTES: usize = 64 << 10;
+/// How deep details may be nested: results carry them some levels further down, and readers of JSON stop at 128.
+const DETAILS_DEPTH: usize = 64;
 /// Attributes under this prefix are the host's.
 const RESERVED: &str = "plugin.";
 /// Attributes under these names are what native checks saw themselves; a guest's are named as claimed.
@@ -177,14 +179,15 @@ impl Notes {
                 types::Value::Float(_) => Value::Null,
                 types::Value::Boolean(truth) => Value::from(truth),
             };
-            if name.is_empty() || value.is_null() || name.starts_with(RESERVED) {
+            let plain = name.to_ascii_lowercase();
+            if name.is_empty() || value.is_null() || plain.starts_with(RESERVED) {
                 self.drop(
                     &format!("attribute {name}"),
                     "reserved, nameless, or not a finite number",
                 );
                 return None;
             }
-            if NATIVE.iter().any(|native| name.starts_with(native)) {
+            if NATIVE.iter().any(|native| plain.starts_with(native)) {
                 self.claimed.push(format!("attributes.{name}"));
             }
             Some((name, value))
@@ -192,16 +195,18 @@ impl Notes {
         fit.collect()
     }
 
-    /// `serde_json` refuses text nested deeper than 128.
     fn details(&mut self, details: Option<&str>) -> Option<Value> {
         let details = details?;
         if details.len() > DETAILS_BYTES {
             self.drop("details", "more than 64 KiB");
             return None;
         }
-        serde_json::from_str(details)
-            .inspect_err(|error| self.drop("details", &error.to_string()))
-            .ok()
+        let read = serde_json::from_str(details).map_err(|error| error.to_string());
+        let fit = read.and_then(|value| match is_within(&value, DETAILS_DEPTH) {
+            true => Ok(value),
+            false => Err(format!("nested deeper than {DETAILS_DEPTH}")),
+        });
+        fit.inspect_err(|why| self.drop("details", why)).ok()
     }
 
     /// A session the guest made itself. The interface carries less of a certificate than the host sees.
@@ -240,8 +245,29 @@ impl Notes {
     }
 }
 
+/// Whether `value` is nested no deeper than `depth`.
+fn is_within(value: &Value, depth: usize) -> bool {
+    let Some(below) = depth.checked_sub(1) else {
+        return !value.is_array() && !value.is_object();
+    };
+    match value {
+        Value::Array(items) => items.iter().all(|item| is_within(item, below)),
+        Value::Object(fields) => fields.values().all(|field| is_within(field, below)),
+        _ => true,
+    }
+}
+
+/// Without what is not seen: no name may look like another.
 fn name(name: &str) -> String {
-    text::line(name.trim(), NAME)
+    let mut name = text::line(name, NAME);
+    name.retain(|c| !is_unseen(c));
+    name.trim().to_owned()
+}
+
+/// Unicode's characters that show nothing: soft hyphen, zero-width spaces and joiners, annotations, tags.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn certificate(certificate: types::Certificate) -> Option<Certificate> {
@@ -324,6 +350,57 @@ mod tests {
             observation.attributes["plugin.dropped"].as_array().unwrap().len(),
             5
         );
+    }
+
+    #[test]
+    fn a_name_that_looks_like_the_hosts_is_told_apart() {
+        let attribute = |key: &str| types::Attribute {
+            key: key.into(),
+            value: types::Value::Int(1),
+        };
+        let names = [
+            "\u{202e} plugin.claimed",
+            "Plugin.dropped",
+            "\u{200b}http.status",
+            "TLS.version",
+            "own",
+        ];
+        let observation = seen(types::Outcome {
+            attributes: names.map(attribute).into(),
+            ..outcome(types::Status::Up)
+        });
+        let kept: Vec<_> = observation.attributes.keys().map(String::as_str).collect();
+        assert_eq!(
+            kept,
+            [
+                "TLS.version",
+                "http.status",
+                "own",
+                "plugin.claimed",
+                "plugin.dropped"
+            ]
+        );
+        assert_eq!(
+            observation.attributes["plugin.claimed"],
+            json!(["attributes.http.status", "attributes.TLS.version"])
+        );
+        assert_eq!(
+            observation.attributes["plugin.dropped"].as_array().unwrap().len(),
+            2
+        );
+    }
+
+    #[test]
+    fn details_are_no_deeper_than_results_can_carry() {
+        for (depth, kept) in [(64, true), (65, false), (127, false), (128, false)] {
+            let details = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            let observation = seen(types::Outcome {
+                details: Some(details),
+                ..outcome(types::Status::Up)
+            });
+            assert_eq!(observation.details.is_some(), kept, "{depth}");
+            assert_eq!(observation.attributes.contains_key("plugin.dropped"), !kept);
+        }
     }
 
     #[test]

@@ -330,6 +330,42 @@ async fn an_upload_that_the_folder_refuses_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_more_uploads_wait_than_somebody_can_look_at() {
+    let home = Home::new(
+        &[],
+        "token = \"admin\"\nupload = true\nupload_token = \"courier\"",
+    );
+    let daemon = home.daemon();
+    let file = |name: &str| fs::read(plugins().join(name)).unwrap();
+    let (code, answer) = upload(&daemon, Some("courier"), file("fixtures/empty.wasm")).await;
+    assert_eq!(code, 201, "{answer}");
+    let uploaded = home
+        .plugins()
+        .join(format!("{}.wasm", answer["name"].as_str().unwrap()));
+    for number in 1..64 {
+        fs::copy(&uploaded, home.plugins().join(format!("copy-{number}.wasm"))).unwrap();
+    }
+    let client = reqwest::Client::new();
+    let reload = client.post(format!("{}/api/v1/plugins/reload", daemon.admin));
+    assert!(
+        reload
+            .bearer_auth("admin")
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
+    let (code, answer) = upload(&daemon, Some("courier"), file("smtp.wasm")).await;
+    assert_eq!(
+        (code, &answer["error"]["code"]),
+        (409, &json!("too_many_disabled")),
+        "{answer}"
+    );
+    assert_eq!(unmarked(&home.plugins()).len(), 64, "and nothing is left of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_whose_client_hangs_up_is_taken_all_the_same() {
     let home = Home::new(&[], "upload = true\nupload_token = \"courier\"");
     let daemon = home.daemon();

@@ -1,7 +1,7 @@
 //! UDP with one peer: the socket is connected, so that the kernel drops what others send and tells of a port that nobody
 //! listens on.
 
-use super::{IpFamily, Net, NetError, Resolved, by};
+use super::{IpFamily, Net, NetError, by};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -31,15 +31,16 @@ impl Net {
         family: IpFamily,
         deadline: Instant,
     ) -> Result<Datagrams, NetError> {
-        let Resolved { addresses, elapsed } = self.resolve(host, Some(port), family, deadline).await?;
-        let (peer, socket) = first(&addresses, |address| {
+        let found = self.resolve(host, Some(port), family, deadline).await?;
+        let opened = first(&found.addresses, |address| {
             let peer = SocketAddr::new(address, port);
             open(peer).map_err(|error| NetError::from_io(&error, &peer.to_string()))
-        })?;
+        });
+        let (peer, socket) = opened.map_err(|error| found.failure(error))?;
         Ok(Datagrams {
             socket,
             peer: SocketAddr::new(peer, port),
-            resolve: elapsed,
+            resolve: found.elapsed,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Opening TCP connections: the addresses of a name raced, a little apart (RFC 8305 "Happy Eyeballs").
 
-use super::NetError;
+use super::{NetError, Resolved};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
@@ -11,9 +11,11 @@ use tokio::{
 /// How long one attempt has before the next begins beside it (RFC 8305 §5, recommended value).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Connects to the first of `addresses` that answers; tries them in turn, families alternating. Cancel safe: dropping
+/// Connects to the first of what was `found` that answers; tries them in turn, families alternating. Cancel safe: dropping
 /// the future abandons every attempt.
-pub(super) async fn race(addresses: Vec<SocketAddr>, deadline: Instant) -> Result<TcpStream, NetError> {
+pub(super) async fn race(found: &Resolved, port: u16, deadline: Instant) -> Result<TcpStream, NetError> {
+    let addresses = found.addresses.iter().map(|ip| SocketAddr::new(*ip, port));
+    let addresses: Vec<_> = addresses.collect();
     let target = addresses
         .iter()
         .map(SocketAddr::to_string)
@@ -59,7 +61,8 @@ pub(super) async fn race(addresses: Vec<SocketAddr>, deadline: Instant) -> Resul
             Err(_) => {}
         }
     }
-    Err(first_error.unwrap_or_else(|| NetError::Unreachable("no address".to_owned())))
+    let error = first_error.unwrap_or_else(|| NetError::Unreachable("no address".to_owned()));
+    Err(found.failure(error))
 }
 
 /// How much an error tells of the target: what our own machine lacks tells nothing, no route a little.

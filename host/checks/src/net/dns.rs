@@ -16,11 +16,21 @@ use std::{io, net::SocketAddr, str::FromStr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
+    task::JoinError,
     time::{self, Instant},
 };
 
 /// How long a datagram is waited for before it is sent again, or the next server is asked.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// Most records of a message that is read: names in it can refer to each other, so that 64 KiB of them become megabytes.
+const MOST_RECORDS: usize = 1000;
+/// Most bytes of an answer's records as text.
+const MOST_TEXT: usize = 256 << 10;
+/// From this size on, in bytes, a message is read where it holds up nobody.
+const LARGE: usize = 4 << 10;
+/// Of a message's header (RFC 1035 §4.1.1).
+const HEADER: usize = 12;
 
 /// One record of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,12 +147,16 @@ async fn ask(question: &Query, server: SocketAddr, toll: &Toll) -> Result<Reply,
             .await
             .map_err(fail)?;
     }
-    Ok(Reply {
-        rcode: reply.metadata.response_code.into(),
-        authoritative: reply.metadata.authoritative,
-        elapsed: start.elapsed(),
-        answers: reply.answers.iter().map(record).collect(),
+    let elapsed = start.elapsed();
+    aside(reply.answers.len() * HEADER, move || {
+        Ok(Reply {
+            rcode: reply.metadata.response_code.into(),
+            authoritative: reply.metadata.authoritative,
+            elapsed,
+            answers: records(&reply, &server.to_string())?,
+        })
     })
+    .await
 }
 
 /// A question, and as bytes. Made anew for each try: a fresh random id.
@@ -182,8 +196,13 @@ async fn over_udp(question: &Query, server: SocketAddr, toll: &Toll) -> Result<M
             let length = socket.recv(&mut buffer).await.map_err(fail)?;
             toll.message(length)?;
             // Anybody can send us a datagram: only one with our id and our question is the answer.
-            let parsed = Message::from_vec(buffer.get(..length).unwrap_or_default());
-            match parsed.ok().filter(|reply| answers(reply, &asked)) {
+            let datagram = buffer.get(..length).unwrap_or_default();
+            let reply = if replies_to(datagram, &asked) {
+                parsed(datagram.to_vec(), &server.to_string()).await.ok()
+            } else {
+                None
+            };
+            match reply.filter(|reply| answers(reply, &asked)) {
                 Some(reply) if edns && knows_no_edns(&reply) => {
                     edns = false;
                     continue 'asking;
@@ -217,7 +236,10 @@ async fn framed(
             let length = stream.read_u16().await.map_err(fail)?;
             let mut reply = vec![0; usize::from(length)];
             stream.read_exact(&mut reply).await.map_err(fail)?;
-            let reply = parsed(&reply, server)?;
+            if reply.len() >= HEADER && !replies_to(&reply, &asked) {
+                continue;
+            }
+            let reply = parsed(reply, server).await?;
             if !answers(&reply, &asked) {
                 continue;
             }
@@ -230,9 +252,41 @@ async fn framed(
     }
 }
 
-fn parsed(bytes: &[u8], server: &str) -> Result<Message, NetError> {
-    Message::from_vec(bytes)
-        .map_err(|error| NetError::Protocol(format!("{server} answered no DNS message: {error}")))
+/// A message as it came, if it is one and has no more than 1,000 records.
+async fn parsed(bytes: Vec<u8>, server: &str) -> Result<Message, NetError> {
+    let no_message = |why: &str| NetError::Protocol(format!("{server} answered no DNS message: {why}"));
+    // Behind the questions' count: those of answers, authorities and additional records.
+    let counts = bytes.get(6..HEADER).ok_or_else(|| no_message("too short"))?;
+    let counts = counts.as_chunks().0.iter();
+    let records: usize = counts.map(|count| usize::from(u16::from_be_bytes(*count))).sum();
+    if records > MOST_RECORDS {
+        let why = format!("{server} answered with {records} records: {MOST_RECORDS} at most");
+        return Err(NetError::Protocol(why));
+    }
+    let read = aside(bytes.len(), move || Message::from_vec(&bytes)).await;
+    read.map_err(|error| no_message(&error.to_string()))
+}
+
+/// Does `work` on `size` bytes: where it may take its time, if those are many. What is given up goes on to its end there.
+async fn aside<T: Send + 'static>(size: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
+    if size < LARGE {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work)
+        .await
+        .map_err(JoinError::try_into_panic)
+    {
+        Ok(done) => done,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime ends, and all that waits with it.
+        Err(Err(_)) => std::future::pending().await,
+    }
+}
+
+/// Whether a message says that it is a reply to that question: its id, and the bit for responses. Costs nothing, so that a
+/// flood of others' does not either.
+fn replies_to(bytes: &[u8], question: &Message) -> bool {
+    matches!(bytes, [high, low, flags, ..] if u16::from_be_bytes([*high, *low]) == question.metadata.id && flags & 0x80 != 0)
 }
 
 /// Who cannot read a question may answer with a header alone.
@@ -243,18 +297,85 @@ fn answers(reply: &Message, question: &Message) -> bool {
         && (unread || reply.queries == question.queries)
 }
 
-fn record(record: &hickory_resolver::proto::rr::Record) -> Record {
-    Record {
-        name: record.name.to_ascii(),
-        ttl: record.ttl,
-        rtype: record.record_type().to_string(),
-        data: record.data.to_string(),
+/// The answer section as text.
+fn records(reply: &Message, server: &str) -> Result<Vec<Record>, NetError> {
+    let mut length = 0;
+    let mut records = Vec::with_capacity(reply.answers.len());
+    for record in &reply.answers {
+        let record = Record {
+            name: record.name.to_ascii(),
+            ttl: record.ttl,
+            rtype: record.record_type().to_string(),
+            data: record.data.to_string(),
+        };
+        length += record.name.len() + record.data.len();
+        if length > MOST_TEXT {
+            let why = format!(
+                "{server} answered with records of more than {} KiB",
+                MOST_TEXT >> 10
+            );
+            return Err(NetError::Protocol(why));
+        }
+        records.push(record);
     }
+    Ok(records)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A reply with so many name servers of the longest name there is; all but the first are pointers to it.
+    fn many(count: u16) -> Vec<u8> {
+        let [high, low] = count.to_be_bytes();
+        let mut reply = vec![0, 1, 0x80, 0, 0, 0, high, low, 0, 0, 0, 0];
+        for number in 0..count {
+            if number == 0 {
+                for length in [63, 63, 63, 61] {
+                    reply.push(length);
+                    reply.extend(vec![1; usize::from(length)]);
+                }
+                reply.push(0);
+            } else {
+                reply.extend([0xc0, 12]);
+            }
+            // NS, IN, 60 s, two bytes: a pointer.
+            reply.extend([0, 2, 0, 1, 0, 0, 0, 60, 0, 2, 0xc0, 12]);
+        }
+        reply
+    }
+
+    #[tokio::test]
+    async fn a_message_that_unfolds_to_megabytes_is_refused() {
+        let fine = parsed(many(10), "server").await.unwrap();
+        assert_eq!(records(&fine, "server").unwrap().len(), 10);
+        let long = many(1000);
+        assert!(long.len() < 16 << 10, "{}", long.len());
+        let long = parsed(long, "server").await.unwrap();
+        assert_eq!(
+            records(&long, "server").unwrap_err().to_string(),
+            "protocol error: server answered with records of more than 256 KiB"
+        );
+        assert_eq!(
+            parsed(many(1001), "server").await.unwrap_err().to_string(),
+            "protocol error: server answered with 1001 records: 1000 at most"
+        );
+        for short in [&[][..], &[0; 11]] {
+            assert!(parsed(short.to_vec(), "server").await.is_err());
+        }
+    }
+
+    #[test]
+    fn what_replies_to_nothing_of_ours_is_not_read() {
+        let (asked, bytes) = message(&question("a.test", "A").unwrap(), true).unwrap();
+        let mut reply = bytes.clone();
+        assert!(!replies_to(&reply, &asked), "a question");
+        reply[2] |= 0x80;
+        assert!(replies_to(&reply, &asked));
+        reply[0] ^= 1;
+        assert!(!replies_to(&reply, &asked), "of another");
+        assert!(!replies_to(&reply[..2], &asked));
+    }
 
     #[test]
     fn what_is_no_name_is_not_asked_for() {

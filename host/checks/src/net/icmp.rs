@@ -7,7 +7,7 @@
 
 mod packet;
 
-use super::{IpFamily, Net, NetError, Resolved, by, datagram::first};
+use super::{IpFamily, Net, NetError, by, datagram::first};
 use packet::Family;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::{
@@ -58,8 +58,12 @@ impl Net {
         family: IpFamily,
         deadline: Instant,
     ) -> Result<Echoes, EchoError> {
-        let Resolved { addresses, elapsed } = self.resolve(host, None, family, deadline).await?;
-        let (peer, (socket, raw)) = first(&addresses, open)?;
+        let found = self.resolve(host, None, family, deadline).await?;
+        let opened = first(&found.addresses, open);
+        let (peer, (socket, raw)) = opened.map_err(|error| match error {
+            EchoError::Net(error) => found.failure(error).into(),
+            error @ EchoError::NotPermitted(_) => error,
+        })?;
         let mut payload = vec![0; size.min(MAX_PAYLOAD)];
         fastrand::Rng::new().fill(&mut payload);
         Ok(Echoes {
@@ -70,7 +74,7 @@ impl Net {
             identifier: fastrand::u16(..),
             payload,
             peer,
-            resolve: elapsed,
+            resolve: found.elapsed,
         })
     }
 }

@@ -165,28 +165,27 @@ impl Job {
             }
         };
         let twice = || Err("the configuration is given twice".to_owned());
-        if self.function != CHECK {
-            let config = match config {
-                Some(_) if !kwargs.is_empty() => return twice(),
-                Some(config) => config,
-                None => kwargs,
-            };
-            let kind = self.function.clone();
-            return Ok(TaskMessage {
-                kind,
-                config,
-                ..TaskMessage::default()
+        let message = match (self.function.as_str(), config) {
+            (CHECK, config) => {
+                if let Some(config) = config
+                    && kwargs.insert("config".to_owned(), config.into()).is_some()
+                {
+                    return twice();
+                }
+                TaskMessage::from_value(kwargs.into()).map_err(|error| error.0)?
             }
-            .into_task(id, self.due(due)?)
-            .with_attempt(attempt));
-        }
-        if let Some(config) = config
-            && kwargs.insert("config".to_owned(), config.into()).is_some()
-        {
-            return twice();
-        }
-        let message = TaskMessage::from_value(kwargs.into()).map_err(|error| error.0)?;
-        Ok(message.into_task(id, self.due(due)?).with_attempt(attempt))
+            (_, Some(_)) if !kwargs.is_empty() => return twice(),
+            (kind, config) => TaskMessage {
+                kind: kind.to_owned(),
+                config: config.unwrap_or(kwargs),
+                ..TaskMessage::default()
+            },
+        };
+        let mut task = message.into_task(id, self.due(due)?);
+        task.attempt = task.attempt.max(attempt);
+        // Who names jobs names monitors by them.
+        task.nameless &= is_made_up(id);
+        Ok(task)
     }
 
     /// When the run fell due: the time it was deferred to, if later than when it was enqueued.
@@ -196,15 +195,9 @@ impl Job {
     }
 }
 
-trait WithAttempt {
-    fn with_attempt(self, attempt: u32) -> Self;
-}
-
-impl WithAttempt for Task {
-    fn with_attempt(mut self, attempt: u32) -> Self {
-        self.attempt = self.attempt.max(attempt);
-        self
-    }
+/// Whether the client that enqueued it gave the job its id: 32 hexadecimal digits (`arq/connections.py`, `uuid4().hex`).
+fn is_made_up(id: &str) -> bool {
+    id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn object(value: &Value, path: &str) -> Result<Map<String, serde_json::Value>, String> {

@@ -71,6 +71,22 @@ async fn a_kind_is_a_function_that_takes_its_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_its_producer_named_is_a_monitors() {
+    let on = OnArq::start().await;
+    let mut client = Client::start(&on, "pickle");
+    for (config, options, nameless) in [
+        (json!({"kind": "tcp"}), json!({}), true),
+        (json!({"kind": "tcp"}), json!({"_job_id": "shop"}), false),
+        (json!({"kind": "tcp", "id": "shop"}), json!({}), false),
+    ] {
+        let id = client.enqueue("check", config, options).await;
+        let lease = take(&*on.arq, 1).await.remove(0);
+        assert_eq!(lease.task().nameless, nameless, "{id}");
+        lease.ack().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_run_raises_and_one_that_found_its_target_down_does_not() {
     let on = OnArq::start().await;
     let _worker = our_worker(&on.arq);

@@ -10,28 +10,18 @@ use crate::{
     quota::Seat,
     rights::Right,
 };
-use lapwing_checks::net::{NetError, Quota};
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
-use tokio::{
-    net::UdpSocket,
-    time::{Instant, timeout_at},
-};
+use lapwing_checks::net::{Datagrams, NetError, Quota};
+use std::{sync::Arc, time::Duration};
 use wasmtime::{Result, component::Resource};
 
 /// `open` and `send` have no time-out of their own: only a name look-up or a full send buffer can hold them up.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest datagram.
-const DATAGRAM: usize = 65_535;
 
 /// One connected socket of a guest.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Socket {
-    inner: Arc<UdpSocket>,
+    inner: Arc<Datagrams>,
     host: String,
     _seat: Seat,
 }
@@ -77,14 +67,7 @@ impl Guest {
         };
         let (host, port, family) = (to.host.clone(), to.port, convert::family(family));
         let step = NetError::DnsTimeout(host.clone());
-        let work = move |deadline| async move {
-            let resolved = net.resolve(&host, Some(port), family, deadline).await?;
-            let address = resolved.addresses.first().copied();
-            let address = address.ok_or_else(|| NetError::DnsNotFound(host.clone()))?;
-            connect(SocketAddr::new(address, port))
-                .await
-                .map_err(|error| NetError::from_io(&error, "datagram"))
-        };
+        let work = move |deadline| async move { net.datagrams(&host, port, family, deadline).await };
         let done = self
             .on_network(step, convert::nanoseconds(OPEN_TIMEOUT), work)
             .await?;
@@ -108,12 +91,7 @@ impl Guest {
             return Ok(Err(refusal));
         }
         let (socket, step) = self.socket(this)?;
-        let work = move |deadline| async move {
-            let sent = timeout_at(deadline, socket.send(&data)).await;
-            sent.map_err(|_| NetError::ResponseTimeout("sending took too long".into()))?
-                .map_err(|error| NetError::from_io(&error, "datagram"))?;
-            Ok(())
-        };
+        let work = move |deadline| async move { socket.send(&data, deadline).await };
         let done = self
             .on_network(step, convert::nanoseconds(OPEN_TIMEOUT), work)
             .await?;
@@ -126,7 +104,7 @@ impl Guest {
             return Ok(Err(refusal));
         }
         let (socket, step) = self.socket(this)?;
-        let work = move |deadline| async move { receive(&socket, deadline).await };
+        let work = move |deadline| async move { socket.receive(deadline).await };
         let done = self.on_network(step, timeout, work).await?;
         self.ledger.spend("first_byte", done.elapsed);
         let data = self.settle(done)?;
@@ -138,32 +116,11 @@ impl Guest {
         }))
     }
 
-    fn socket(&self, this: &Resource<Socket>) -> Result<(Arc<UdpSocket>, NetError)> {
+    fn socket(&self, this: &Resource<Socket>) -> Result<(Arc<Datagrams>, NetError)> {
         let socket = self.table.get(this)?;
         Ok((
             socket.inner.clone(),
             NetError::ResponseTimeout(socket.host.clone()),
         ))
     }
-}
-
-async fn connect(to: SocketAddr) -> std::io::Result<UdpSocket> {
-    let any: IpAddr = if to.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(to).await?;
-    Ok(socket)
-}
-
-/// One datagram, whole: what is cut off has come, too.
-async fn receive(socket: &UdpSocket, deadline: Instant) -> Result<Vec<u8>, NetError> {
-    let mut datagram = Vec::with_capacity(DATAGRAM);
-    let received = timeout_at(deadline, socket.recv_buf(&mut datagram)).await;
-    received
-        .map_err(|_| NetError::ResponseTimeout("no datagram came".into()))?
-        .map_err(|error| NetError::from_io(&error, "datagram"))?;
-    Ok(datagram)
 }

@@ -1,6 +1,9 @@
 //! Files that are no plugins: each is refused with its own reason and stops nothing else.
 
-use crate::support::{checker, dist, fixture, refused, small, wasm};
+use crate::{
+    raw::Raw,
+    support::{checker, dist, fixture, refused, small, wasm},
+};
 use lapwing_checks::{Registry, native};
 use lapwing_wasm::{PluginHost, PluginReport, PluginSettings, RunLimits};
 
@@ -47,6 +50,17 @@ async fn unfit_descriptions_are_refused() {
         let reason = refused(&report);
         assert!(reason.contains(part), "{name}: {reason}");
         assert!(report.digest.is_some() && report.size_bytes.is_some());
+    }
+}
+
+#[tokio::test]
+async fn names_that_stand_for_something_else_are_refused() {
+    let host = PluginHost::new(small()).unwrap();
+    for (name, why) in [("reload", "cannot be a plugin's name"), (" ", "has no name")] {
+        let mut guest = Raw::check("(i32.const 8192)");
+        guest.name = name;
+        let report = host.load_file(guest.file().path()).await;
+        assert!(refused(&report).contains(why), "{name}: {:?}", report.state);
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Raw {
     pub(crate) pages: u32,
     /// Whether its strings are UTF-16.
     pub(crate) wide: bool,
+    /// The plugin's name.
+    pub(crate) name: &'static str,
 }
 
 impl Raw {
@@ -39,6 +41,7 @@ impl Raw {
             imports: "",
             pages: 1,
             wide: false,
+            name: "raw",
         }
     }
 
@@ -90,7 +93,7 @@ impl Raw {
             bytes.extend(units);
         };
         let first = info + 4;
-        put(0, "raw");
+        put(0, self.name);
         put(8, "0.1.0");
         put(16, "by hand");
         put(first, "fixture-raw");

@@ -20,6 +20,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, UdpSocket},
     time::Instant,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 /// Gives back what it hears once the peer has said everything, or never says a word; counts connections made and connections still open.
 struct Echo {
@@ -136,6 +137,65 @@ async fn datagrams_go_to_a_peer_and_come_from_it() {
             (Status::Up, "ping"),
             "{seen:?}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_strangers_write_neither_wakes_a_guest_nor_costs_it_anything() {
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = peer.local_addr().unwrap().to_string();
+    // The peer is silent; another socket of its machine writes as fast as it can.
+    let flood = AbortOnDropHandle::new(tokio::spawn(async move {
+        let (_, guest) = peer.recv_from(&mut [0; 100]).await.unwrap();
+        let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        loop {
+            let _ = stranger.send_to(&[7; 1000], guest).await;
+            tokio::task::yield_now().await;
+        }
+    }));
+    let bench = Bench::with(
+        "wasi_net",
+        limited(RunLimits {
+            cpu_ms: 30,
+            ..RunLimits::default()
+        }),
+    )
+    .await;
+    let config = json!({ "do": "udp", "to": to, "say": "ping" });
+    let seen = bench.run(&config.to_string(), Duration::from_secs(1)).await;
+    drop(flood);
+    let seen = seen.unwrap();
+    assert_eq!(
+        (seen.status, seen.reason),
+        (Status::Down, Some(Reason::ResponseTimeout)),
+        "{}",
+        seen.message
+    );
+}
+
+#[tokio::test]
+async fn a_port_that_nobody_listens_on_refuses_datagrams() {
+    let free = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = free.local_addr().unwrap().to_string();
+    drop(free);
+    let config = json!({ "do": "udp", "to": to, "say": "ping", "connected": true });
+    let seen = run("wasi_net", &config.to_string(), PLENTY).await.unwrap();
+    assert!(seen.message.starts_with("ConnectionRefused"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_no_socket_can_do_is_no_outage() {
+    let bench = Bench::new("wasi_net").await;
+    for config in [
+        json!({ "do": "tcp", "to": "[::ffff:127.0.0.1]:9" }),
+        json!({ "do": "tcp", "to": "127.0.0.1:0" }),
+        json!({ "do": "tcp", "to": "0.0.0.0:9" }),
+        json!({ "do": "udp", "to": "127.0.0.1:9", "say": "x".repeat(70_000) }),
+        json!({ "do": "udp", "to": "127.0.0.1:9", "say": "x".repeat(65_520), "connected": true }),
+        json!({ "do": "udp", "to": "127.0.0.1:0", "say": "x" }),
+    ] {
+        let seen = bench.run(&config.to_string(), PLENTY).await;
+        assert_eq!(unknown(seen).0, Reason::InvalidConfig, "{}", config["to"]);
     }
 }
 

@@ -113,7 +113,8 @@ impl Net {
         if !servers.is_empty() || Instant::now() >= deadline {
             keep(&mut failure, silence(&server.host, server.port));
         }
-        Err(failure.unwrap_or_else(|| silence(&server.host, server.port)))
+        let failure = failure.unwrap_or_else(|| silence(&server.host, server.port));
+        Err(found.failure(failure))
     }
 
     async fn ask_by_stream(
@@ -187,7 +188,7 @@ impl Net {
                 response.status.as_u16()
             )));
         }
-        let reply = parsed(&response.body, &shown)?;
+        let reply = parsed(response.body.to_vec(), &shown).await?;
         if !answers(&reply, &asked) {
             return Err(NetError::Protocol(format!("{shown} answered another question")));
         }

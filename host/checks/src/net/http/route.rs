@@ -5,16 +5,13 @@ use super::{
     hop::{Form, leaves_origin},
 };
 use crate::net::{
-    Host, IpFamily, Net, NetError, dial,
+    Host, IpFamily, Net, NetError, Resolved, dial,
     proxy::{Kind, Stream, Via},
     quota::Toll,
     tls::TlsOptions,
 };
 use lapwing_model::TlsInfo;
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::Path,
-};
+use std::{net::SocketAddr, path::Path};
 use tokio::{
     net::UnixStream,
     time::{self, Instant},
@@ -170,13 +167,13 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    async fn resolve(&mut self, host: &str, port: u16, family: IpFamily) -> Result<Vec<IpAddr>, NetError> {
+    async fn resolve(&mut self, host: &str, port: u16, family: IpFamily) -> Result<Resolved, NetError> {
         let start = Instant::now();
         let found = self.net.resolve(host, Some(port), family, self.deadline).await;
         self.seen.timing.resolve += found
             .as_ref()
             .map_or_else(|_| start.elapsed(), |found| found.elapsed);
-        found.map(|found| found.addresses)
+        found
     }
 
     async fn dial(
@@ -185,16 +182,9 @@ impl Way<'_> {
         port: u16,
         family: IpFamily,
     ) -> Result<(Stream, SocketAddr), NetError> {
-        let addresses = self.resolve(host, port, family).await?;
+        let found = self.resolve(host, port, family).await?;
         let start = Instant::now();
-        let stream = dial::race(
-            addresses
-                .into_iter()
-                .map(|ip| SocketAddr::new(ip, port))
-                .collect(),
-            self.deadline,
-        );
-        let stream = stream.await;
+        let stream = dial::race(&found, port, self.deadline).await;
         self.seen.timing.connect += start.elapsed();
         let stream = stream?;
         let peer = stream
@@ -221,6 +211,7 @@ impl Way<'_> {
         if via.kind == Kind::Socks4 {
             let found = self.resolve(host, port, IpFamily::V4).await?;
             return found
+                .addresses
                 .into_iter()
                 .next()
                 .map(Host::Address)

@@ -141,7 +141,13 @@ impl Guest {
         let work = async move |deadline| net.resolve(&asked, None, IpFamily::Any, deadline).await;
         let done = self.on_network(step, u64::MAX, work).await?;
         self.ledger.spend("resolve", done.elapsed);
-        Ok(self.settle(done)?.map(|found| found.addresses))
+        Ok(self.settle(done)?.map(|found| {
+            // To the guest it is not there.
+            let rule = found.denied.map(|denied| denied.to_string());
+            let mut entries = self.ledger.entries();
+            entries.left_out = rule.or(entries.left_out.take());
+            found.addresses
+        }))
     }
 
     /// Whether sockets of WASI are for this run at all; asked before one is made.
@@ -179,6 +185,11 @@ impl Guest {
         ));
         Err(Code::AccessDenied)
     }
+}
+
+/// Said of an address that [`fits`] none.
+fn no_peer(address: SocketAddr) -> String {
+    format!("wasi:sockets: {address} cannot be the peer of such a socket")
 }
 
 /// Whether `address` can be a peer of a socket of this family: IPv4-mapped addresses belong to neither.

@@ -2,7 +2,7 @@
 
 use super::{
     code::{self, Code, Said},
-    fits,
+    fits, no_peer,
     stream::{Reader, Wire, Writer},
     wit::{tcp, tcp_create_socket},
 };
@@ -128,7 +128,10 @@ impl tcp::HostTcpSocket for Guest {
         let socket = self.table.get(&this)?;
         match socket.state {
             State::Fresh | State::Bound if fits(socket.family, address) => {}
-            State::Fresh | State::Bound => return Ok(Err(Code::InvalidArgument)),
+            State::Fresh | State::Bound => {
+                self.unfit(&no_peer(address));
+                return Ok(Err(Code::InvalidArgument));
+            }
             State::Binding | State::Connecting(_) => return Ok(Err(Code::ConcurrencyConflict)),
             _ => return Ok(Err(Code::InvalidState)),
         }

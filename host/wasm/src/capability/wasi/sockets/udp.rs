@@ -2,7 +2,7 @@
 
 use super::{
     code::{self, Code, Fault, Said},
-    fits,
+    fits, no_peer,
     tcp::unspecified,
     wit::{udp, udp_create_socket},
 };
@@ -19,7 +19,8 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
     task::{Context, Waker},
 };
-use tokio::{net::UdpSocket as Socket, time::Instant};
+use tokio::{io::Interest, net::UdpSocket as Socket, runtime::Handle, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
 use wasmtime::{Result, component::Resource};
 use wasmtime_wasi::{
     async_trait,
@@ -65,6 +66,10 @@ struct Port {
     /// Whom the guest may write to, and hear.
     peers: Mutex<Vec<SocketAddr>>,
     socket: OnceLock<(Socket, Seat)>,
+    /// Where waits go on that are none of the guest's work.
+    worker: Handle,
+    /// What the system said of the only peer, until the guest asks.
+    fault: Mutex<Option<io::Error>>,
     meter: Meter,
 }
 
@@ -134,11 +139,16 @@ impl udp::HostUdpSocket for Guest {
     ) -> Said<(Resource<Incoming>, Resource<Outgoing>)> {
         let remote = remote.map(SocketAddr::from);
         let family = self.table.get(&this)?.family;
+        let Some(network) = &self.errand.network else {
+            return Ok(Err(Code::AccessDenied));
+        };
         let port = Arc::new(Port {
             family,
             remote,
             peers: Mutex::default(),
             socket: OnceLock::new(),
+            worker: network.worker.clone(),
+            fault: Mutex::default(),
             meter: self.meter(),
         });
         if let Some(remote) = remote {
@@ -301,14 +311,18 @@ impl Guest {
             (Some(remote), None) => remote,
             (Some(remote), Some(to)) if to == remote => remote,
             (None, Some(to)) => to,
-            _ => return Err(Code::InvalidArgument.into()),
+            _ => {
+                let why = "a datagram for nobody, or for another than the socket's own peer";
+                return Err(self.senseless(Code::InvalidArgument, why));
+            }
         };
         self.befriend(port, to)?;
         let Some((socket, _)) = port.socket.get() else {
             return Err(Code::Unknown.into());
         };
         if datagram.data.len() > DATAGRAM {
-            return Err(Code::DatagramTooLarge.into());
+            let why = format!("a datagram of {} bytes", datagram.data.len());
+            return Err(self.senseless(Code::DatagramTooLarge, &why));
         }
         self.take_bytes(datagram.data.len().max(1))
             .map_err(|refusal| Fault {
@@ -326,18 +340,24 @@ impl Guest {
         }
     }
 
+    /// What could never be sent, which no plugin may take for its target's doing.
+    fn senseless(&self, code: Code, why: &str) -> Fault {
+        let why = self.unfit(why).to_string();
+        Fault { code, why }
+    }
+
     /// Makes `peer` one of the socket's peers if it may be, and opens the socket for the first.
     fn befriend(&mut self, port: &Port, peer: SocketAddr) -> std::result::Result<(), Fault> {
-        if port.peers().contains(&peer) {
+        if port.is_peer(peer) {
             return Ok(());
         }
         if !fits(port.family, peer) {
-            return Err(Code::InvalidArgument.into());
+            return Err(self.senseless(Code::InvalidArgument, &no_peer(peer)));
         }
         self.admit_peer(peer)?;
         let seat = self.take_connect()?;
         if port.socket.get().is_none() {
-            let socket = self.open(port).map_err(|error| port.failed(&error, peer))?;
+            let socket = Self::open(port).map_err(|error| port.failed(&error, peer))?;
             // Nobody else opens it: a guest does one thing at a time.
             let _ = port.socket.set((socket, seat));
         }
@@ -346,9 +366,8 @@ impl Guest {
     }
 
     /// Opens the socket on the worker's runtime, where its readiness is watched.
-    fn open(&self, port: &Port) -> io::Result<Socket> {
-        let network = self.errand.network.as_ref().ok_or(ErrorKind::PermissionDenied)?;
-        let _worker = network.worker.enter();
+    fn open(port: &Port) -> io::Result<Socket> {
+        let _worker = port.worker.enter();
         let socket = std::net::UdpSocket::bind(unspecified(port.family))?;
         if let Some(remote) = port.remote {
             socket.connect(remote)?;
@@ -375,7 +394,7 @@ impl Port {
                 break;
             }
             match socket.try_recv_from(&mut buffer) {
-                Ok((length, from)) if self.peers().contains(&from) => {
+                Ok((length, from)) if self.is_peer(from) => {
                     self.meter.message(length).map_err(|_| Code::AccessDenied)?;
                     datagrams.push(udp::IncomingDatagram {
                         data: buffer.get(..length).unwrap_or_default().to_vec(),
@@ -390,7 +409,40 @@ impl Port {
                 }
             }
         }
-        Ok(datagrams)
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match fault.filter(|_| datagrams.is_empty()) {
+            Some(error) => Err(self.failed(&error, self.remote.unwrap_or(unspecified(self.family)))),
+            None => Ok(datagrams),
+        }
+    }
+
+    /// An address has a scope and a flow besides, by which it is still the same peer.
+    fn is_peer(&self, from: SocketAddr) -> bool {
+        let same = |peer: &SocketAddr| (peer.ip(), peer.port()) == (from.ip(), from.port());
+        self.peers().iter().any(same)
+    }
+
+    /// Waits until there is something to receive, or the way to the only peer has failed.
+    async fn heard(&self, socket: &Socket) -> io::Result<()> {
+        if self.remote.is_some() {
+            let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            if ready.is_error() {
+                let fault = socket.take_error()?;
+                *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+                // Seen: it would be ready for ever.
+                let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(ErrorKind::WouldBlock.into()));
+            }
+            return Ok(());
+        }
+        loop {
+            socket.readable().await?;
+            match socket.try_peek_sender() {
+                Ok(from) if self.is_peer(from) => return Ok(()),
+                Ok(_) => drop(socket.try_recv(&mut [])),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn failed(&self, error: &io::Error, peer: SocketAddr) -> Code {
@@ -419,11 +471,21 @@ impl Pollable for UdpSocket {
 #[async_trait]
 impl Pollable for Incoming {
     async fn ready(&mut self) {
-        match self.0.socket.get() {
-            Some((socket, _)) => self.0.wait("first_byte", socket.readable()).await,
+        if self.0.socket.get().is_none() {
             // Who has written to nobody hears nobody.
-            None => future::pending().await,
+            return future::pending().await;
         }
+        let port = self.0.clone();
+        // Strangers can write as much as they like: that neither wakes the guest nor takes of its time.
+        let heard = async move {
+            match port.socket.get() {
+                Some((socket, _)) => port.heard(socket).await,
+                None => Ok(()),
+            }
+        };
+        let heard = AbortOnDropHandle::new(self.0.worker.spawn(heard));
+        let heard = async move { heard.await.unwrap_or_else(|error| Err(io::Error::other(error))) };
+        self.0.wait("first_byte", heard).await;
     }
 }
 
