@@ -202,9 +202,12 @@ impl Notes {
             return None;
         }
         let read = serde_json::from_str(details).map_err(|error| error.to_string());
-        let fit = read.and_then(|value| match is_within(&value, DETAILS_DEPTH) {
-            true => Ok(value),
-            false => Err(format!("nested deeper than {DETAILS_DEPTH}")),
+        let fit = read.and_then(|value| {
+            if is_within(&value, DETAILS_DEPTH) {
+                Ok(value)
+            } else {
+                Err(format!("nested deeper than {DETAILS_DEPTH}"))
+            }
         });
         fit.inspect_err(|why| self.drop("details", why)).ok()
     }

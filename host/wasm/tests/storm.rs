@@ -68,8 +68,8 @@ const MONITORS: usize = 100;
 const LAPS: usize = 10;
 /// Runs under way at a time.
 const AT_ONCE: usize = 64;
-/// What the pool may keep: 64 free slots, each with 512 KiB of what ran there last.
-const WARM: u64 = 64 * (512 << 10);
+/// What the pool may keep: 64 free slots, each with 96 KiB of what ran there last.
+const WARM: u64 = 64 * (96 << 10);
 /// And room for what is allocated once, where the storm is too small to have done so before.
 const FIRST: u64 = 64 << 20;
 
