@@ -195,6 +195,11 @@ impl Schema {
                 let text = error.instance().as_str().unwrap_or_default();
                 one(field, parse_error(format, text).unwrap_or_default())
             }
+            ValidationErrorKind::AnyOf { .. }
+                if !secret && let Some(expected) = one_by_format(&self.source, at) =>
+            {
+                one(field, format!("{} is not {expected}", error.instance()))
+            }
             ValidationErrorKind::Enum { .. }
             | ValidationErrorKind::AnyOf { .. }
             | ValidationErrorKind::OneOfNotValid { .. } => match words(&self.source, at).as_slice() {
@@ -230,7 +235,22 @@ impl Schema {
 /// What a value is expected to be by the `format` beside the keyword at `path` of the schema, or at it.
 fn told_by_format(schema: &Value, path: &str) -> Option<&'static str> {
     let (parent, _) = path.rsplit_once('/')?;
-    match schema.pointer(parent)?.get("format")?.as_str()? {
+    of_format(schema.pointer(parent)?)
+}
+
+/// The same of the `anyOf` keyword at `path`, by the first alternative that has a `format`.
+fn one_by_format(schema: &Value, path: &str) -> Option<&'static str> {
+    let alternatives = schema.pointer(path)?.as_array()?.iter();
+    alternatives
+        .filter_map(|alternative| match alternative.get("$ref") {
+            Some(reference) => schema.pointer(reference.as_str()?.strip_prefix('#')?),
+            None => Some(alternative),
+        })
+        .find_map(of_format)
+}
+
+fn of_format(schema: &Value) -> Option<&'static str> {
+    match schema.get("format")?.as_str()? {
         DURATION_FORMAT => Some("a duration such as `500ms`, `10s` or `1m 30s`"),
         "uri" => Some("a URL with its scheme, such as `https://example.com/`"),
         _ => None,
@@ -460,10 +480,14 @@ mod tests {
             "mode": { "oneOf": [{ "const": "open" }, { "enum": ["a", "b"] }] },
             "level": { "enum": ["one", "two", "three", "four"] },
             "maybe": { "anyOf": [{ "$ref": "#/$defs/Format" }, { "type": "null" }] },
-        }, "$defs": { "Format": { "oneOf": [{ "const": "text" }, { "const": "json" }] } } });
+            "wait": { "anyOf": [{ "$ref": "#/$defs/Time" }, { "type": "null" }] },
+        }, "$defs": {
+            "Format": { "oneOf": [{ "const": "text" }, { "const": "json" }] },
+            "Time": { "type": "string", "format": DURATION_FORMAT },
+        } });
         let found = faults(
             &schema,
-            &json!({ "mode": "x", "level": "five", "maybe": "xml" }),
+            &json!({ "mode": "x", "level": "five", "maybe": "xml", "wait": 2 }),
             "",
         );
         let found: Vec<_> = found.iter().map(|(_, message)| message.as_str()).collect();
@@ -473,6 +497,7 @@ mod tests {
                 r#""five" is not one of "one", "two", "three", "four""#,
                 r#""xml" is not one of "text", "json""#,
                 r#""x" is not one of "open", "a", "b""#,
+                "2 is not a duration such as `500ms`, `10s` or `1m 30s`",
             ]
         );
     }

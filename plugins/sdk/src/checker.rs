@@ -29,9 +29,9 @@ pub trait Checker {
     /// Runs that one instance may serve, if the operator allows it; 1 is a fresh instance for each. A plugin of several
     /// kinds serves the least of them.
     const MAX_REUSE: u32 = 1;
-    /// Interval proposed for a new monitor.
+    /// Interval proposed to who sets up a monitor. Lapwing itself goes by what the monitor says, and shows this nowhere yet.
     const DEFAULT_INTERVAL: Option<Duration> = None;
-    /// Timeout proposed for a new monitor.
+    /// Timeout proposed so.
     const DEFAULT_TIMEOUT: Option<Duration> = None;
 
     /// The monitor's configuration. The host validates it against the schema of this type before every run; its

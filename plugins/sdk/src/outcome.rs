@@ -61,13 +61,27 @@ impl Outcome {
 
     /// With a number measured, and its unit.
     #[must_use]
-    pub fn with_metric(mut self, name: &str, value: f64, unit: Option<&str>) -> Self {
-        let (name, unit) = (name.to_owned(), unit.map(str::to_owned));
+    pub fn with_metric(self, name: &str, value: f64, unit: Option<&str>) -> Self {
+        self.with_labelled_metric(name, value, unit, &[])
+    }
+
+    /// The same, told from others of the name by its labels: names and values, such as `("queue", "mail")`.
+    #[must_use]
+    pub fn with_labelled_metric(
+        mut self,
+        name: &str,
+        value: f64,
+        unit: Option<&str>,
+        labels: &[(&str, &str)],
+    ) -> Self {
+        let labels = labels
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
         self.metrics.push(Metric {
-            name,
+            name: name.to_owned(),
             value,
-            unit,
-            labels: Vec::new(),
+            unit: unit.map(str::to_owned),
+            labels: labels.collect(),
         });
         self
     }

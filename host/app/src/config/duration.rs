@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-use std::{borrow::Cow, str::FromStr, time::Duration};
+use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 
 /// A duration written `500ms`, `10s`, `1m 30s` or `2h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +34,16 @@ impl<'de> Deserialize<'de> for HumanDuration {
     }
 }
 
+impl fmt::Display for HumanDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let span = SignedDuration::try_from(self.0).unwrap_or(SignedDuration::MAX);
+        write!(f, "{span:#}")
+    }
+}
+
 impl Serialize for HumanDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let span = SignedDuration::try_from(self.0).unwrap_or(SignedDuration::MAX);
-        serializer.collect_str(&format_args!("{span:#}"))
+        serializer.collect_str(self)
     }
 }
 

@@ -66,11 +66,17 @@ pub(crate) fn resolve(configured: Vec<(usize, MonitorConfig)>, faults: &mut Faul
         let interval = interval.clamp(LEAST_INTERVAL, LONGEST_INTERVAL);
         let default_timeout = || (interval * 4 / 5).min(DEFAULT_TIMEOUT);
         let timeout = monitor.timeout.map_or_else(default_timeout, |timeout| timeout.0);
-        if timeout.is_zero() || timeout > interval.min(LONGEST_TIMEOUT) {
-            faults.push(
-                field("timeout"),
-                "is not more than zero, at most the interval, and at most `1h`",
-            );
+        let longest = interval.min(LONGEST_TIMEOUT);
+        if timeout.is_zero() || timeout > longest {
+            let (timeout, longest) = (HumanDuration(timeout), HumanDuration(longest));
+            let which = if interval < LONGEST_TIMEOUT {
+                "the interval"
+            } else {
+                "the longest there is"
+            };
+            let message =
+                format!("is `{timeout}`: expected more than zero, and no more than `{longest}`, {which}");
+            faults.push(field("timeout"), message);
         }
         let (name, id) = match monitor.id {
             Some(id) => ("id", id),

@@ -67,7 +67,7 @@ timeout = "5m"
         "admin.listen: `0.0.0.0:8085` is not a loopback address",
         "monitors[0].interval: ",
         "monitors[1].name: two monitors have the id `same`",
-        "monitors[1].timeout: ",
+        "monitors[1].timeout: is `5m`: expected more than zero, and no more than `1m`, the interval",
     ] {
         assert!(said.err.contains(expected), "no `{expected}` in:\n{}", said.err);
     }

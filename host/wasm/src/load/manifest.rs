@@ -128,15 +128,31 @@ fn warnings(kind: &types::CheckType, sphere: &Sphere) -> Vec<String> {
             )
         })
     });
+    // A host whose port is not marked may be reached at any.
+    let portless = kind.capabilities.iter().flat_map(|capability| {
+        let ports = capability.scope.iter().filter_map(|text| port(text));
+        let ports = ports.filter(|path| sphere.is_no_port(path));
+        ports.map(|path| {
+            format!("the schema does not mark `{path}` as a port: mark it with `x-lapwing-target: port`, or every port may be reached")
+        })
+    });
     let bare = kind.sensitive.iter().filter_map(|pointer| {
         let path = pointer.trim_start_matches('/').replace('/', ".");
         let known = pointer.contains('~') || sphere.has(&path);
         (!known)
             .then(|| format!("`{pointer}`, listed as sensitive, is no field of the schema: it hides nothing"))
     });
-    let all = unknown.chain(unmarked).chain(strays).chain(bare);
-    all.map(|warning| text::line(&format!("kind `{}`: {warning}", kind.name), 400))
+    let all = unknown.chain(unmarked).chain(strays).chain(portless).chain(bare);
+    let mut all: Vec<_> = all.collect();
+    all.dedup();
+    all.into_iter()
+        .map(|warning| text::line(&format!("kind `{}`: {warning}", kind.name), 400))
         .collect()
+}
+
+/// The field that `{config.HOST}:{config.PORT}` names as the port.
+fn port(scope: &str) -> Option<&str> {
+    scope.split_once("}:{config.")?.1.strip_suffix('}')
 }
 
 fn check_kinds(kinds: &[types::CheckType]) -> Result<(), LoadError> {
@@ -278,7 +294,9 @@ mod tests {
         };
         let told = |capability: types::Capability| {
             let kind = types::CheckType {
-                config_schema: r#"{"properties":{"host":{"type":"string"},"port":{}}}"#.into(),
+                config_schema:
+                    r#"{"properties":{"host":{"type":"string"},"port":{}},"additionalProperties":false}"#
+                        .into(),
                 capabilities: vec![capability],
                 sensitive: vec!["/host".into(), "/pasword".into()],
                 ..kind()
@@ -304,12 +322,14 @@ mod tests {
             told(declared("net.tcp", &["{config.host}:{config.port}"])),
             [
                 "kind `ssh-banner`: no field of the schema is marked as target: mark `host` with \
-              `format: hostname` or `x-lapwing-target: host`"
+              `format: hostname` or `x-lapwing-target: host`",
+                "kind `ssh-banner`: the schema does not mark `port` as a port: mark it with \
+              `x-lapwing-target: port`, or every port may be reached"
             ]
         );
         assert_eq!(told(declared("net.tcp", &["10.0.0.1:25"])), [""; 0]);
         assert_eq!(
-            told(declared("net.tcp", &["{config.hots}:{config.port}"])),
+            told(declared("net.tcp", &["{config.hots}:79"])),
             ["kind `ssh-banner`: `{config.hots}` in the scope of `net.tcp` is no field of the schema"]
         );
     }

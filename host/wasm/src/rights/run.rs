@@ -50,6 +50,11 @@ impl Sphere {
         self.targets.has(path)
     }
 
+    /// Whether the schema has a field at `path` that it does not mark as a port.
+    pub(crate) fn is_no_port(&self, path: &str) -> bool {
+        self.targets.is_no_port(path)
+    }
+
     /// The fields that should be marked as target, and are not.
     pub(crate) fn unmarked(&self) -> &Unmarked {
         &self.unmarked

@@ -83,6 +83,12 @@ impl Map {
         path.is_empty() || inner()
     }
 
+    /// Whether the field at `path` is marked as something else than a port, or as nothing.
+    pub(crate) fn is_no_port(&self, path: &str) -> bool {
+        self.at(path)
+            .is_some_and(|map| !map.parts.contains(&Part::Port) && !map.parts.contains(&Part::None))
+    }
+
     fn at(&self, path: &str) -> Option<&Self> {
         if path.is_empty() {
             return Some(self);
@@ -199,6 +205,8 @@ impl<'a> Reader<'a> {
                         self.read(schema, map, depth + 1)?;
                     }
                 }
+                // What is not there is no field.
+                "additionalProperties" | "unevaluatedProperties" if *value == Value::Bool(false) => {}
                 "items"
                 | "contains"
                 | "additionalProperties"

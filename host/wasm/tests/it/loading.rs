@@ -71,9 +71,10 @@ async fn slips_are_warned_of_and_do_not_keep_a_file_from_loading() {
     assert_eq!(report.failure(), None);
     let warnings = report.about.unwrap().warnings;
     assert!(
-        warnings.len() == 2
+        warnings.len() == 4
             && warnings[0].contains("mark `host`")
-            && warnings[1].contains("did you mean `net.tcp`?"),
+            && warnings[1].contains("does not mark `port` as a port")
+            && warnings[2].contains("did you mean `net.tcp`?"),
         "{warnings:?}"
     );
     for sound in ["steps", "greedy", "traveller"] {

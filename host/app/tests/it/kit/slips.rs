@@ -216,6 +216,23 @@ async fn a_slip_is_told_in_c() {
         said.out,
         said.err
     );
+    let elsewhere = source
+        .replace(r#", \"x-lapwing-target\": \"port\""#, "")
+        .replace(r#"\"clear\"}""#, r#"\"pass over\"}""#);
+    assert_ne!(elsewhere, source);
+    let (_, file) = built(folder.path(), &elsewhere);
+    let said = say(&["plugin", "conformance", &file]);
+    for told in [
+        "it came to none of them",
+        "the schema does not mark `port` as a port",
+    ] {
+        assert!(
+            said.code == 1 && said.out.contains(told),
+            "{}{}",
+            said.out,
+            said.err
+        );
+    }
     let (_, file) = built(folder.path(), &source.replace(".check = check,", ""));
     let said = say(&["plugin", "inspect", &file]);
     let told = format!("{}{}", said.out, said.err);

@@ -249,3 +249,19 @@ fn fields_are_known_by_their_path() {
         assert!(!map.has(path), "{path}");
     }
 }
+
+#[test]
+fn a_schema_has_the_fields_it_names_or_lets_be() {
+    let has = |rest: Value, path: &str| {
+        let schema = json!({ "type": "object", "properties": { "host": { "type": "string" } }, "additionalProperties": rest });
+        Map::read(&schema).unwrap().has(path)
+    };
+    for (rest, other) in [
+        (json!(false), false),
+        (json!(true), true),
+        (json!({ "type": "string" }), true),
+    ] {
+        assert!(has(rest.clone(), "host"));
+        assert_eq!(has(rest, "hots"), other);
+    }
+}

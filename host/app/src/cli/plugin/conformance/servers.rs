@@ -1,6 +1,14 @@
 //! Servers that nobody should trust, on loopback: TCP and UDP on one port, for whatever the plugin speaks.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
@@ -83,6 +91,8 @@ impl Manner {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Connections and datagrams that came.
+    visits: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -92,14 +102,21 @@ impl Server {
         let (tcp, udp) = ports().await?;
         let address = tcp.local_addr()?;
         let mut tasks = JoinSet::new();
+        let visits: Arc<AtomicUsize> = Arc::default();
         if manner != Manner::Refuses {
-            tasks.spawn(accept(tcp, manner));
-            tasks.spawn(answer(udp, manner));
+            tasks.spawn(accept(tcp, manner, visits.clone()));
+            tasks.spawn(answer(udp, manner, visits.clone()));
         }
         Ok(Self {
             address,
+            visits,
             _tasks: tasks,
         })
+    }
+
+    /// Whether anybody came.
+    pub(crate) fn was_visited(&self) -> bool {
+        self.visits.load(Relaxed) > 0
     }
 }
 
@@ -116,9 +133,10 @@ async fn ports() -> io::Result<(TcpListener, UdpSocket)> {
     Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
 }
 
-async fn accept(listener: TcpListener, manner: Manner) {
+async fn accept(listener: TcpListener, manner: Manner, visits: Arc<AtomicUsize>) {
     let mut clients = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
+        visits.fetch_add(1, Relaxed);
         // How it ends is the client's affair.
         clients.spawn(async move { treat(stream, manner).await.ok() });
     }
@@ -185,9 +203,10 @@ async fn hold(stream: &mut TcpStream) {
     while stream.read(&mut sink).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
-async fn answer(socket: UdpSocket, manner: Manner) {
+async fn answer(socket: UdpSocket, manner: Manner, visits: Arc<AtomicUsize>) {
     let mut datagram = [0; 2 << 10];
     while let Ok((length, client)) = socket.recv_from(&mut datagram).await {
+        visits.fetch_add(1, Relaxed);
         let asked = datagram.get(..length).unwrap_or_default();
         let (answer, times) = match manner {
             // HTTP is spoken by TCP alone.

@@ -28,6 +28,8 @@ use tokio::time::Instant;
 
 /// What a run may take beyond its time, on a machine that has other work.
 const SLACK: Duration = Duration::from_millis(500);
+/// How much of a message is shown, in characters: the advice is at its end.
+const SEEN: usize = 400;
 /// The largest result that is still one, in bytes of JSON.
 const RESULT_BYTES: usize = 64 << 10;
 /// All of IPv4 but 127.0.0.0/8, and all of IPv6.
@@ -157,7 +159,7 @@ async fn of_kind(
     if marked == 0 {
         return Ok(());
     }
-    let (mut well, mut tried) = (0, 0);
+    let (mut well, mut tried, mut reached) = (0, 0, 0);
     for manner in Manner::ALL {
         let server = Server::start(manner)
             .await
@@ -166,12 +168,16 @@ async fn of_kind(
         let (result, took) = run(kind, config, net(&ELSEWHERE)?, timeout).await;
         add(
             &format!("the server {}", manner.as_str()),
-            against_server(&result, took, timeout),
+            against_server(manner, &result, took, timeout),
         );
         well += usize::from(is_well(&result));
         tried += usize::from(result.observation.reason != Some(Reason::DeniedByPolicy));
+        reached += usize::from(server.was_visited());
     }
-    add("tells a dead server from a live one", discerning(well, tried));
+    add(
+        "tells a dead server from a live one",
+        discerning(well, tried, reached),
+    );
     Ok(())
 }
 
@@ -246,8 +252,8 @@ fn is_well(result: &CheckResult) -> bool {
     matches!(result.observation.status, Status::Up | Status::Degraded)
 }
 
-/// Whether any server was reached, and one of them not found to be well.
-fn discerning(well: usize, tried: usize) -> Verdict {
+/// Whether it was let to some server and came to one, and found one of them not to be well.
+fn discerning(well: usize, tried: usize, reached: usize) -> Verdict {
     let all = Manner::ALL.len();
     if tried == 0 {
         return Verdict::fail(
@@ -259,6 +265,12 @@ fn discerning(well: usize, tried: usize) -> Verdict {
         return Verdict::fail(
             format!("up with all {all} servers, though at one of them nobody listens"),
             "wait for each call, and let none fail unnoticed: its result is the verdict",
+        );
+    }
+    if reached == 0 {
+        return Verdict::fail(
+            "it came to none of them: whatever it met is elsewhere",
+            "mark the fields that it dials as target, the port too, and dial what they say",
         );
     }
     Verdict::Pass {
@@ -284,13 +296,17 @@ fn without_network(result: &CheckResult, took: Duration, timeout: Duration) -> V
     }
 }
 
-fn against_server(result: &CheckResult, took: Duration, timeout: Duration) -> Verdict {
+fn against_server(manner: Manner, result: &CheckResult, took: Duration, timeout: Duration) -> Verdict {
     let seen = seen(result, took);
     if let Some(fault) = fault(result, took, timeout, &seen) {
         return fault;
     }
     match (result.observation.status, &result.observation.reason) {
         (Status::Down, _) | (Status::Unknown, Some(Reason::LimitHit)) => Verdict::Pass { seen },
+        (Status::Up | Status::Degraded, _) if manner == Manner::Refuses => Verdict::fail(
+            seen,
+            "answer `ok(down)` when a connection fails: nobody listens there",
+        ),
         (Status::Up | Status::Degraded, _) => Verdict::Note {
             seen: format!("{seen}; is such a server well?"),
         },
@@ -325,7 +341,10 @@ fn fault(result: &CheckResult, took: Duration, timeout: Duration, seen: &str) ->
 fn seen(result: &CheckResult, took: Duration) -> String {
     let observation = &result.observation;
     let reason = observation.reason.as_ref().map_or("", Reason::as_str);
-    let message: String = observation.message.chars().take(100).collect();
+    let mut message: String = observation.message.chars().take(SEEN).collect();
+    if message.len() < observation.message.len() {
+        message.push('…');
+    }
     format!(
         "{} {reason} in {} ms: {message}",
         observation.status,
