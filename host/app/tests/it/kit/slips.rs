@@ -197,6 +197,12 @@ async fn a_slip_is_told_in_c() {
         assert!(told.starts_with(wanted), "{act} {more}: {told}");
         assert!(act != "print" || output.contains("three"), "{output}");
     }
+}
+
+#[test]
+fn a_slip_is_told_in_c_before_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = include_str!("fixtures/slips.c");
     let (told, _) = built(
         folder.path(),
         &source.replace(
