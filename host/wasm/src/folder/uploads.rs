@@ -28,22 +28,18 @@ pub(super) fn sweep(folder: &Path) {
     private::sweep(folder, DRAFT);
 }
 
-/// The marked contents. A mark of somebody whose plugin files would be refused marks nothing.
+/// What marks are called by; [`is_marked`] tells whether they are any.
 pub(super) fn marked(folder: &Path) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if let Some(digest) = name.to_str().and_then(|name| name.strip_prefix(MARK))
-            && is_marked(folder, digest)
-        {
-            found.insert(digest.to_owned());
-        }
+        let name = entry?.file_name();
+        let digest = name.to_str().and_then(|name| name.strip_prefix(MARK));
+        found.extend(digest.map(str::to_owned));
     }
     Ok(found)
 }
 
-/// Whether the content with this SHA-256 (hex) is marked.
+/// Whether the content with this SHA-256 (hex) is marked. A mark of somebody whose plugin files would be refused marks nothing.
 pub(super) fn is_marked(folder: &Path, digest: &str) -> bool {
     let mark = path(folder, digest);
     fs::symlink_metadata(&mark).is_ok_and(|facts| look::stranger(&facts, look::keeper(&mark)).is_none())
