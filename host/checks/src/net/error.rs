@@ -219,10 +219,22 @@ impl NetError {
             )),
             None if error.is_user() => Self::InvalidInput(format!("request cannot be sent: {error}")),
             None => {
-                let texts: Vec<String> = causes.map(ToString::to_string).collect();
+                let texts: Vec<String> = causes.map(told).collect();
                 Self::Protocol(format!("{what}: {}", texts.join(": ")))
             }
         }
+    }
+}
+
+/// What the HTTP library says; but not what the peer said when it hung up (GOAWAY's debug data): that may repeat a secret,
+/// and the library escapes it, so that no mask finds it.
+fn told(error: &(dyn Error + 'static)) -> String {
+    let farewell = error
+        .downcast_ref::<h2::Error>()
+        .filter(|error| error.is_go_away() && error.is_remote());
+    match farewell.and_then(h2::Error::reason) {
+        Some(reason) => format!("hung up: {}", reason.description()),
+        None => error.to_string(),
     }
 }
 

@@ -10,10 +10,11 @@ mod login;
 mod route;
 mod stamp;
 
-pub(crate) use exchange::{Helpers, drive};
+pub(crate) use exchange::{drive, open_http2};
 pub(crate) use hop::FRAMING;
 pub use login::{Login, Scheme};
 pub(crate) use route::Opened;
+pub(crate) use stamp::Stamps;
 
 use super::{IpFamily, Net, NetError, tls::TlsOptions};
 use crate::CheckError;

@@ -336,9 +336,108 @@ async fn what_http2_forbids_is_not_taken_for_an_answer() {
     }
 }
 
+/// One field that a byte brings back (RFC 7541 §6.1), in as many informational heads as anybody cares to send.
+#[tokio::test]
+async fn endless_informational_heads_of_http2_break_the_protocol() {
+    let continued = |fields: &[u8]| frame(HEADERS, END_HEADERS, 1, &[&b"\x08\x03103"[..], fields].concat());
+    let opening = [frame(SETTINGS, 0, 0, &[]), continued(b"\x40\x01a\x00")].concat();
+    for fields in [vec![0xbe; 100], vec![]] {
+        let server = flood(opening.clone(), continued(&fields).repeat(100)).await;
+        let over_http2 = with(
+            target_config("http", server.address),
+            json!({ "http_version": "2" }),
+        );
+        for (kind, config) in GRPC
+            .map(|kind| (kind, target_config(kind, server.address)))
+            .into_iter()
+            .chain([("http", over_http2)])
+        {
+            let seen = Probe::new().within(BUDGET).seen(kind, config).await;
+            assert_eq!(
+                (seen.status, reason(&seen)),
+                (Status::Down, "protocol_error"),
+                "{kind}: {}",
+                seen.message
+            );
+            assert!(seen.message.contains("endless heads"), "{kind}: {}", seen.message);
+            server.drained().await;
+        }
+    }
+}
+
+/// The answer of an HTTP/2 server to `http`.
+async fn over_http2(answer: &[Vec<u8>], more: Value) -> Observation {
+    let opening = [vec![frame(SETTINGS, 0, 0, &[])], answer.to_vec()]
+        .concat()
+        .concat();
+    let server = flood(opening, Vec::new()).await;
+    let config = with(
+        target_config("http", server.address),
+        json!({ "http_version": "2" }),
+    );
+    let seen = Probe::new().seen("http", with(config, more)).await;
+    server.drained().await;
+    seen
+}
+
+#[tokio::test]
+async fn a_reset_without_an_error_ends_a_whole_body_only() {
+    const LENGTH_4: &[u8] = b"\x88\x0f\x0d\x014";
+    let head = frame(HEADERS, END_HEADERS, 1, LENGTH_4);
+    let reset = frame(RST_STREAM, 0, 1, &[0; 4]);
+    let absent = json!({ "keyword": "ERROR", "invert_keyword": true });
+    for (body, flags, status) in [
+        (&b"ok"[..], 0, Status::Down),
+        (b"", 0, Status::Down),
+        (b"okay", 0, Status::Up),
+        (b"okay", END_STREAM, Status::Up),
+    ] {
+        let answer = [head.clone(), frame(DATA, flags, 1, body), reset.clone()];
+        let seen = over_http2(&answer, absent.clone()).await;
+        assert_eq!(seen.status, status, "{body:?}: {}", seen.message);
+        if status == Status::Down {
+            assert_eq!(reason(&seen), "connection_closed", "{}", seen.message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_peer_says_when_it_hangs_up_is_not_repeated() {
+    let farewell = [&[0, 0, 0, 0, 0, 0, 0, 11][..], "p\u{e4}ss\"word".as_bytes()].concat();
+    let seen = over_http2(&[frame(GOAWAY, 0, 0, &farewell)], json!({})).await;
+    assert_eq!(reason(&seen), "protocol_error");
+    assert!(seen.message.contains("hung up: "), "{}", seen.message);
+    assert!(
+        !seen.message.contains("word") && !seen.message.contains("xc3"),
+        "{}",
+        seen.message
+    );
+}
+
+#[tokio::test]
+async fn a_large_head_is_one_all_the_same() {
+    let field = [&b"\x00\x01a\x7f\xd9\x1d"[..], &[b'v'; 3928]].concat();
+    let fields = field.repeat(16);
+    let parts: Vec<_> = fields.chunks(16_000).collect();
+    let (last, between) = parts.split_last().unwrap();
+    let mut answer = vec![frame(HEADERS, 0, 1, b"\x88")];
+    answer.extend(between.iter().map(|part| frame(CONTINUATION, 0, 1, part)));
+    answer.push(frame(CONTINUATION, END_HEADERS, 1, last));
+    answer.push(frame(DATA, END_STREAM, 1, b"ok"));
+    let seen = over_http2(&answer, json!({})).await;
+    assert_eq!(seen.status, Status::Up, "{}", seen.message);
+
+    let many = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{}\r\n",
+        "X: y\r\n".repeat(900)
+    );
+    let seen = probe("http", &flood(many.into_bytes(), Vec::new()).await).await;
+    assert_eq!(seen.status, Status::Up, "{}", seen.message);
+}
+
 /// In real time: no clock can be paused over a flood.
 #[tokio::test]
-async fn a_flood_of_settings_ends_at_the_deadline() {
+async fn a_flood_of_settings_comes_to_an_end() {
     let server = flood(Vec::new(), frame(SETTINGS, 0, 0, &[]).repeat(100)).await;
     for kind in GRPC {
         let run = Probe::new().within(Duration::from_secs(1));

@@ -7,17 +7,15 @@ use crate::{
     findings::invalid,
     net::{
         IpFamily, NetError,
-        http::{Failure, Helpers, HttpVersion, Opened, Request, Timing, drive},
+        http::{Failure, HttpVersion, Opened, Request, Stamps, Timing, drive, open_http2},
         tls::TlsOptions,
     },
     schema,
 };
 use bytes::{Buf, BufMut, Bytes};
-use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2::SendRequest;
 use lapwing_model::{Observation, Reason, TlsInfo};
 use std::{
     error::Error,
@@ -37,8 +35,6 @@ use url::Url;
 
 /// Largest answer to accept, in bytes: decoded it may take sixty times as much.
 const MAX_MESSAGE: usize = 256 * 1024;
-/// Largest set of headers or trailers to accept, in bytes.
-const MAX_HEADERS: u32 = 64 * 1024;
 
 /// What to call.
 pub(super) struct Call {
@@ -117,12 +113,9 @@ impl Call {
         *request.metadata_mut() = MetadataMap::from_headers(self.metadata);
         let called = Instant::now();
         let talk = async {
-            let (sender, connection) = http2::Builder::new(Helpers::default())
-                .max_header_list_size(MAX_HEADERS)
-                .handshake(TokioIo::new(stream))
+            let (mut connection, sender) = open_http2(stream, &Stamps::default())
                 .await
                 .map_err(|error| NetError::from_hyper(&error, &target))?;
-            let mut connection = connection.map(drop).fuse().boxed();
             let channel = Channel {
                 sender,
                 target: target.clone(),

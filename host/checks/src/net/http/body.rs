@@ -5,10 +5,9 @@ use async_compression::tokio::bufread::{
     BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder,
 };
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use std::{
     io,
     pin::Pin,
@@ -38,8 +37,7 @@ type Reader = Box<dyn AsyncBufRead + Send + Unpin>;
 /// more than the cap to unpack is [`NetError::BodyInvalid`].
 pub(super) async fn read(incoming: Incoming, headers: &HeaderMap, cap: usize) -> Result<Body, NetError> {
     // Trailers are of no interest; `into_data_stream` leaves them out.
-    let stream = incoming.into_data_stream().map_err(io::Error::other);
-    let mut reader: Reader = Box::new(StreamReader::new(stream));
+    let mut reader: Reader = Box::new(StreamReader::new(Whole(incoming).into_data_stream()));
     if let Some(encoding) = encoding(headers)? {
         let metered = Metered::new(reader, cap.saturating_add(OVERHEAD));
         reader = decode(Box::new(metered), &encoding)
@@ -59,6 +57,27 @@ pub(super) async fn read(incoming: Incoming, headers: &HeaderMap, cap: usize) ->
         bytes: bytes.into(),
         truncated,
     })
+}
+
+/// A body whose end is its end. In HTTP/2 hyper takes a reset without an error for one, wherever it comes; RFC 9113 §8.1
+/// has it follow a whole answer.
+struct Whole(Incoming);
+
+impl hyper::body::Body for Whole {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
+        let left = self.0.size_hint().lower();
+        Poll::Ready(match frame {
+            None if left > 0 && !self.0.is_end_stream() => {
+                let cut = format!("while reading the body, {left} bytes before its end");
+                Some(Err(io::Error::other(NetError::Closed(cut))))
+            }
+            frame => frame.map(|frame| frame.map_err(io::Error::other)),
+        })
+    }
 }
 
 /// What to undo; nothing when it is unknown. One layer: nobody sends more, and each could hide a bomb in the next.
@@ -164,10 +183,11 @@ async fn decode(mut reader: Reader, encoding: &str) -> io::Result<Reader> {
 
 /// The transport's errors come wrapped through the decoders; what is no transport error is a decoder's.
 fn sort(error: &io::Error) -> NetError {
-    match error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<hyper::Error>())
-    {
+    let cause = error.get_ref();
+    if let Some(own) = cause.and_then(|cause| cause.downcast_ref::<NetError>()) {
+        return own.clone();
+    }
+    match cause.and_then(|cause| cause.downcast_ref::<hyper::Error>()) {
         Some(transport) => NetError::from_hyper(transport, "while reading the body"),
         None => NetError::BodyInvalid(error.to_string()),
     }

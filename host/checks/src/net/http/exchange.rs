@@ -4,8 +4,7 @@
 //! connection is closed, with nothing to wait for. (HTTP/2 needs tasks of its own; they go with the connection.)
 
 use super::{
-    Seen,
-    body::{self, Body},
+    Seen, body,
     hop::Form,
     route::Reached,
     stamp::{Stamped, Stamps},
@@ -16,22 +15,28 @@ use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, response::Parts};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    body::Incoming,
+    body::{Body, Incoming},
     client::conn::{http1, http2},
 };
 use hyper_util::rt::TokioIo;
 use std::{
+    error::Error,
     future::poll_fn,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     task::JoinSet,
     time::{self, Instant},
 };
 
-/// The most a peer may send before the head of its answer is complete, in bytes.
-pub(super) const MAX_HEADS: usize = 1024 * 1024;
+/// Most fields of one head of HTTP/1.
+const MAX_FIELDS: usize = 1000;
+/// Largest head of HTTP/2, or set of trailers, as [RFC 9113 §6.5.2] counts it, in bytes.
+///
+/// [RFC 9113 §6.5.2]: https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2
+const MAX_FIELDS_SIZE: u32 = 128 * 1024;
 /// The most of an unwanted body that is read to use its connection once more, in bytes.
 const MAX_REST: usize = 256 * 1024;
 
@@ -56,13 +61,10 @@ impl Exchange {
     /// Begins to speak HTTP.
     pub(super) async fn open(reached: Reached, deadline: Instant) -> Result<Self, NetError> {
         let (began, stamps, target) = (Instant::now(), Stamps::default(), reached.target);
-        // In HTTP/2 the body may be read before its head is looked at; there 1xx heads are the library's to bound.
-        let http2 = reached.form == Form::Http2;
-        let limit = if http2 { usize::MAX } else { MAX_HEADS };
         let counted = Counted::by(reached.stream, reached.toll);
-        let io = TokioIo::new(Stamped::new(counted, stamps.clone(), limit));
-        let opened = time::timeout_at(deadline, open(io, http2)).await;
-        let (connection, sender) = opened
+        let opening = open(counted, &stamps, reached.form == Form::Http2);
+        let (connection, sender) = time::timeout_at(deadline, opening)
+            .await
             .map_err(|_| NetError::ResponseTimeout(format!("{target} did not take the request")))?
             .map_err(|error| NetError::from_hyper(&error, &target))?;
         Ok(Self {
@@ -103,7 +105,7 @@ impl Exchange {
         incoming: Incoming,
         cap: usize,
         seen: &mut Seen,
-    ) -> Result<Body, NetError> {
+    ) -> Result<body::Body, NetError> {
         let reading = Instant::now();
         let body = drive(&mut self.connection, body::read(incoming, &parts.headers, cap));
         let body = time::timeout_at(self.deadline, body).await;
@@ -159,21 +161,43 @@ impl Sender {
 }
 
 /// Begins an HTTP connection. It must be polled for as long as its sender is used.
-async fn open<S>(io: S, http2: bool) -> Result<(BoxFuture<'static, ()>, Sender), hyper::Error>
+async fn open<S>(
+    stream: S,
+    stamps: &Stamps,
+    http2: bool,
+) -> Result<(BoxFuture<'static, ()>, Sender), hyper::Error>
 where
-    S: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    // How a connection ends is told to whoever waits for its response; here only its end matters.
     if http2 {
-        let (sender, connection) = http2::handshake(Helpers::default(), io).await?;
-        Ok((connection.map(drop).fuse().boxed(), Sender::Http2(sender)))
-    } else {
-        let (sender, connection) = http1::Builder::new()
-            .title_case_headers(true)
-            .handshake(io)
-            .await?;
-        Ok((connection.map(drop).fuse().boxed(), Sender::Http1(sender)))
+        let (connection, sender) = open_http2(stream, stamps).await?;
+        return Ok((connection, Sender::Http2(sender)));
     }
+    let io = TokioIo::new(Stamped::http1(stream, stamps.clone()));
+    let (sender, connection) = http1::Builder::new()
+        .title_case_headers(true)
+        .max_headers(MAX_FIELDS)
+        .handshake(io)
+        .await?;
+    // How a connection ends is told to whoever waits for its response; here only its end matters.
+    Ok((connection.map(drop).fuse().boxed(), Sender::Http1(sender)))
+}
+
+/// As [`open`], of HTTP/2.
+pub(crate) async fn open_http2<S, B>(
+    stream: S,
+    stamps: &Stamps,
+) -> Result<(BoxFuture<'static, ()>, http2::SendRequest<B>), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
+{
+    let io = TokioIo::new(Stamped::http2(stream, stamps.clone()));
+    let (sender, connection) = http2::Builder::new(Helpers::default())
+        .max_header_list_size(MAX_FIELDS_SIZE)
+        .handshake(io)
+        .await?;
+    Ok((connection.map(drop).fuse().boxed(), sender))
 }
 
 /// Polls `connection` for as long as `work` takes.
@@ -189,7 +213,7 @@ pub(crate) async fn drive<T>(connection: &mut BoxFuture<'static, ()>, work: impl
 /// The tasks hyper wants for HTTP/2. They end with the connection: it holds the set, and a set that is dropped aborts
 /// what is in it.
 #[derive(Clone, Default)]
-pub(crate) struct Helpers {
+struct Helpers {
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 

@@ -25,8 +25,8 @@ pub(super) fn describe(der: &[u8]) -> Option<Certificate> {
         serial: parsed.tbs_certificate.serial.to_string(),
         sha1: fingerprint(&Sha1::digest(der)),
         sha256: fingerprint(&Sha256::digest(der)),
-        not_before: time(parsed.validity.not_before)?,
-        not_after: time(parsed.validity.not_after)?,
+        not_before: time(parsed.validity.not_before),
+        not_after: time(parsed.validity.not_after),
         dns_names: sans().filter_map(dns_name).collect(),
         ip_addresses: sans().filter_map(ip_address).collect(),
         signature_algorithm: signature_algorithm(&parsed.signature_algorithm),
@@ -97,8 +97,9 @@ fn fingerprint(digest: &[u8]) -> String {
     hex(digest).join(":")
 }
 
-fn time(time: ASN1Time) -> Option<Timestamp> {
-    Timestamp::from_second(time.timestamp()).ok()
+/// The last second of the year 9999, which stands for "never" (RFC 5280 §4.1.2.5), is beyond the last timestamp there is.
+fn time(time: ASN1Time) -> Timestamp {
+    Timestamp::from_second(time.timestamp()).unwrap_or(Timestamp::MAX)
 }
 
 fn dns_name(name: &GeneralName<'_>) -> Option<String> {
@@ -173,5 +174,18 @@ mod tests {
         let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         let subject = describe(der.der()).unwrap().subject;
         assert!(subject.contains(r"CN=\u{1b}[2J\nfine\, really"), "{subject}");
+    }
+
+    #[test]
+    fn a_certificate_without_an_end_is_described() {
+        let mut params = CertificateParams::default();
+        params.not_after = rcgen::date_time_ymd(9999, 12, 31) + std::time::Duration::from_secs(86_399);
+        let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let described = describe(der.der()).unwrap();
+        assert!(
+            described.not_after.to_string().starts_with("9999-12-30T22:00:00"),
+            "{}",
+            described.not_after
+        );
     }
 }

@@ -55,10 +55,11 @@ impl Witness {
             server_name: Some(server_name.to_owned()),
             verified: seen.error.is_none() && !seen.chain.is_empty(),
             verify_error: seen.error.clone(),
+            // Not beyond one that cannot be read: the first there is must be the peer's own.
             chain: seen
                 .chain
                 .iter()
-                .filter_map(|der| certificate::describe(der))
+                .map_while(|der| certificate::describe(der))
                 .collect(),
         }
     }
@@ -205,5 +206,29 @@ fn span(seconds: u64) -> String {
         120..7200 => format!("{} minutes", seconds / 60),
         7200..172_800 => format!("{} hours", seconds / 3600),
         _ => format!("{} days", seconds / 86400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_certificate_described_is_the_peers_own() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let readable = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        let readable = readable.der().clone().into_owned();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(readable.clone()).unwrap();
+        let crypto = Arc::new(rustls::crypto::ring::default_provider());
+        let inner = rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), crypto);
+        let witness = Witness::new(inner.build().unwrap(), Vec::new(), false);
+        for (chain, described) in [
+            (vec![readable.clone(), CertificateDer::from(vec![0x30, 0])], 1),
+            (vec![CertificateDer::from(vec![0x30, 0]), readable.clone()], 0),
+        ] {
+            witness.seen.lock().unwrap().chain = chain;
+            assert_eq!(witness.info("x").chain.len(), described);
+        }
     }
 }
