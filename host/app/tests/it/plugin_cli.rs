@@ -2,7 +2,7 @@
 
 use crate::support::{
     plugins,
-    process::{Said, say},
+    process::{Said, lapwing, say},
     targets,
 };
 use serde_json::{Value, json};
@@ -74,6 +74,22 @@ async fn a_test_run_ends_with_the_exit_code_of_what_it_saw() {
         "{}",
         two.err
     );
+}
+
+/// `wasi:io`'s `to-debug-string` gives a guest the host's own error.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_does_not_see_the_hosts_backtrace() {
+    let server = targets::answers(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok").await;
+    let config = json!({"authority": server.to_string()}).to_string();
+    let file = plugin("fixtures/wasi_http.wasm");
+    let told = lapwing()
+        .env("RUST_BACKTRACE", "1")
+        .args(["plugin", "test", &file, "--config", &config, "--json"])
+        .output()
+        .expect("the binary runs");
+    let told = String::from_utf8(told.stdout).expect("UTF-8");
+    assert!(told.contains("200 2 bytes, then"), "{told}");
+    assert!(!told.contains("wasmtime::"), "{told}");
 }
 
 #[test]

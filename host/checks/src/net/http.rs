@@ -10,6 +10,7 @@ mod login;
 mod route;
 mod stamp;
 
+pub use exchange::MAX_FIELDS;
 pub(crate) use exchange::{drive, open_http2};
 pub(crate) use hop::FRAMING;
 pub use login::{Login, Scheme};

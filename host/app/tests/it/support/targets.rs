@@ -3,7 +3,7 @@
 use axum::{Router, http::StatusCode, routing::get};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
 };
 
@@ -68,6 +68,19 @@ pub(crate) async fn smtp() -> SocketAddr {
                 }
                 std::io::Result::Ok(())
             });
+        }
+    });
+    address
+}
+
+/// Says this to whoever connects, when they said something, and closes.
+pub(crate) async fn answers(words: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(words).await;
         }
     });
     address

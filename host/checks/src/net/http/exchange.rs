@@ -31,8 +31,8 @@ use tokio::{
     time::{self, Instant},
 };
 
-/// Most fields of one head of HTTP/1.
-const MAX_FIELDS: usize = 1000;
+/// Most fields of one head of HTTP/1 that are read.
+pub const MAX_FIELDS: usize = 1000;
 /// Largest head of HTTP/2, or set of trailers, as [RFC 9113 §6.5.2] counts it, in bytes.
 ///
 /// [RFC 9113 §6.5.2]: https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, Response, Uri, header, uri::Scheme};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use lapwing_checks::net::{Counted, Host, IpFamily, NetError, tls::TlsOptions};
+use lapwing_checks::net::{Counted, Host, IpFamily, NetError, http::MAX_FIELDS, tls::TlsOptions};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -183,6 +183,7 @@ impl Ticket {
             let (mut sender, connection) = http1::Builder::new()
                 .title_case_headers(true)
                 .max_buf_size(HEAD_BYTES)
+                .max_headers(MAX_FIELDS)
                 .handshake(io)
                 .await?;
             let connection = AbortOnDropHandle::new(worker.spawn(connection));
