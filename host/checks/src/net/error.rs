@@ -207,10 +207,14 @@ impl NetError {
     pub fn from_hyper(error: &hyper::Error, what: &str) -> Self {
         let causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |&error| error.source());
         let io = causes.clone().find_map(|error| error.downcast_ref::<io::Error>());
-        match io.map(|io| Self::from_io(io, what)) {
+        // HTTP/2 keeps its own beside the chain, and has a broken pipe for every end that comes too early.
+        let http2 = causes.clone().find_map(|error| error.downcast_ref::<h2::Error>());
+        let http2 = http2.and_then(h2::Error::get_io);
+        let is_cut = http2.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe);
+        match io.or(http2).filter(|_| !is_cut).map(|io| Self::from_io(io, what)) {
             Some(Self::ConnectTimeout(text)) => Self::ResponseTimeout(text),
             Some(error) => error,
-            None if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
+            None if is_cut || error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
                 Self::Closed(format!("{what}, before the answer was complete"))
             }
             // Said of either, and "head" of both.

@@ -365,6 +365,9 @@ async fn endless_informational_heads_of_http2_break_the_protocol() {
     }
 }
 
+/// `:status: 200` and `content-length: 4`.
+const LENGTH_4: &[u8] = b"\x88\x0f\x0d\x014";
+
 /// The answer of an HTTP/2 server to `http`.
 async fn over_http2(answer: &[Vec<u8>], more: Value) -> Observation {
     let opening = [vec![frame(SETTINGS, 0, 0, &[])], answer.to_vec()]
@@ -382,7 +385,6 @@ async fn over_http2(answer: &[Vec<u8>], more: Value) -> Observation {
 
 #[tokio::test]
 async fn a_reset_without_an_error_ends_a_whole_body_only() {
-    const LENGTH_4: &[u8] = b"\x88\x0f\x0d\x014";
     let head = frame(HEADERS, END_HEADERS, 1, LENGTH_4);
     let reset = frame(RST_STREAM, 0, 1, &[0; 4]);
     let absent = json!({ "keyword": "ERROR", "invert_keyword": true });
@@ -399,6 +401,35 @@ async fn a_reset_without_an_error_ends_a_whole_body_only() {
             assert_eq!(reason(&seen), "connection_closed", "{}", seen.message);
         }
     }
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_was_closed_in_http2_too() {
+    let answer = [
+        frame(SETTINGS, 0, 0, &[]),
+        frame(HEADERS, END_HEADERS, 1, LENGTH_4),
+        frame(DATA, 0, 1, b"ok"),
+    ];
+    let answer = answer.concat();
+    let server = Server::raw(move |mut stream| {
+        let answer = answer.clone();
+        async move {
+            hear(&mut stream).await;
+            stream.write_all(&answer).await.unwrap();
+            stream.shutdown().await.unwrap();
+            while stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {}
+        }
+    })
+    .await;
+    let more = json!({ "http_version": "2", "keyword": "ok" });
+    let config = with(target_config("http", server.address), more);
+    let seen = Probe::new().seen("http", config).await;
+    assert_eq!(
+        (seen.status, reason(&seen)),
+        (Status::Down, "connection_closed"),
+        "{}",
+        seen.message
+    );
 }
 
 #[tokio::test]
