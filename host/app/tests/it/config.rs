@@ -25,6 +25,7 @@ interval = 10
 [[monitors]]
 kind = "tcp"
 nmae = "B"
+url = "tcp://b"
 "#;
 
 #[test]
@@ -40,6 +41,7 @@ fn every_fault_is_printed_at_once_with_file_field_and_expectation() {
         "monitors[0].interval: 10 is not a duration such as `500ms`, `10s` or `1m 30s`",
         "monitors[1].name: is missing",
         "monitors[1].nmae: unknown field, expected one of `id`, `name`, `kind`",
+        "`timeout`, `config`; what its kind is to know goes into its `config`\n",
     ] {
         assert!(said.err.contains(expected), "no `{expected}` in:\n{}", said.err);
     }

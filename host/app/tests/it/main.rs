@@ -11,6 +11,7 @@
 mod admin;
 mod admin_decide;
 mod admin_plugins;
+mod admin_upload;
 mod cli;
 mod clients;
 mod config;

@@ -2,6 +2,7 @@
 
 pub(crate) mod asynq;
 pub(crate) mod contract;
+pub(crate) mod home;
 pub(crate) mod process;
 pub(crate) mod targets;
 
