@@ -79,7 +79,7 @@ pub(crate) fn list(folder: &Path) -> io::Result<Listing> {
     private::way_to(folder, facts.uid()).map_err(|refusal| io::Error::other(refusal.to_string()))?;
     let identity = identity(folder)?;
     let root = fs::canonicalize(folder)?;
-    let files = file::list(folder)?;
+    let files = file::list_with_mistaken(folder)?;
     Ok(Listing {
         files: files.into_iter().map(|path| look(path, &root)).collect(),
         // After the files: an uploaded one is there only after its mark.
@@ -123,6 +123,9 @@ fn marks(of: &Metadata) -> Marks {
 fn fit(path: &Path, target: &Metadata, root: &Path) -> Result<(), LoadError> {
     if !file::has_plain_name(path) {
         return Err(LoadError::Name);
+    }
+    if let Some(error) = file::mistaken(path) {
+        return Err(error);
     }
     if !target.is_file() {
         return Err(LoadError::NotAFile);

@@ -23,15 +23,34 @@ pub(crate) struct Content {
     pub(crate) facts: Metadata,
 }
 
+/// Endings of what is close to a plugin and none.
+const MISTAKEN: [(&str, LoadError); 2] = [("wat", LoadError::Text), ("cwasm", LoadError::Precompiled)];
+
 /// The plugin files of a folder by name: `*.wasm`, without dotfiles. Blocks.
 pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = list_with_mistaken(folder)?;
+    files.retain(|path| mistaken(path).is_none());
+    Ok(files)
+}
+
+/// Why a file cannot be a plugin, going by its name alone.
+pub(crate) fn mistaken(path: &Path) -> Option<LoadError> {
+    let named = |ending: &str| path.extension().is_some_and(|extension| extension == ending);
+    MISTAKEN
+        .into_iter()
+        .find_map(|(ending, error)| named(ending).then_some(error))
+}
+
+/// As [`list`], with what somebody may have taken for a plugin. Blocks.
+pub(crate) fn list_with_mistaken(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let hidden = path
             .file_name()
             .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|extension| extension == "wasm") {
+        let is_plugin = path.extension().is_some_and(|extension| extension == "wasm");
+        if !hidden && (is_plugin || mistaken(&path).is_some()) {
             files.push(path);
         }
     }
@@ -165,11 +184,15 @@ mod tests {
         for name in ["b.wasm", "a.wasm", ".c.wasm", "d.wat", "e.cwasm", "wasm"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
-        let names: Vec<_> = list(folder.path())
-            .unwrap()
-            .iter()
-            .map(|path| path.file_name().unwrap().to_owned())
-            .collect();
-        assert_eq!(names, ["a.wasm", "b.wasm"]);
+        let names = |files: io::Result<Vec<PathBuf>>| -> Vec<_> {
+            let files = files.unwrap();
+            files
+                .iter()
+                .map(|path| path.file_name().unwrap().to_owned())
+                .collect()
+        };
+        assert_eq!(names(list(folder.path())), ["a.wasm", "b.wasm"]);
+        let more = names(list_with_mistaken(folder.path()));
+        assert_eq!(more, ["a.wasm", "b.wasm", "d.wat", "e.cwasm"]);
     }
 }

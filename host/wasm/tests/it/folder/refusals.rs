@@ -32,6 +32,9 @@ async fn every_sort_of_unfit_file_is_refused_by_name() {
         .precompile_component(&wat::parse_str("(component)").unwrap())
         .unwrap();
     old("code.wasm", &code);
+    old("code.cwasm", &code);
+    // By its name: what is in it could be a plugin.
+    old("text.wat", &whole);
     old("other.wasm", &wat::parse_str(checker("")).unwrap());
     old("open.wasm", &whole);
     mode(&watched.path("open.wasm"), 0o646);
@@ -51,6 +54,8 @@ async fn every_sort_of_unfit_file_is_refused_by_name() {
         ("core.wasm", "failed: a core module"),
         ("elf.wasm", "failed: not WebAssembly"),
         ("code.wasm", "failed: precompiled code is not accepted"),
+        ("code.cwasm", "failed: precompiled code is not accepted"),
+        ("text.wat", "failed: WebAssembly text"),
         ("other.wasm", "failed: does not fit the interface"),
         (
             "open.wasm",
