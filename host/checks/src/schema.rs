@@ -28,6 +28,9 @@ pub const DESTINATION_FORMAT: &str = "lapwing-destination";
 /// The format of the names a plugin may ask about.
 pub const NAME_FORMAT: &str = "lapwing-name-pattern";
 
+/// The keyword that tells, beside `additionalProperties`, where other fields go: words for people.
+const OTHERS: &str = "x-lapwing-others";
+
 /// The most memory that a pattern may take when compiled and, once more, while it searches: `\w{1000}` takes hundreds of
 /// KiB, and a schema has room for thousands of them.
 const PATTERN_BYTES: usize = 1 << 20;
@@ -175,10 +178,16 @@ impl Schema {
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-                let known = known_properties(&self.source, at);
+                let properties = beside(&self.source, at, "properties").and_then(Value::as_object);
+                let known: Vec<_> = properties
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| name.as_str())
+                    .collect();
+                let others = beside(&self.source, at, OTHERS).and_then(Value::as_str);
                 let fault = |name: &String| Fault {
                     field: join(&field, name),
-                    message: unknown_field(name, &known),
+                    message: unknown_field(name, &known, others),
                 };
                 unexpected.iter().map(fault).collect()
             }
@@ -272,16 +281,14 @@ fn bounds(schema: &Value, path: &str) -> Option<String> {
     })
 }
 
-/// The properties beside the `additionalProperties` keyword at `path` of the schema.
-fn known_properties<'a>(schema: &'a Value, path: &str) -> Vec<&'a str> {
+/// Beside the keyword at `path` of the schema.
+fn beside<'a>(schema: &'a Value, path: &str, keyword: &str) -> Option<&'a Value> {
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let properties = schema.pointer(parent).and_then(|object| object.get("properties"));
-    let names = properties.and_then(Value::as_object).into_iter().flatten();
-    names.map(|(name, _)| name.as_str()).collect()
+    schema.pointer(parent)?.get(keyword)
 }
 
-/// Some of what could have been meant, and what was meant if it was nearly typed.
-fn unknown_field(name: &str, known: &[&str]) -> String {
+/// Some of what could have been meant, and what was meant if it was nearly typed; else where `others` go.
+fn unknown_field(name: &str, known: &[&str], others: Option<&str>) -> String {
     const SHOWN: usize = 8;
     if known.is_empty() {
         return "unknown field, expected none".to_owned();
@@ -293,6 +300,7 @@ fn unknown_field(name: &str, known: &[&str]) -> String {
         more => format!(" or {more} others"),
     };
     let meant = nearest(name, known.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
+    let meant = meant.or_else(|| others.map(|others| format!("; {others}")));
     let meant = meant.unwrap_or_default();
     format!("unknown field, expected one of {}{more}{meant}", shown.join(", "))
 }

@@ -7,10 +7,7 @@ use super::{
     Faults, HumanDuration, Secret, monitors::MonitorConfig, queues::QueueEntry, redis::RedisFile,
     secrets::SecretEntry,
 };
-use lapwing_checks::{
-    net::EgressPolicy,
-    schema::{Fault, Schema},
-};
+use lapwing_checks::{net::EgressPolicy, schema::Schema};
 use lapwing_wasm::PluginSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -213,12 +210,7 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
     let sensitive = SENSITIVE.map(str::to_owned);
     match Schema::new(&schema, &sensitive) {
         Ok(schema) => {
-            for mut fault in schema.all_faults(&Value::Object(sections.clone()), "") {
-                if is_strange_to_a_monitor(&fault) {
-                    fault
-                        .message
-                        .push_str("; what its kind is to know goes into its `config`");
-                }
+            for fault in schema.all_faults(&Value::Object(sections.clone()), "") {
                 note(faults, fault.field, fault.message);
             }
         }
@@ -265,14 +257,6 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> Readable {
         }
     }
     readable
-}
-
-/// Whether `fault` is a field of `[[monitors]]` itself that nobody knows and that resembles none.
-fn is_strange_to_a_monitor(fault: &Fault) -> bool {
-    let within = fault.field.strip_prefix("monitors[");
-    within.is_some_and(|rest| rest.matches('.').count() == 1)
-        && fault.message.starts_with("unknown field")
-        && !fault.message.contains("did you mean")
 }
 
 /// The file as JSON. Messages of syntax errors say where, not what: the line may hold a secret.

@@ -18,6 +18,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(31 * 24 * 3600);
 /// One thing to watch.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-lapwing-others" = "what its kind is to know goes into its `config`"))]
 pub(crate) struct MonitorConfig {
     /// Stable and unique; default is the name, in lower case, with `-` for everything but letters and digits.
     pub(crate) id: Option<String>,

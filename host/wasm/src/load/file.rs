@@ -23,9 +23,6 @@ pub(crate) struct Content {
     pub(crate) facts: Metadata,
 }
 
-/// Endings of what is close to a plugin and none.
-const MISTAKEN: [(&str, LoadError); 2] = [("wat", LoadError::Text), ("cwasm", LoadError::Precompiled)];
-
 /// The plugin files of a folder by name: `*.wasm`, without dotfiles. Blocks.
 pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = list_with_mistaken(folder)?;
@@ -35,10 +32,11 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Why a file cannot be a plugin, going by its name alone.
 pub(crate) fn mistaken(path: &Path) -> Option<LoadError> {
-    let named = |ending: &str| path.extension().is_some_and(|extension| extension == ending);
-    MISTAKEN
-        .into_iter()
-        .find_map(|(ending, error)| named(ending).then_some(error))
+    match path.extension()?.to_str()? {
+        "wat" => Some(LoadError::Text),
+        "cwasm" => Some(LoadError::Precompiled),
+        _ => None,
+    }
 }
 
 /// As [`list`], with what somebody may have taken for a plugin. Blocks.

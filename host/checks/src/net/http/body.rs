@@ -18,6 +18,8 @@ use tokio_util::io::StreamReader;
 
 /// What an encoding may cost beyond the cap, in bytes: framing, and members that hold nothing.
 const OVERHEAD: usize = 1024 * 1024;
+/// What a failed transport was at.
+const READING: &str = "while reading the body";
 /// Encoded bytes undone between two looks at the deadline.
 const SLICE: usize = 64 * 1024;
 
@@ -70,13 +72,13 @@ impl hyper::body::Body for Whole {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
         let left = self.0.size_hint().lower();
-        Poll::Ready(match frame {
-            None if left > 0 && !self.0.is_end_stream() => {
-                let cut = format!("while reading the body, {left} bytes before its end");
-                Some(Err(io::Error::other(NetError::Closed(cut))))
-            }
-            frame => frame.map(|frame| frame.map_err(io::Error::other)),
-        })
+        let frame = match frame {
+            None if left > 0 && !self.0.is_end_stream() => Some(Err(NetError::Closed(format!(
+                "{READING}, {left} bytes before its end"
+            )))),
+            frame => frame.map(|frame| frame.map_err(|error| NetError::from_hyper(&error, READING))),
+        };
+        Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
     }
 }
 
@@ -183,14 +185,10 @@ async fn decode(mut reader: Reader, encoding: &str) -> io::Result<Reader> {
 
 /// The transport's errors come wrapped through the decoders; what is no transport error is a decoder's.
 fn sort(error: &io::Error) -> NetError {
-    let cause = error.get_ref();
-    if let Some(own) = cause.and_then(|cause| cause.downcast_ref::<NetError>()) {
-        return own.clone();
-    }
-    match cause.and_then(|cause| cause.downcast_ref::<hyper::Error>()) {
-        Some(transport) => NetError::from_hyper(transport, "while reading the body"),
-        None => NetError::BodyInvalid(error.to_string()),
-    }
+    let transport = error.get_ref().and_then(|inner| inner.downcast_ref::<NetError>());
+    transport
+        .cloned()
+        .unwrap_or_else(|| NetError::BodyInvalid(error.to_string()))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// The most a peer may send before the head of its answer is complete, in bytes.
-pub(super) const MAX_HEADS: usize = 1024 * 1024;
+const MAX_HEADS: usize = 1024 * 1024;
 /// The same in HTTP/2, the body not counted: a byte there can stand for a field, which takes a hundred.
 const MAX_HEADS_HTTP2: usize = 256 * 1024;
 /// The most one read takes, in bytes.
