@@ -1,16 +1,11 @@
-//! `lapwing plugin test|conformance|bench`: one file, tried out.
+//! `lapwing plugin test`, and what all that take one file have in common.
 
 use crate::support::{
-    plugins,
+    plugin,
     process::{Said, lapwing, say},
     targets,
 };
 use serde_json::{Value, json};
-use std::path::PathBuf;
-
-fn plugin(name: &str) -> String {
-    plugins().join(name).to_str().unwrap().to_owned()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_run_shows_the_result_and_each_call_to_the_host() {
@@ -139,126 +134,6 @@ fn what_a_plugin_finds_wrong_with_a_configuration_is_told_before_a_run() {
 }
 
 #[test]
-fn a_sound_plugin_conforms() {
-    let told = say(&[
-        "plugin",
-        "conformance",
-        &plugin("smtp.wasm"),
-        "--json",
-        "--timeout",
-        "700ms",
-    ]);
-    let report: Value = told.json();
-    assert_eq!((told.code, &report["passed"]), (0, &json!(true)), "{report:#}");
-    let trials = report["trials"].as_array().unwrap();
-    assert_eq!(trials.len(), 20, "{report:#}");
-    let seen = |name: &str| {
-        let trial = trials
-            .iter()
-            .find(|trial| trial["name"] == name)
-            .unwrap_or_else(|| panic!("{name}"));
-        trial["seen"].as_str().unwrap().to_owned()
-    };
-    // Each server was really met.
-    for (name, met) in [
-        ("without any network", "denied_by_policy"),
-        ("the server refuses connections", "connection_refused"),
-        ("the server says nothing", "response_timeout"),
-        ("the server closes at once", "connection_closed"),
-        ("the server resets", "connection_reset"),
-        ("the server talks nonsense", "protocol_error"),
-        ("the server sends a line without end", "protocol_error"),
-        ("the server sends a byte now and then", "response_timeout"),
-    ] {
-        assert!(seen(name).contains(met), "{name}: {}", seen(name));
-    }
-}
-
-#[test]
-fn what_does_not_conform_is_told_with_what_to_change() {
-    for (file, name, change) in [
-        ("trap.wasm", "without any network", "handle the error"),
-        ("panicking.wasm", "without any network", "handle the error"),
-        ("spin.wasm", "without any network", "bound the loop"),
-        ("internal_error.wasm", "without any network", "ok(down)"),
-        (
-            "nondeterministic_describe.wasm",
-            "loads and describes itself",
-            "docs/plugins.md",
-        ),
-        (
-            "bad_example.wasm",
-            "loads and describes itself",
-            "docs/plugins.md",
-        ),
-    ] {
-        let told = say(&["plugin", "conformance", &plugin(&format!("fixtures/{file}"))]);
-        assert_eq!(told.code, 1, "{file}: {}{}", told.out, told.err);
-        let mut lines = told.out.lines();
-        let failed = lines.find(|line| line.starts_with("FAIL")).unwrap();
-        let advice = lines.next().unwrap();
-        assert!(
-            failed.contains(name) && advice.contains("change:") && advice.contains(change),
-            "{file}: {}",
-            told.out
-        );
-        assert!(!told.out.contains('\x1b'), "no colours off a terminal");
-    }
-}
-
-#[test]
-fn a_bench_counts_every_run_and_how_it_ended() {
-    let file = PathBuf::from(plugin("smtp.wasm"));
-    let told = say(&[
-        "plugin",
-        "bench",
-        file.to_str().unwrap(),
-        "--runs",
-        "50",
-        "--at-once",
-        "4",
-        "--json",
-    ]);
-    let figures: Value = told.json();
-    assert_eq!((told.code, &figures["runs"]), (0, &json!(50)), "{figures}");
-    assert_eq!(
-        figures["endings"],
-        json!({"unknown denied_by_policy": 50}),
-        "{figures}"
-    );
-    assert_eq!(figures["size_bytes"], file.metadata().unwrap().len());
-    let figure = |name: &str| figures[name].as_f64().unwrap();
-    assert!(
-        figure("p50_us") > 0.0 && figure("p50_us") <= figure("p99_us") && figure("cpu_us_per_run") > 0.0,
-        "{figures}"
-    );
-}
-
-#[test]
-fn a_bench_of_an_unfit_config_is_refused_with_every_fault() {
-    let unfit = r#"{"prot": 25, "port": "x"}"#;
-    let told = say(&["plugin", "bench", &plugin("smtp.wasm"), "--config", unfit]);
-    assert_eq!((told.code, told.out.as_str()), (64, ""), "{}", told.err);
-    for part in [
-        "`host`: is missing",
-        "`port`: ",
-        "`prot`: unknown field",
-        "for example --config '{",
-    ] {
-        assert!(told.err.contains(part), "{part} in {}", told.err);
-    }
-    // What only the plugin itself can see.
-    let told = say(&[
-        "plugin",
-        "bench",
-        &plugin("fixtures/invalid_config.wasm"),
-        "--config",
-        "{}",
-    ]);
-    assert_eq!(told.code, 64, "{}{}", told.out, told.err);
-}
-
-#[test]
 fn a_run_by_kind_is_a_check() {
     let told = say(&["plugin", "run", "htpt"]);
     assert_eq!(told.code, 64);
@@ -373,28 +248,6 @@ async fn a_forgotten_mark_is_told_with_the_field_to_mark() {
 }
 
 #[test]
-fn what_is_up_whatever_it_meets_does_not_conform() {
-    let file = plugin("fixtures/keeper.wasm");
-    let tried = |config: &str| {
-        say(&[
-            "plugin",
-            "conformance",
-            &file,
-            "--config",
-            config,
-            "--timeout",
-            "500ms",
-        ])
-    };
-    let said = tried(r#"{"act": "answer", "host": "x"}"#);
-    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
-    assert!(said.out.contains("up with all 14 servers"), "{}", said.out);
-    let said = tried(r#"{"act": "sing"}"#);
-    assert_eq!(said.code, 64, "{}{}", said.out, said.err);
-    assert!(said.err.contains("`act`"), "{}", said.err);
-}
-
-#[test]
 fn a_grant_to_a_plugin_of_nearly_the_same_name_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("lapwing.toml");
@@ -472,18 +325,6 @@ fn a_panic_is_told_once_and_without_advice_that_cannot_be_followed() {
         said.out
     );
     assert!(!said.out.contains("RUST_BACKTRACE"), "{}", said.out);
-}
-
-#[test]
-fn a_bench_without_any_verdict_is_no_success() {
-    let said = say(&["plugin", "bench", &plugin("fixtures/trap.wasm"), "--runs", "5"]);
-    assert_eq!(said.code, 2, "{}{}", said.out, said.err);
-    assert_eq!(
-        said.out.contains("debug build"),
-        cfg!(debug_assertions),
-        "{}",
-        said.out
-    );
 }
 
 #[test]

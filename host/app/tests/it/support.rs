@@ -22,6 +22,11 @@ pub(crate) fn plugins() -> PathBuf {
     dist
 }
 
+/// One of them, as an argument.
+pub(crate) fn plugin(name: &str) -> String {
+    plugins().join(name).to_str().unwrap().to_owned()
+}
+
 /// Waits for a condition, for at most `limit`; panics with `what` when it does not come true.
 pub(crate) async fn eventually<F: AsyncFnMut() -> bool>(what: &str, limit: Duration, mut condition: F) {
     let start = Instant::now();

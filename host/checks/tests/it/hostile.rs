@@ -3,7 +3,13 @@
 
 use crate::{
     contract::target_config,
-    support::{Probe, paused_from, reason, server::Server, with},
+    support::{
+        Probe,
+        http2::{HEADERS, SETTINGS, frame},
+        paused_from, reason,
+        server::Server,
+        with,
+    },
 };
 use lapwing_model::{Observation, Status};
 use serde_json::{Value, json};
@@ -16,32 +22,12 @@ use tokio::{
 };
 
 const HTTP: [&str; 4] = ["http", "websocket", "docker", "rabbitmq"];
-const GRPC: [&str; 2] = ["grpc", "grpc-keyword"];
-const BUDGET: Duration = Duration::from_secs(60);
+pub(crate) const GRPC: [&str; 2] = ["grpc", "grpc-keyword"];
+pub(crate) const BUDGET: Duration = Duration::from_secs(60);
 const SLACK: Duration = Duration::from_millis(50);
 
-/// A frame of HTTP/2 (RFC 9113 §4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-/// `:status: 200` and `content-type: application/grpc` (RFC 7541).
-fn head() -> Vec<u8> {
-    [&b"\x88\x5f\x10"[..], b"application/grpc"].concat()
-}
-
 /// Hears the beginning of the request, says `opening`, then `rest` again and again without a pause.
-async fn flood(opening: Vec<u8>, rest: Vec<u8>) -> Server {
+pub(crate) async fn flood(opening: Vec<u8>, rest: Vec<u8>) -> Server {
     let (opening, rest) = (Arc::new(opening), Arc::new(rest));
     Server::raw(move |mut stream| {
         let (opening, rest) = (opening.clone(), rest.clone());
@@ -65,7 +51,7 @@ async fn flood(opening: Vec<u8>, rest: Vec<u8>) -> Server {
 }
 
 /// Reads something; of HTTP/2 the whole head of a request, before which no answer is one.
-async fn hear(stream: &mut TcpStream) {
+pub(crate) async fn hear(stream: &mut TcpStream) {
     let mut heard = Vec::new();
     while stream.read_buf(&mut heard).await.is_ok_and(|read| read > 0) {
         let Some(mut frames) = heard.strip_prefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") else {
@@ -82,7 +68,7 @@ async fn hear(stream: &mut TcpStream) {
     }
 }
 
-async fn probe(kind: &str, server: &Server) -> Observation {
+pub(crate) async fn probe(kind: &str, server: &Server) -> Observation {
     let seen = Probe::new().seen(kind, target_config(kind, server.address)).await;
     server.drained().await;
     seen
@@ -248,253 +234,18 @@ async fn a_handshake_that_stops_is_a_tls_timeout() {
     }
 }
 
-#[tokio::test]
-async fn what_http2_forbids_is_not_taken_for_an_answer() {
-    let settings = frame(SETTINGS, 0, 0, &[]);
-    let answer = frame(HEADERS, END_HEADERS, 1, &head());
-    let say = |frames: &[&[u8]]| [&[&settings[..]], frames].concat().concat();
-    let message = |length: [u8; 4]| frame(DATA, 0, 1, &[&[0], &length[..], b"x"].concat());
-    let goaway = frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 11]);
-    for (what, opening, rest, words) in [
-        (
-            "GOAWAY at once",
-            say(&[&goaway]),
-            vec![],
-            &["protocol_error", "connection_closed"][..],
-        ),
-        (
-            "RST_STREAM",
-            say(&[&frame(RST_STREAM, 0, 1, &[0, 0, 0, 7])]),
-            vec![],
-            &["protocol_error"],
-        ),
-        (
-            "RST_STREAM in the answer",
-            say(&[&answer, &frame(RST_STREAM, 0, 1, &[0, 0, 0, 2])]),
-            vec![],
-            &["protocol_error"],
-        ),
-        (
-            "endless headers",
-            say(&[&frame(HEADERS, 0, 1, &head())]),
-            frame(
-                CONTINUATION,
-                0,
-                1,
-                &[&b"\x40\x01a\x7f\x81\x7f"[..], &[b'v'; 256]].concat(),
-            ),
-            &["protocol_error"],
-        ),
-        (
-            "a message of 4 GiB",
-            say(&[&answer, &message([0xff; 4])]),
-            vec![],
-            &["body_too_large"],
-        ),
-        (
-            "a compressed message nobody asked for",
-            say(&[&answer, &frame(DATA, 0, 1, &[1, 0, 0, 0, 1, b'x'])]),
-            vec![],
-            &["assertion_failed"],
-        ),
-        (
-            "no trailers",
-            say(&[&answer, &frame(DATA, END_STREAM, 1, &[0, 0, 0, 0, 0])]),
-            vec![],
-            &["assertion_failed", "protocol_error"],
-        ),
-        (
-            "nothing but a head",
-            say(&[&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head())]),
-            vec![],
-            &["assertion_failed", "protocol_error"],
-        ),
-        (
-            "a frame for a stream that is not",
-            say(&[&frame(DATA, 0, 7, b"x")]),
-            vec![],
-            &["protocol_error"],
-        ),
-        (
-            "a message cut short",
-            say(&[&answer, &frame(DATA, END_STREAM, 1, &[0, 0, 0, 9, 9, 1])]),
-            vec![],
-            &["assertion_failed", "protocol_error"],
-        ),
-    ] {
-        for kind in GRPC {
-            let server = flood(opening.clone(), rest.clone()).await;
-            let seen = probe(kind, &server).await;
-            assert_eq!(seen.status, Status::Down, "{kind}, {what}: {}", seen.message);
-            assert!(
-                words.contains(&reason(&seen)),
-                "{kind}, {what}: {}: {}",
-                reason(&seen),
-                seen.message
-            );
-        }
-    }
-}
-
 /// One field that a byte brings back (RFC 7541 §6.1), in as many informational heads as anybody cares to send.
-#[tokio::test]
-async fn endless_informational_heads_of_http2_break_the_protocol() {
-    let continued = |fields: &[u8]| frame(HEADERS, END_HEADERS, 1, &[&b"\x08\x03103"[..], fields].concat());
-    let opening = [frame(SETTINGS, 0, 0, &[]), continued(b"\x40\x01a\x00")].concat();
-    for fields in [vec![0xbe; 100], vec![]] {
-        let server = flood(opening.clone(), continued(&fields).repeat(100)).await;
-        let over_http2 = with(
-            target_config("http", server.address),
-            json!({ "http_version": "2" }),
-        );
-        for (kind, config) in GRPC
-            .map(|kind| (kind, target_config(kind, server.address)))
-            .into_iter()
-            .chain([("http", over_http2)])
-        {
-            let seen = Probe::new().within(BUDGET).seen(kind, config).await;
-            assert_eq!(
-                (seen.status, reason(&seen)),
-                (Status::Down, "protocol_error"),
-                "{kind}: {}",
-                seen.message
-            );
-            assert!(seen.message.contains("endless heads"), "{kind}: {}", seen.message);
-            server.drained().await;
-        }
-    }
-}
-
 /// `:status: 200` and `content-length: 4`.
-const LENGTH_4: &[u8] = b"\x88\x0f\x0d\x014";
-
 /// The answer of an HTTP/2 server to `http`.
-async fn over_http2(answer: &[Vec<u8>], more: Value) -> Observation {
-    let opening = [vec![frame(SETTINGS, 0, 0, &[])], answer.to_vec()]
-        .concat()
-        .concat();
-    let server = flood(opening, Vec::new()).await;
-    let config = with(
-        target_config("http", server.address),
-        json!({ "http_version": "2" }),
-    );
-    let seen = Probe::new().seen("http", with(config, more)).await;
-    server.drained().await;
-    seen
-}
-
+/// In real time: no clock can be paused over a flood.
 #[tokio::test]
-async fn a_reset_without_an_error_ends_a_whole_body_only() {
-    let head = frame(HEADERS, END_HEADERS, 1, LENGTH_4);
-    let reset = frame(RST_STREAM, 0, 1, &[0; 4]);
-    let absent = json!({ "keyword": "ERROR", "invert_keyword": true });
-    for (body, flags, status) in [
-        (&b"ok"[..], 0, Status::Down),
-        (b"", 0, Status::Down),
-        (b"okay", 0, Status::Up),
-        (b"okay", END_STREAM, Status::Up),
-    ] {
-        let answer = [head.clone(), frame(DATA, flags, 1, body), reset.clone()];
-        let seen = over_http2(&answer, absent.clone()).await;
-        assert_eq!(seen.status, status, "{body:?}: {}", seen.message);
-        if status == Status::Down {
-            assert_eq!(reason(&seen), "connection_closed", "{}", seen.message);
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_body_that_is_cut_was_closed_in_http2_too() {
-    let answer = [
-        frame(SETTINGS, 0, 0, &[]),
-        frame(HEADERS, END_HEADERS, 1, LENGTH_4),
-        frame(DATA, 0, 1, b"ok"),
-    ];
-    let answer = answer.concat();
-    let server = Server::raw(move |mut stream| {
-        let answer = answer.clone();
-        async move {
-            hear(&mut stream).await;
-            stream.write_all(&answer).await.unwrap();
-            stream.shutdown().await.unwrap();
-            while stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {}
-        }
-    })
-    .await;
-    let more = json!({ "http_version": "2", "keyword": "ok" });
-    let config = with(target_config("http", server.address), more);
-    let seen = Probe::new().seen("http", config).await;
-    assert_eq!(
-        (seen.status, reason(&seen)),
-        (Status::Down, "connection_closed"),
-        "{}",
-        seen.message
-    );
-}
-
-#[tokio::test]
-async fn what_a_peer_says_when_it_hangs_up_is_not_repeated() {
-    let farewell = [&[0, 0, 0, 0, 0, 0, 0, 11][..], "p\u{e4}ss\"word".as_bytes()].concat();
-    let seen = over_http2(&[frame(GOAWAY, 0, 0, &farewell)], json!({})).await;
-    assert_eq!(reason(&seen), "protocol_error");
-    assert!(seen.message.contains("hung up: "), "{}", seen.message);
-    assert!(
-        !seen.message.contains("word") && !seen.message.contains("xc3"),
-        "{}",
-        seen.message
-    );
-}
-
-#[tokio::test]
-async fn a_large_head_is_one_all_the_same() {
-    let field = [&b"\x00\x01a\x7f\xd9\x1d"[..], &[b'v'; 3928]].concat();
-    let fields = field.repeat(16);
-    let parts: Vec<_> = fields.chunks(16_000).collect();
-    let (last, between) = parts.split_last().unwrap();
-    let mut answer = vec![frame(HEADERS, 0, 1, b"\x88")];
-    answer.extend(between.iter().map(|part| frame(CONTINUATION, 0, 1, part)));
-    answer.push(frame(CONTINUATION, END_HEADERS, 1, last));
-    answer.push(frame(DATA, END_STREAM, 1, b"ok"));
-    let seen = over_http2(&answer, json!({})).await;
-    assert_eq!(seen.status, Status::Up, "{}", seen.message);
-
+async fn a_head_of_many_fields_is_one_all_the_same() {
     let many = format!(
         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{}\r\n",
         "X: y\r\n".repeat(900)
     );
     let seen = probe("http", &flood(many.into_bytes(), Vec::new()).await).await;
     assert_eq!(seen.status, Status::Up, "{}", seen.message);
-}
-
-/// In real time: no clock can be paused over a flood.
-#[tokio::test]
-async fn a_flood_of_settings_comes_to_an_end() {
-    let server = flood(Vec::new(), frame(SETTINGS, 0, 0, &[]).repeat(100)).await;
-    for kind in GRPC {
-        let run = Probe::new().within(Duration::from_secs(1));
-        let seen = run.seen(kind, target_config(kind, server.address)).await;
-        assert_eq!(seen.status, Status::Down, "{}", seen.message);
-        assert!(
-            matches!(reason(&seen), "response_timeout" | "protocol_error"),
-            "{}",
-            seen.message
-        );
-        server.drained().await;
-    }
-}
-
-#[tokio::test]
-async fn who_answers_http2_in_http1_speaks_another_version() {
-    let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let server = flood(answer.to_vec(), Vec::new()).await;
-    let config = json!({ "url": format!("http://{}/", server.address), "http_version": "2" });
-    let seen = Probe::new().seen("http", config).await;
-    assert_eq!(
-        (seen.status, reason(&seen)),
-        (Status::Down, "version_mismatch"),
-        "{}",
-        seen.message
-    );
 }
 
 #[tokio::test]

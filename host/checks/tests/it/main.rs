@@ -15,6 +15,7 @@ mod docker;
 mod egress;
 mod grpc;
 mod hostile;
+mod hostile_http2;
 mod hostile_sessions;
 mod http;
 #[cfg(feature = "kafka")]

@@ -4,6 +4,7 @@ pub(crate) mod apache;
 pub(crate) mod certificates;
 pub(crate) mod daemon;
 pub(crate) mod dns;
+pub(crate) mod http2;
 pub(crate) mod proxy;
 pub(crate) mod rabbitmq;
 pub(crate) mod scram;

@@ -75,23 +75,22 @@ pub(crate) async fn smtp() -> SocketAddr {
 
 /// Says this to whoever connects, when they said something, and closes.
 pub(crate) async fn answers(words: &'static [u8]) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = stream.read(&mut [0; 4096]).await;
-            let _ = stream.write_all(words).await;
-        }
-    });
-    address
+    talks(true, words).await
 }
 
 /// Says this to whoever connects, and closes.
 pub(crate) async fn says(words: &'static [u8]) -> SocketAddr {
+    talks(false, words).await
+}
+
+async fn talks(listens_first: bool, words: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            if listens_first {
+                let _ = stream.read(&mut [0; 4096]).await;
+            }
             let _ = stream.write_all(words).await;
         }
     });
